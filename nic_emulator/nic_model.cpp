@@ -1,0 +1,255 @@
+#include "nic_model.hpp"
+
+#include <stdexcept>
+
+namespace tb {
+
+namespace {
+
+// Random-number purposes of the pipelines; 64 stages of room for each.
+constexpr std::uint32_t kPurposePost = 0, kPurposeSend = 64, kPurposeReceive = 128, kPurposeNotify = 192;
+
+}  // namespace
+
+NicModel::NicModel(NicConfig given, WorkloadConfig load) : config(std::move(given)), workload(std::move(load)) {
+  if (config.mtu_bytes == 0) throw std::invalid_argument("a packet carries at least one byte");
+  if (config.window_pkts == 0 || config.tx_depth_pkts == 0 || config.ack_every_pkts == 0) {
+    throw std::invalid_argument("window, depth and acknowledgement interval are at least one packet");
+  }
+  if (config.reliability == Reliability::kSelective && config.window_pkts > 64) {
+    throw std::invalid_argument("a selective window is at most 64 packets, the bits of an acknowledgement");
+  }
+  if (config.rto_ps == 0) throw std::invalid_argument("the retransmission time-out is above zero");
+  if (workload.arrivals == Arrivals::kNone) return;
+  if (workload.message_bytes == 0 || workload.message_bytes > (1ULL << 30)) {
+    throw std::invalid_argument("a message has 1 byte to 1 GiB");
+  }
+  if ((workload.message_bytes + config.mtu_bytes - 1) / config.mtu_bytes > 0xFFFF) {
+    throw std::invalid_argument("a message has at most 65535 packets");
+  }
+  if (workload.destinations.empty()) throw std::invalid_argument("a source has a destination");
+}
+
+std::unique_ptr<Entity> NicModel::make(const NodeContext& context) const {
+  return std::make_unique<NicEntity>(context, *this);
+}
+
+NicEntity::NicEntity(const NodeContext& context, const NicModel& model)
+    : ModelEntity(context.group, context.id, context.name, 1, kSlots - 1),
+      config_(model.config),
+      load_(model.workload),
+      workload_(model.workload, context.seed, context.id),
+      post_(config_.post, context.seed, context.id, kPurposePost),
+      send_(config_.send, context.seed, context.id, kPurposeSend),
+      receive_(config_.receive, context.seed, context.id, kPurposeReceive),
+      notify_(config_.notify, context.seed, context.id, kPurposeNotify) {}
+
+void NicEntity::start() {
+  if (workload_.open_loop()) {
+    slots_.set(kGenerate, workload_.next_time());
+  } else if (load_.arrivals != Arrivals::kNone) {
+    slots_.set(kGenerate, load_.start_ps);
+  }
+}
+
+void NicEntity::handle(std::uint32_t slot, ps_t now_ps) {
+  switch (slot) {
+    case kArrival: arrive(take_arrival(0), now_ps); break;
+    case kAckReady: to_port(ack_lane_, kAckReady, ack_queue_, now_ps); break;
+    case kWireReady: to_port(wire_lane_, kWireReady, data_queue_, now_ps); break;
+    case kDepart: depart(now_ps); break;
+    case kPosted: posted(now_ps); break;
+    case kGenerate: generate(now_ps); break;
+    case kReply: {
+      const Reply reply = replies_.pop();
+      slots_.set(kReply, replies_.empty() ? kNever : replies_.front().time_ps);
+      if (load_.arrivals == Arrivals::kPingPong && now_ps >= load_.measure_until_ps) {
+        generation_over_ = true;
+        check_done();
+      } else {
+        post(now_ps, reply.dst, reply.bytes);
+      }
+      break;
+    }
+    default: timer(now_ps); break;
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------- posting
+
+void NicEntity::generate(ps_t now_ps) {
+  const auto bytes = static_cast<std::uint32_t>(load_.message_bytes);
+  if (workload_.open_loop()) {
+    slots_.set(kGenerate, workload_.next_time());
+    if (now_ps >= load_.measure_until_ps) generation_over_ = true;
+    post(now_ps, workload_.next_destination(), bytes);
+    check_done();
+    return;
+  }
+  slots_.set(kGenerate, kNever);
+  const std::uint32_t count = load_.arrivals == Arrivals::kClosed ? load_.window : 1;
+  for (std::uint32_t i = 0; i < count; ++i) post(now_ps, workload_.next_destination(), bytes);
+}
+
+void NicEntity::post(ps_t intended_ps, std::uint32_t dst, std::uint32_t bytes) {
+  const ps_t ready_ps = post_.pass(intended_ps, bytes);
+  std::uint32_t record = kNoRecord;
+  if (intended_ps < load_.measure_until_ps) {
+    record = static_cast<std::uint32_t>(group_.tx_records.size());
+    TxRecord& line = group_.tx_records.emplace_back();
+    line.seq = next_seq_;
+    line.message_bytes = bytes;
+    line.intended_ps = intended_ps;
+    line.posted_ps = ready_ps;
+    line.src = id();
+    line.dst = dst;
+    ++measured_outstanding_;
+  }
+  ++next_seq_;
+  if (posted_.empty()) slots_.set(kPosted, ready_ps);
+  posted_.push({ready_ps, dst, bytes, record});
+}
+
+void NicEntity::posted(ps_t now_ps) {
+  const Posted work = posted_.pop();
+  slots_.set(kPosted, posted_.empty() ? kNever : posted_.front().time_ps);
+  TxStream& stream = tx_stream(work.dst);
+  const std::uint32_t packets = (work.bytes + config_.mtu_bytes - 1) / config_.mtu_bytes;
+  if (work.record != kNoRecord) group_.tx_records[work.record].msn = stream.next_msn;
+  stream.messages.push({stream.end_psn, stream.next_msn++, work.bytes, packets, work.record});
+  stream.end_psn += packets;
+  ++sent_.messages;
+  offer(stream, now_ps);
+}
+
+void NicEntity::check_done() {
+  if (done_ || !generation_over_ || measured_outstanding_ != 0 || load_.arrivals == Arrivals::kNone) return;
+  done_ = true;
+  group_.source_done();
+}
+
+// ---------------------------------------------------------------------------------------------------- sending
+
+void NicEntity::offer(TxStream& stream, ps_t now_ps) {
+  if (!stream.ready && stream.sendable()) {
+    stream.ready = true;
+    ready_.push(static_cast<std::uint32_t>(&stream - tx_.data()));
+  }
+  inject(now_ps);
+}
+
+void NicEntity::inject(ps_t now_ps) {
+  while (in_pipe_ < config_.tx_depth_pkts && !ready_.empty()) {
+    const std::uint32_t place = ready_.pop();
+    TxStream& stream = tx_[place];
+    while (!stream.holes.empty() && stream.arrived(stream.holes.front())) stream.holes.pop();
+    if (!stream.holes.empty()) {
+      send_packet(stream, stream.holes.pop(), now_ps);
+    } else if (stream.sendable()) {
+      send_packet(stream, stream.next_psn++, now_ps);
+    }
+    stream.ready = stream.sendable();
+    if (stream.ready) ready_.push(place);
+  }
+}
+
+void NicEntity::send_packet(TxStream& stream, std::uint64_t psn, ps_t now_ps) {
+  const bool first_time = psn >= stream.high_psn;
+  const std::size_t place = stream.find(psn, first_time ? stream.sending : 0);
+  if (first_time) stream.sending = place;
+  const TxMessage& message = stream.messages.at(place);
+  if (!stream.outstanding()) stream.deadline_ps = now_ps + config_.rto_ps;
+  if (first_time) {
+    stream.high_psn = psn + 1;
+  } else {
+    ++sent_.retransmits;
+    if (message.record != kNoRecord) ++group_.tx_records[message.record].retransmits;
+  }
+  ++sent_.packets;
+  ++in_pipe_;
+  Frame* frame = make_data(stream, message, psn);
+  frame->time_ps = send_.pass(now_ps, frame->payload_bytes);
+  if (wire_lane_.empty()) slots_.set(kWireReady, frame->time_ps);
+  wire_lane_.push(frame);
+  if (!stream.timed) arm(stream, now_ps);
+}
+
+Frame* NicEntity::make_data(const TxStream& stream, const TxMessage& message, std::uint64_t psn) {
+  Frame* frame = group_.take_frame();
+  const auto index = static_cast<std::uint32_t>(psn - message.first_psn);
+  const bool first = index == 0;
+  const bool last = index + 1 == message.packets;
+  frame->payload_bytes = last ? message.bytes - index * config_.mtu_bytes : config_.mtu_bytes;
+  const std::uint32_t header = first ? config_.first_header_bytes : config_.other_header_bytes;
+  const std::uint32_t padding = config_.format == WireFormat::kRoceV2 ? -frame->payload_bytes & 3U : 0U;
+  frame->frame_bytes = std::max(kMinFrameBytes, header + frame->payload_bytes + padding);
+  frame->psn = static_cast<std::uint32_t>(psn) & kPsnMask;
+  frame->src = static_cast<std::uint16_t>(id());
+  frame->dst = static_cast<std::uint16_t>(stream.peer);
+  frame->flags = static_cast<std::uint8_t>((first ? kFlagFirst : 0) | (last ? kFlagLast : 0));
+  frame->format = config_.format;
+  frame->traffic_class = config_.data_class;
+  frame->cookie = message.record;
+  if (config_.format == WireFormat::kRoceV2) {
+    frame->entropy = flow_entropy(id(), stream.peer);
+    if (first) frame->message_bytes = message.bytes;
+  } else {
+    frame->msn = static_cast<std::uint16_t>(message.msn);
+    if (!last) frame->index = static_cast<std::uint16_t>(index);
+  }
+  return frame;
+}
+
+void NicEntity::to_port(Ring<Frame*>& lane, std::uint32_t slot, Ring<Frame*>& queue, ps_t now_ps) {
+  Frame* frame = lane.pop();
+  slots_.set(slot, lane.empty() ? kNever : lane.front()->time_ps);
+  if (ports_[0].busy_until_ps <= now_ps && ack_queue_.empty() && data_queue_.empty()) {
+    start_transmission(frame, now_ps);
+    return;
+  }
+  if (ack_queue_.empty() && data_queue_.empty()) slots_.set(kDepart, ports_[0].busy_until_ps);
+  queue.push(frame);
+}
+
+void NicEntity::depart(ps_t now_ps) {
+  Frame* frame = ack_queue_.empty() ? data_queue_.pop() : ack_queue_.pop();
+  start_transmission(frame, now_ps);
+  slots_.set(kDepart, ack_queue_.empty() && data_queue_.empty() ? kNever : ports_[0].busy_until_ps);
+}
+
+void NicEntity::start_transmission(Frame* frame, ps_t now_ps) {
+  if (frame->opcode != Opcode::kData) {
+    transmit(0, frame, now_ps);
+    return;
+  }
+  if (frame->cookie != kNoRecord && (frame->flags & kFlagFirst) != 0) {
+    ps_t& first = group_.tx_records[frame->cookie].first_byte_ps;
+    first = std::min(first, now_ps);
+  }
+  frame->cookie = 0;
+  transmit(0, frame, now_ps);
+  --in_pipe_;
+  inject(now_ps);
+}
+
+TxStream& NicEntity::tx_stream(std::uint32_t peer) {
+  if (peer >= tx_by_peer_.size()) tx_by_peer_.resize(peer + std::size_t{1}, 0);
+  if (tx_by_peer_[peer] == 0) {
+    TxStream& stream = tx_.emplace_back();
+    stream.peer = peer;
+    stream.window_pkts = config_.window_pkts;
+    tx_by_peer_[peer] = static_cast<std::uint32_t>(tx_.size());
+  }
+  return tx_[tx_by_peer_[peer] - 1];
+}
+
+Counters NicEntity::counters() const {
+  return {{"tx_messages", sent_.messages},       {"tx_packets", sent_.packets},
+          {"tx_retransmits", sent_.retransmits}, {"tx_acks", sent_.acks},
+          {"tx_naks", sent_.naks},               {"tx_timeouts", sent_.timeouts},
+          {"rx_messages", received_.messages},   {"rx_packets", received_.packets},
+          {"rx_duplicates", received_.duplicates}, {"rx_out_of_order", received_.out_of_order},
+          {"rx_acks", received_.acks},           {"rx_naks", received_.naks}};
+}
+
+}  // namespace tb

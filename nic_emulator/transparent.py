@@ -1,0 +1,61 @@
+"""The transparent NIC: device-initiated streams over a thin Ethernet header, in the manner of d-Matrix JetStream.
+
+Public: 400 Gb/s standard Ethernet, PCIe 5.0, FPGA, device-initiated, "two microseconds"
+(https://www.theregister.com/2025/09/08/dmatrix_jetstream_nic/). What the two microseconds span, the wire format,
+reliability and flow control are not public. This profile reads them as card memory to card memory, back to back, for a
+small message: its stages and a 3 m DAC add up to 2.0 us by choice. That makes 2 us an input here, never a result.
+"""
+
+from __future__ import annotations
+
+from nic_emulator.profile import NicProfile, Stage, const
+
+_SPLIT = "a plausible share of the public 2 us (https://www.theregister.com/2025/09/08/dmatrix_jetstream_nic/); no breakdown is public"
+_PCIE_SWITCH = "Gen5 PCIe switch, PEX89000 class, about 115 ns; Gen4 PEX88000 is 105 ns (linleygroup num=6069)"
+_MAC = "half of FPGA MAC+PCS+FEC, 255 ns (no FEC) to 685 ns (RS-FEC) TX+RX loopback on F-tile (intel.com 750198)"
+_PCIE_RATE = "PCIe 5.0 x16: 63.0 GB/s raw, 256-byte payloads with 26 bytes around them: 57 GB/s"
+_FORMAT = "docs/wire-format.md; the real format is not public"
+
+PROFILE = NicProfile(
+    name="transparent",
+    description="Transparent NIC: device-initiated, thin L2 header, credits, selective retransmit (JetStream-like)",
+    initiator="device",
+    wire_format="thin",
+    reliability="selective",
+    stages=(
+        Stage(name="descriptor", place="post", latency=const(50_000, "ps", "assumed", _SPLIT)),
+        Stage(name="card_read", place="send", latency=const(250_000, "ps", "assumed", _SPLIT)),
+        Stage(name="pcie_switch", place="send", latency=const(115_000, "ps", "M", _PCIE_SWITCH)),
+        Stage(
+            name="nic_pcie",
+            place="send",
+            latency=const(200_000, "ps", "assumed", _SPLIT),
+            occupancy_per_kib=const(18_000, "ps/KiB", "E", _PCIE_RATE),
+        ),
+        Stage(name="nic_pipeline", place="send", latency=const(150_000, "ps", "assumed", _SPLIT)),
+        Stage(name="mac_tx", place="send", latency=const(260_000, "ps", "E", _MAC)),
+        Stage(name="mac_rx", place="ingress", latency=const(260_000, "ps", "E", _MAC)),
+        Stage(name="nic_pipeline", place="ingress", latency=const(150_000, "ps", "assumed", _SPLIT)),
+        Stage(
+            name="nic_pcie",
+            place="receive",
+            latency=const(200_000, "ps", "assumed", _SPLIT),
+            occupancy_per_kib=const(18_000, "ps/KiB", "E", _PCIE_RATE),
+        ),
+        Stage(name="pcie_switch", place="receive", latency=const(115_000, "ps", "M", _PCIE_SWITCH)),
+        Stage(name="card_write", place="receive", latency=const(125_000, "ps", "assumed", _SPLIT)),
+        Stage(name="flag", place="notify", latency=const(25_000, "ps", "assumed", _SPLIT)),
+    ),
+    mtu_bytes=const(4096, "byte", "assumed", _FORMAT),
+    first_header_bytes=const(26, "byte", "assumed", f"Ethernet 14 + thin header 8 + FCS 4: {_FORMAT}"),
+    other_header_bytes=const(26, "byte", "assumed", f"Ethernet 14 + thin header 8 + FCS 4: {_FORMAT}"),
+    ack_bytes=const(64, "byte", "assumed", f"the smallest Ethernet frame: {_FORMAT}"),
+    data_class=const(3, "priority", "V", "SONiC's first lossless class (files/build_templates/qos_config.j2)"),
+    ack_class=const(6, "priority", "assumed", "control above data"),
+    window_pkts=const(64, "packets", "assumed", "credits for 256 KiB a stream: 400 Gb/s times 5 us"),
+    ack_every_pkts=const(16, "packets", "assumed", "and with each last packet of a message"),
+    tx_depth_pkts=const(16, "packets", "assumed", "covers the latency of the send stages at line rate"),
+    ack_latency=const(50_000, "ps", "assumed", "NIC hardware alone"),
+    retransmission_timeout=const(100_000_000, "ps", "assumed", "100 us, some ten loaded round trips"),
+    retry_limit=const(7, "retries", "assumed", "as usual for reliable connections"),
+)

@@ -1,0 +1,72 @@
+// The workload engine of a card: when which message is posted to whom.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "../testbed/engine/distribution.hpp"
+#include "../testbed/engine/rng.hpp"
+#include "../testbed/engine/types.hpp"
+
+namespace tb {
+
+/// How the intended times of a card's messages arise.
+enum class Arrivals : std::uint8_t {
+  kNone = 0,      // posts nothing of its own accord
+  kPeriodic = 1,  // open loop, one every `interval_ps`
+  kPoisson = 2,   // open loop, exponential gaps of mean `interval_ps`
+  kClosed = 3,    // `window` messages at a time: the next when one is acknowledged
+  kPingPong = 4,  // one message; the next when the reply is complete
+};
+
+struct WorkloadConfig {
+  Arrivals arrivals = Arrivals::kNone;
+  std::vector<std::uint32_t> destinations;  // endpoints; each message draws one uniformly
+  std::uint64_t message_bytes = 0;
+  ps_t start_ps = 0;
+  ps_t interval_ps = 0;
+  ps_t measure_until_ps = 0;      // messages intended before this are recorded, and the run waits for them
+  std::uint32_t window = 1;       // closed loop
+  bool common_times = false;      // every card draws the same intended times (synchronous incast)
+  bool reply = false;             // answer each complete message with one of the same size
+};
+
+inline constexpr std::uint32_t kPurposeDestination = 0x1000;
+inline constexpr std::uint32_t kPurposeTimes = 0x1001;
+inline constexpr std::uint32_t kCommonEntity = 0xFFFFFFFFU;
+
+/// Draws times and destinations.
+class Workload {
+ public:
+  Workload(const WorkloadConfig& config, std::uint64_t seed, std::uint32_t entity)
+      : config_(&config),
+        destinations_(seed, entity, kPurposeDestination),
+        times_(seed, config.common_times ? kCommonEntity : entity, kPurposeTimes),
+        next_ps_(config.start_ps) {}
+
+  [[nodiscard]] bool open_loop() const {
+    return config_->arrivals == Arrivals::kPeriodic || config_->arrivals == Arrivals::kPoisson;
+  }
+  /// The intended time of the first (or, again, the next) open-loop message.
+  ps_t next_time() {
+    if (config_->arrivals == Arrivals::kPoisson) {
+      next_ps_ += exponential_ps(times_.next(), config_->interval_ps);
+      return next_ps_;
+    }
+    const ps_t now = next_ps_;
+    next_ps_ += config_->interval_ps;
+    return now;
+  }
+  std::uint32_t next_destination() {
+    const auto& all = config_->destinations;
+    if (all.size() == 1) return all[0];
+    return all[bounded(destinations_.next(), static_cast<std::uint32_t>(all.size()))];
+  }
+
+ private:
+  const WorkloadConfig* config_;
+  RandomStream destinations_;
+  RandomStream times_;
+  ps_t next_ps_;
+};
+
+}  // namespace tb

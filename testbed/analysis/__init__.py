@@ -1,0 +1,1 @@
+"""What the records say: order, digest, percentiles, intervals, where the time went. Pure: reads no file."""

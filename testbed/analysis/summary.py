@@ -1,0 +1,145 @@
+"""What a run found, as values: one `CellSummary` per cell, one `RunSummary` per run. Pure.
+
+`testbed.spec.codec.to_dict` and `from_dict` turn a `RunSummary` into summary.json and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from testbed.analysis.breakdown import (
+    Components,
+    TailPart,
+    components_beyond,
+    exact_sum,
+    mean_components,
+    window_of,
+)
+from testbed.analysis.percentiles import Percentile, percentiles_of_sorted
+from testbed.analysis.records import Records, latencies_ps
+from testbed.spec.experiment import Cell, Scenario
+from testbed.spec.sourced import Assumption
+from testbed.units import format_permille
+
+ANSWER_QUANTILE_PPM = 999_000
+"""The answers compare NICs at p99.9."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellSummary:
+    """What the records of one cell say."""
+
+    id: str
+    scenario: str
+    condition: str
+    """The scenario in words, e.g. `under 60 % load`."""
+    size_bytes: int
+    nic: str
+    n: int
+    percentiles: Mapping[str, Percentile]
+    """By name: p50, p90, p99, p99.9, p99.99."""
+    min_ps: int | None
+    mean_ps: int | None
+    max_ps: int | None
+    retransmits: int
+    """Over all messages."""
+    marked_messages: int
+    """Messages with at least one congestion mark."""
+    components: Components | None
+    """Mean over all messages."""
+    components_beyond: TailPart | None
+    """Mean over the messages slower than p99.9."""
+    components_window: TailPart | None
+    """Mean over the messages inside the interval of p99.9: what the attribution is made of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockStatement:
+    """Which clock a run had, and how exact it was."""
+
+    engine: str
+    """emulation or twin."""
+    clock: str
+    """virtual, dilated or twin."""
+    emulated_records: int
+    """Records that came from real frames."""
+    twin_records: int
+    """Records that the twin computed."""
+    equal: bool | None
+    """Whether every record that both have is the same, bit for bit; None if only one of them ran."""
+    difference: str | None = None
+    """The first difference, in words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """One run: what was asked, what came out, what it rests on."""
+
+    experiment: str
+    question: str
+    seed: int
+    fabric: str
+    """The fabric in one line."""
+    clock: ClockStatement
+    cells: tuple[CellSummary, ...]
+    """In the experiment's order."""
+    records_digest: str
+    """SHA-256 over all records in canonical order."""
+    assumptions: tuple[Assumption, ...]
+    answers: tuple[str, ...]
+
+
+def summarise_cell(cell: Cell, records: Records) -> CellSummary:
+    """Everything the summary says of one cell."""
+    latency = np.sort(latencies_ps(records))
+    n = len(latency)
+    found = {percentile.name: percentile for percentile in percentiles_of_sorted(latency)}
+    answered = next(p for p in found.values() if p.quantile_ppm == ANSWER_QUANTILE_PPM)
+    return CellSummary(
+        id=cell.id,
+        scenario=cell.scenario.name,
+        condition=condition(cell.scenario),
+        size_bytes=cell.size_bytes,
+        nic=cell.nic,
+        n=n,
+        percentiles=found,
+        min_ps=int(latency[0]) if n else None,
+        mean_ps=(2 * exact_sum(latency) + n) // (2 * n) if n else None,
+        max_ps=int(latency[-1]) if n else None,
+        retransmits=int(records["retransmits"].sum(dtype=np.uint64)),
+        marked_messages=int(np.count_nonzero(records["marks"])),
+        components=mean_components(records),
+        components_beyond=components_beyond(records, ANSWER_QUANTILE_PPM),
+        components_window=window_of(records, answered),
+    )
+
+
+def condition(scenario: Scenario) -> str:
+    """A scenario in words that can begin a sentence."""
+    load = format_permille(scenario.load_permille).replace("%", " %")
+    if scenario.kind == "idle":
+        return "unloaded"
+    if scenario.kind == "poisson":
+        return f"under {load} load"
+    if scenario.kind == "incast":
+        return f"under {scenario.fan_in}→1 incast"
+    if scenario.kind == "permutation":
+        return "in a permutation " + (f"at {load} load" if scenario.load_permille else "at full rate")
+    return "in a ping-pong"
+
+
+def largest_assumptions(assumptions: tuple[Assumption, ...], limit: int = 3) -> tuple[Assumption, ...]:
+    """The longest of the assumed times: what moves a latency most; without times, the first ones."""
+    times = [assumption for assumption in assumptions if assumption.unit == "ps"]
+    return tuple(sorted(times, key=_size_ps, reverse=True)[:limit]) or assumptions[:limit]
+
+
+def _size_ps(assumption: Assumption) -> int:
+    """A number, or the median entry of a table."""
+    value = assumption.value
+    if isinstance(value, tuple):
+        return sorted(value)[len(value) // 2] if value else 0
+    return value

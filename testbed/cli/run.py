@@ -1,0 +1,137 @@
+"""`tb run`: an experiment, from its script to its saved result."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from testbed.cli.output import JsonOption, print_json
+from testbed.errors import Interrupted
+
+if TYPE_CHECKING:
+    from testbed.spec.experiment import Experiment
+
+EPILOG = (
+    "[bold]Keys of --set[/]  records, seed, switch, nics, sizes, scenarios, topology, topology.PARAMETER, "
+    "SCENARIO.load, ...; an unknown key lists the nearest."
+)
+
+
+class Engine(StrEnum):
+    """What executes the model."""
+
+    emulation = "emulation"
+    twin = "twin"
+
+
+def run(
+    experiment: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT", help="A name in experiments/, or the path of a script.")
+    ] = "quickstart",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change one field; may be repeated."),
+    ] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="emulation: real frames on Mininet, then the twin; twin: the twin alone.")
+    ] = Engine.emulation,
+    seed: Annotated[int | None, typer.Option(min=0, help="The seed of all randomness.")] = None,
+    repeat: Annotated[int, typer.Option(min=1, help="Run with this many seeds, from the seed on.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Where results go: OUT/EXPERIMENT/TIME-ID/.")] = None,
+    snap: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Send only the headers and this much of each payload.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run an experiment: measure, show, save. Without an argument, the quickstart.
+
+    [bold]Examples[/]
+
+      ./tb run
+
+      ./tb run quickstart --engine twin --set topology.leaves=8 --set sizes=4KiB
+
+      ./tb run quickstart --seed 3 --repeat 5 --json > runs.json
+    """
+    from testbed.run.loader import load_experiment, results_dir
+
+    wanted = list(_with_seeds(_adjust(load_experiment(experiment), overrides, seed, snap), repeat))
+    target = out or results_dir()
+    prepare(wanted[0], engine, target)
+    outcomes = [_execute(one, engine, target, quiet=as_json) for one in wanted]
+    if as_json:
+        print_json(outcomes[0] if repeat == 1 else {"schema_version": 1, "runs": outcomes})
+
+
+def prepare(experiment: Experiment, engine: Engine, out: Path) -> None:
+    """Refuse, before anything is built, what this machine cannot run; become root where that is needed."""
+    from testbed.cli.privilege import become_root
+    from testbed.cli.writable import ensure_writable
+    from testbed.fabric.capacity import check_capacity
+    from testbed.run import preflight
+    from testbed.run.resolve import resolve
+
+    fabric = resolve(experiment).fabric
+    if engine is Engine.emulation:
+        become_root("a run on real frames", otherwise="--engine twin")
+        preflight.require("emulation")
+        check_capacity(fabric)
+    else:
+        preflight.require("twin")
+    ensure_writable(out, option="--out")
+
+
+def _adjust(base: Experiment, overrides: list[str] | None, seed: int | None, snap: str | None) -> Experiment:
+    from testbed.spec.overrides import apply_overrides
+    from testbed.units import parse_size
+
+    adjusted = apply_overrides(base, overrides or [])
+    if seed is not None:
+        adjusted = replace(adjusted, seed=seed)
+    if snap is not None:
+        adjusted = replace(adjusted, snap_bytes=parse_size(snap))
+    return adjusted
+
+
+def _with_seeds(experiment: Experiment, repeat: int) -> Iterator[Experiment]:
+    return (replace(experiment, seed=experiment.seed + offset) for offset in range(repeat))
+
+
+def _execute(experiment: Experiment, engine: Engine, out: Path, *, quiet: bool) -> dict[str, Any]:
+    """Run one experiment with a progress view; print its text unless `quiet`; return its JSON."""
+    from testbed.cli.progress_view import ProgressView
+    from testbed.run.execute import execute
+
+    view = ProgressView()
+    with ended_by_signal():
+        try:
+            outcome = execute(experiment, engine=engine.value, out=out, progress=view)
+        finally:
+            view.finish()
+    if not quiet:
+        typer.echo(outcome.text)
+    return {**outcome.summary, "directory": str(outcome.directory)}
+
+
+@contextmanager
+def ended_by_signal() -> Iterator[None]:
+    """Make SIGTERM and SIGHUP unwind the run as Ctrl-C does, so that it leaves nothing behind."""
+
+    def unwind(number: int, _: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        raise Interrupted(f"ended by {name}", remedy="what it had built is removed; ./tb clean checks that")
+
+    before = {number: signal.signal(number, unwind) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

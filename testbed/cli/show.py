@@ -1,0 +1,171 @@
+"""`tb show`: one topology, switch, NIC or medium, with the source of each of its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from testbed.cli.output import JsonOption, print_json, stdout, table
+from testbed.errors import SpecError
+
+if TYPE_CHECKING:
+    from testbed.spec.fabric import Fabric
+
+# singular, as the user writes it -> plural, as the catalogue knows it
+PROFILE_KINDS = {"switch": "switches", "nic": "nics", "medium": "media"}
+
+
+def show(
+    what: Annotated[str, typer.Argument(metavar="TOPOLOGY|switch|nic|medium", help="A topology, or a kind.")],
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which switch, NIC or medium.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the topology; repeatable."),
+    ] = None,
+    draw: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the topology into a .png or .svg file.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a topology, or a switch, NIC or medium with the source of each number.
+
+    [bold]Examples[/]
+
+      ./tb show leaf_spine --set leaves=2
+
+      ./tb show squadrack --draw squadrack.svg
+
+      ./tb show switch tomahawk5
+    """
+    if what in PROFILE_KINDS:
+        _refuse_for_profile(what, overrides, draw)
+        _show_profile(what, name, as_json=as_json)
+    elif name is not None:
+        raise SpecError(
+            f"unknown kind '{what}'", remedy=f"one of {', '.join(PROFILE_KINDS)}, or a topology alone"
+        )
+    else:
+        _show_topology(what, overrides or [], draw, as_json=as_json)
+
+
+def _refuse_drawing(draw: Path) -> None:
+    """Raise `SpecError` when no drawing can be written there."""
+    from testbed.cli.writable import ensure_writable
+
+    if draw.suffix not in (".png", ".svg"):
+        raise SpecError(
+            f"--draw {draw}: not a .png or .svg file", remedy="name the file NAME.png or NAME.svg"
+        )
+    ensure_writable(draw.parent, option="--draw")
+
+
+def _refuse_for_profile(what: str, overrides: list[str] | None, draw: Path | None) -> None:
+    if overrides or draw:
+        raise SpecError(f"a {what} has no parameters and no drawing", remedy="leave out --set and --draw")
+
+
+def _show_profile(kind: str, name: str | None, *, as_json: bool) -> None:
+    from testbed.cli.catalogue import registry
+
+    known = registry(PROFILE_KINDS[kind])
+    if name is None:
+        raise SpecError(f"which {kind}?", remedy=f"one of: {', '.join(known.names())}")
+    rows = list(profile_rows(known.get(name)))
+    if as_json:
+        keys = ("field", "value", "unit", "mark", "source")
+        values = [dict(zip(keys, row, strict=True)) for row in rows]
+        print_json({"kind": kind, "name": name, "description": known.describe(name), "values": values})
+        return
+    console = stdout()
+    console.print(f"{name}  {known.describe(name)}", markup=False, highlight=False)
+    text = [tuple("" if cell is None else _plain(cell) for cell in row) for row in rows]
+    console.print(table(["field", "value", "unit", "mark", "source"], text), markup=False, highlight=False)
+
+
+def profile_rows(
+    profile: object, path: str = ""
+) -> Iterator[tuple[str, Any, str | None, str | None, str | None]]:
+    """Field, value, unit, mark and source of every number of a profile, nested ones by their path."""
+    from testbed.spec.sourced import Sourced
+
+    if isinstance(profile, Sourced):
+        yield path, profile.value, profile.unit, profile.mark, profile.source
+    elif is_dataclass(profile):
+        for field in fields(profile):
+            yield from profile_rows(getattr(profile, field.name), f"{path}.{field.name}".lstrip("."))
+    elif isinstance(profile, dict):
+        for key, value in profile.items():
+            yield from profile_rows(value, f"{path}[{key}]")
+    elif isinstance(profile, tuple) and any(
+        is_dataclass(item) or isinstance(item, tuple) for item in profile
+    ):
+        for index, item in enumerate(profile):
+            yield from profile_rows(item, f"{path}[{index}]")
+    elif path not in ("name", "description"):
+        yield path, profile, None, None, None
+
+
+def _plain(cell: object) -> str:
+    if isinstance(cell, int) and not isinstance(cell, bool):
+        return f"{cell:,}"
+    return ", ".join(map(_plain, cell)) if isinstance(cell, tuple) else str(cell)
+
+
+def _show_topology(topology: str, overrides: list[str], draw: Path | None, *, as_json: bool) -> None:
+    from topologies import TOPOLOGIES, build_fabric, parse_parameters
+
+    parameters = parse_parameters(topology, TOPOLOGIES.get(topology), overrides)
+    fabric = build_fabric(topology, parameters)
+    if draw is not None:
+        _refuse_drawing(draw)
+        from testbed.report.draw import draw_fabric
+
+        draw_fabric(fabric, draw)
+    if as_json:
+        from testbed.spec.codec import to_dict
+
+        print_json(to_dict(fabric))
+        return
+    console = stdout()
+    console.print(f"{topology}  {TOPOLOGIES.describe(topology)}", markup=False, highlight=False)
+    console.print(table(["", ""], fabric_rows(fabric)), markup=False, highlight=False)
+    console.print(table(LINK_COLUMNS, link_rows(fabric)), markup=False, highlight=False)
+    if draw is not None:
+        console.print(f"drawn: {draw}", markup=False, highlight=False)
+
+
+def fabric_rows(fabric: Fabric) -> list[tuple[str, str]]:
+    """What the fabric consists of."""
+    tiers: dict[int, list[str]] = {}
+    for switch in fabric.switches:
+        tiers.setdefault(switch.tier, []).append(switch.name)
+    cards = sum(endpoint.cards for endpoint in fabric.endpoints)
+    servers = len({endpoint.server for endpoint in fabric.endpoints})
+    rows = [("parameters", ", ".join(f"{key}={value}" for key, value in dict(fabric.parameters).items()))]
+    rows += [("cards", f"{cards:,} behind {len(fabric.endpoints):,} NICs in {servers:,} servers")]
+    rows += [(f"tier {tier}", f"{len(names):,}: {_shorten(names)}") for tier, names in sorted(tiers.items())]
+    return rows
+
+
+LINK_COLUMNS = ("links>", "from", "to", "rate", "medium", "length>")
+
+
+def link_rows(fabric: Fabric) -> list[tuple[str, ...]]:
+    """The links, those alike counted together."""
+    from testbed.units import format_length, format_rate
+
+    tier = {switch.name: f"tier {switch.tier}" for switch in fabric.switches}
+    counts: dict[tuple[str, ...], int] = {}
+    for link in fabric.links:
+        ends = (tier.get(link.a, "NIC"), tier.get(link.b, "NIC"))
+        key = (*ends, format_rate(link.rate_bps), link.medium, format_length(link.length_mm))
+        counts[key] = counts.get(key, 0) + 1
+    return [(f"{count:,}", *key) for key, count in counts.items()]
+
+
+def _shorten(names: list[str]) -> str:
+    return " ".join(names) if len(names) <= 12 else f"{' '.join(names[:3])} … {names[-1]}"

@@ -1,0 +1,1 @@
+"""Forwarding state: computed purely from the fabric, loaded by whoever runs it."""

@@ -1,0 +1,192 @@
+# The extension module: the engine, the models and the virtual clock. Times in picoseconds.
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+NEVER_PS: int
+NO_ROUTE: int
+
+class ClockError(RuntimeError): ...
+class StreamError(RuntimeError): ...
+
+class Opcode(Enum):
+    DATA = 0
+    ACK = 1
+    NACK = 2
+
+class WireFormat(Enum):
+    THIN = 0
+    ROCE_V2 = 1
+
+class Reliability(Enum):
+    GO_BACK_N = 0
+    SELECTIVE = 1
+
+class Arrivals(Enum):
+    NONE = 0
+    PERIODIC = 1
+    POISSON = 2
+    CLOSED = 3
+    PING_PONG = 4
+
+class Quit(Enum):
+    RUNNING = 0
+    DONE = 1
+    DEADLOCK = 2
+    ERROR = 3
+    STOPPED = 4
+
+class Frame:
+    """The fields that a frame's real headers carry; `frame_bytes` counts the FCS."""
+
+    frame_bytes: int
+    payload_bytes: int
+    message_bytes: int
+    psn: int
+    msn: int
+    index: int
+    src: int
+    dst: int
+    entropy: int
+    credit: int
+    ack_bits: int
+    opcode: Opcode
+    format: WireFormat
+    traffic_class: int
+    flags: int
+    def __init__(self) -> None: ...
+
+class StageConfig:
+    name: str
+    latency_ps: int
+    occupancy_ps: int
+    occupancy_ps_per_kib: int
+    stall_interval_ps: int
+    def __init__(self) -> None: ...
+    def set_jitter(self, points: Sequence[tuple[int, int]]) -> None: ...
+    def set_stall(self, points: Sequence[tuple[int, int]]) -> None: ...
+
+class NicConfig:
+    format: WireFormat
+    reliability: Reliability
+    mtu_bytes: int
+    first_header_bytes: int
+    other_header_bytes: int
+    ack_bytes: int
+    data_class: int
+    ack_class: int
+    window_pkts: int
+    ack_every_pkts: int
+    tx_depth_pkts: int
+    retry_limit: int
+    ack_latency_ps: int
+    rto_ps: int
+    ingress_latency_ps: int
+    def __init__(self) -> None: ...
+    def set_stages(self, where: str, stages: Sequence[StageConfig]) -> None: ...
+
+class WorkloadConfig:
+    arrivals: Arrivals
+    destinations: list[int]
+    message_bytes: int
+    start_ps: int
+    interval_ps: int
+    measure_until_ps: int
+    window: int
+    common_times: bool
+    reply: bool
+    def __init__(self) -> None: ...
+
+class SwitchConfig:
+    pipeline_latency_ps: int
+    cut_through: bool
+    buffer_bytes: int
+    cell_bytes: int
+    alpha_log2: int
+    reserved_bytes: int
+    hash_seed: int
+    groups: list[list[int]]
+    route: list[int]
+    def __init__(self) -> None: ...
+
+class Plan:
+    def __init__(self, seed: int) -> None: ...
+    def add_nic(self, name: str, config: NicConfig, workload: WorkloadConfig) -> int: ...
+    def add_switch(self, name: str, config: SwitchConfig) -> int: ...
+    def add_python(
+        self,
+        name: str,
+        factory: Callable[[str, int, int], object],
+        ingress_delay_ps: int,
+        last_bit: bool,
+        max_frame_bytes: int = 9216,
+    ) -> int: ...
+    def add_link(
+        self, a: int, a_port: int, b: int, b_port: int, byte_time_ps: int, latency_ps: int
+    ) -> None: ...
+    @property
+    def node_names(self) -> list[str]: ...
+    @property
+    def wires(self) -> int: ...
+    @property
+    def sources(self) -> int: ...
+
+class Twin:
+    def __init__(self, plan: Plan) -> None: ...
+    def run(self, until_ps: int) -> bool: ...
+    def trace_queues(self, until_ps: int, limit: int) -> None: ...
+    @property
+    def done(self) -> bool: ...
+    @property
+    def now_ps(self) -> int: ...
+    @property
+    def next_event_ps(self) -> int: ...
+    @property
+    def hops(self) -> int: ...
+    @property
+    def messages(self) -> int: ...
+    @property
+    def frames_in_use(self) -> int: ...
+    def tx_records(self) -> bytes: ...
+    def rx_records(self) -> bytes: ...
+    def queue_samples(self) -> bytes: ...
+    def counters(self) -> dict[str, dict[str, int]]: ...
+
+class Clock:
+    def __init__(self, fd: int, plan: Plan, group_of: Sequence[int], create: bool) -> None: ...
+    @property
+    def ready(self) -> bool: ...
+    def start(self) -> None: ...
+    def quit(self, reason: Quit) -> None: ...
+    def reach_ps(self, from_: int, to: int) -> int: ...
+    def set_reach_ps(self, from_: int, to: int, value: int) -> None: ...
+    def progress(self) -> dict[str, int]: ...
+
+class MemberPlace:
+    def __init__(self, netns: str, interfaces: Sequence[str]) -> None: ...
+
+class VirtualGroup:
+    def __init__(
+        self,
+        plan: Plan,
+        group_of: Sequence[int],
+        number: int,
+        clock: Clock,
+        places: Sequence[MemberPlace],
+        snap_bytes: int = 0xFFFFFFFF,
+    ) -> None: ...
+    def run(self) -> Quit: ...
+    def tx_records(self) -> bytes: ...
+    def rx_records(self) -> bytes: ...
+    @property
+    def hops(self) -> int: ...
+    def counters(self) -> dict[str, dict[str, int]]: ...
+
+def prepare_process(name: str, cpu: int, priority: int) -> str: ...
+def philox(a: int, b: int, c: int, d: int, key: int) -> tuple[int, int, int, int]: ...
+def random_at(seed: int, entity: int, purpose: int, counter: int) -> int: ...
+def exponential_ps(random: int, mean_ps: int) -> int: ...
+def quantile_ps(points: Sequence[tuple[int, int]], random: int) -> int: ...
+def crc32c(data: bytes) -> int: ...
+def crc32c_portable(data: bytes) -> int: ...
+def encode(frame: Frame, snap_bytes: int = 0xFFFFFFFF, first_bit_ps: int = 0, link_seq: int = 0) -> bytes: ...
+def decode(data: bytes) -> tuple[str, Frame | None, dict[str, int] | None]: ...

@@ -1,0 +1,197 @@
+// The extension module `testbed.engine._engine`: the twin, the virtual clock, and small functions for tests.
+#include "bindings.hpp"
+
+#include <nanobind/stl/map.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
+
+#include <memory>
+
+#include "../../nic_emulator/nic_model.hpp"
+#include "crc32c.hpp"
+#include "distribution.hpp"
+#include "process.hpp"
+#include "rng.hpp"
+#include "virtual_clock.hpp"
+#include "wire.hpp"
+
+namespace nb = nanobind;
+
+namespace tb {
+
+namespace {
+
+template <typename T>
+nb::bytes raw(const std::vector<T>& items) {
+  return nb::bytes(items.data(), items.size() * sizeof(T));
+}
+
+std::map<std::string, Counters> all_counters(Group& group) {
+  std::map<std::string, Counters> all;
+  for (const auto& entity : group.entities()) all[entity->name()] = entity->counters();
+  return all;
+}
+
+class Twin {
+ public:
+  explicit Twin(const Plan& plan) : group_(plan, {}), sources_(plan.sources()) {
+    group_.stop_when_done(sources_);
+    group_.start();
+  }
+  /// Process events before `until_ps`; true while there is something left to do.
+  bool run(ps_t until_ps) {
+    group_.run(until_ps);
+    return group_.sources_done() < sources_ && group_.next_event_ps() < kNever;
+  }
+  [[nodiscard]] bool done() const { return group_.sources_done() >= sources_; }
+  Group group_;
+  std::uint32_t sources_;
+};
+
+/// The orchestrator's side of the clock's shared memory.
+class Clock {
+ public:
+  Clock(int fd, const Plan& plan, const std::vector<std::uint32_t>& group_of, bool create)
+      : groups_(*std::max_element(group_of.begin(), group_of.end()) + 1),
+        segment_(fd, groups_, static_cast<std::uint32_t>(2 * plan.links.size()), create) {
+    if (!create) return;
+    segment_.header().sources = plan.sources();
+    const std::vector<ps_t> reach = reach_matrix(plan, group_of, groups_);
+    for (std::uint32_t i = 0; i < groups_; ++i) {
+      for (std::uint32_t j = 0; j < groups_; ++j) segment_.reach(i, j) = reach[std::size_t{i} * groups_ + j];
+    }
+  }
+  [[nodiscard]] bool ready() { return segment_.header().ready.load() == groups_; }
+  /// Give the token to the group with the earliest event.
+  void start() {
+    const std::uint64_t* next = segment_.next_all();
+    segment_.wake(static_cast<std::uint32_t>(std::min_element(next, next + groups_) - next));
+  }
+  nb::dict progress() {
+    std::uint64_t hops = 0, messages = 0, wakes = 0, foreign = 0, clock = 0;
+    for (std::uint32_t group = 0; group < groups_; ++group) {
+      GroupLine& line = segment_.line(group);
+      hops += line.hops;
+      messages += line.messages;
+      wakes += line.wakes;
+      foreign += line.foreign;
+      clock = std::max(clock, line.clock_ps);
+    }
+    nb::dict all;
+    all["virtual_ps"] = clock;
+    all["hops"] = hops;
+    all["messages"] = messages;
+    all["wakes"] = wakes;
+    all["foreign_frames"] = foreign;
+    all["beat"] = segment_.header().beat.load();
+    all["holder"] = segment_.header().holder.load();
+    all["quit"] = segment_.header().quit.load();
+    return all;
+  }
+  std::uint32_t groups_;
+  ClockSegment segment_;
+};
+
+void bind_twin(nb::module_& m) {
+  nb::class_<Twin>(m, "Twin")
+      .def(nb::init<const Plan&>(), nb::keep_alive<1, 2>())
+      .def("run", &Twin::run, nb::arg("until_ps"), nb::call_guard<nb::gil_scoped_release>())
+      .def("trace_queues", [](Twin& twin, ps_t until_ps, std::size_t limit) { twin.group_.set_trace(until_ps, limit); })
+      .def_prop_ro("done", &Twin::done)
+      .def_prop_ro("now_ps", [](const Twin& twin) { return twin.group_.now_ps(); })
+      .def_prop_ro("next_event_ps", [](const Twin& twin) { return twin.group_.next_event_ps(); })
+      .def_prop_ro("hops", [](const Twin& twin) { return twin.group_.hops(); })
+      .def_prop_ro("messages", [](const Twin& twin) { return twin.group_.messages_completed(); })
+      .def_prop_ro("frames_in_use", [](const Twin& twin) { return twin.group_.frames_in_use(); })
+      .def("tx_records", [](const Twin& twin) { return raw(twin.group_.tx_records); })
+      .def("rx_records", [](const Twin& twin) { return raw(twin.group_.rx_records); })
+      .def("queue_samples", [](const Twin& twin) { return raw(twin.group_.queue_samples()); })
+      .def("counters", [](Twin& twin) { return all_counters(twin.group_); });
+}
+
+void bind_clock(nb::module_& m) {
+  nb::enum_<Quit>(m, "Quit")
+      .value("RUNNING", Quit::kRunning)
+      .value("DONE", Quit::kDone)
+      .value("DEADLOCK", Quit::kDeadlock)
+      .value("ERROR", Quit::kError)
+      .value("STOPPED", Quit::kStopped);
+  nb::class_<Clock>(m, "Clock")
+      .def(nb::init<int, const Plan&, const std::vector<std::uint32_t>&, bool>(), nb::arg("fd"), nb::arg("plan"),
+           nb::arg("group_of"), nb::arg("create"))
+      .def_prop_ro("ready", &Clock::ready)
+      .def("start", &Clock::start)
+      .def("quit", [](Clock& clock, Quit reason) { clock.segment_.quit(reason); })
+      .def("reach_ps", [](Clock& clock, std::uint32_t from, std::uint32_t to) { return clock.segment_.reach(from, to); })
+      .def("set_reach_ps", [](Clock& clock, std::uint32_t from, std::uint32_t to, std::uint64_t value) {
+        clock.segment_.reach(from, to) = value;
+      })
+      .def("progress", &Clock::progress);
+  nb::class_<MemberPlace>(m, "MemberPlace")
+      .def("__init__", [](MemberPlace* self, std::string netns, std::vector<std::string> interfaces) {
+        new (self) MemberPlace{std::move(netns), std::move(interfaces)};
+      }, nb::arg("netns"), nb::arg("interfaces"));
+  nb::class_<VirtualGroup>(m, "VirtualGroup")
+      .def("__init__", [](VirtualGroup* self, const Plan& plan, std::vector<std::uint32_t> group_of, std::uint32_t number,
+                          Clock& clock, const std::vector<MemberPlace>& places, std::uint32_t snap_bytes) {
+        new (self) VirtualGroup(plan, std::move(group_of), number, clock.segment_, places, snap_bytes);
+      }, nb::arg("plan"), nb::arg("group_of"), nb::arg("number"), nb::arg("clock"), nb::arg("places"),
+         nb::arg("snap_bytes") = 0xFFFFFFFFU, nb::keep_alive<1, 2>(), nb::keep_alive<1, 5>())
+      .def("run", &VirtualGroup::run, nb::call_guard<nb::gil_scoped_release>())
+      .def("tx_records", [](VirtualGroup& g) { return raw(g.group().tx_records); })
+      .def("rx_records", [](VirtualGroup& g) { return raw(g.group().rx_records); })
+      .def_prop_ro("hops", [](VirtualGroup& g) { return g.group().hops(); })
+      .def("counters", [](VirtualGroup& g) { return all_counters(g.group()); });
+}
+
+void bind_functions(nb::module_& m) {
+  m.def("prepare_process", &prepare_process, nb::arg("name"), nb::arg("cpu"), nb::arg("priority"));
+  m.def("philox", [](std::uint32_t a, std::uint32_t b, std::uint32_t c, std::uint32_t d, std::uint64_t key) {
+    const PhiloxBlock block = philox4x32({a, b, c, d}, key);
+    return nb::make_tuple(block[0], block[1], block[2], block[3]);
+  });
+  m.def("random_at", [](std::uint64_t seed, std::uint32_t entity, std::uint32_t purpose, std::uint64_t counter) {
+    return RandomStream(seed, entity, purpose).at(counter);
+  });
+  m.def("exponential_ps", &exponential_ps, nb::arg("random"), nb::arg("mean_ps"));
+  m.def("quantile_ps", [](const std::vector<QuantileTable::Point>& points, std::uint64_t random) {
+    return QuantileTable(points).draw(random);
+  });
+  m.def("crc32c", [](nb::bytes data) { return crc32c(0, data.c_str(), data.size()); });
+  m.def("crc32c_portable", [](nb::bytes data) { return crc32c_portable(0, data.c_str(), data.size()); });
+  m.def("encode", [](const Frame& frame, std::uint32_t snap_bytes, ps_t first_bit_ps, std::uint64_t link_seq) {
+    std::vector<unsigned char> bytes(encoded_bytes(frame, snap_bytes) + 64);
+    bytes.resize(encode(frame, snap_bytes, bytes));
+    stamp(bytes, first_bit_ps, link_seq);
+    return raw(bytes);
+  }, nb::arg("frame"), nb::arg("snap_bytes") = 0xFFFFFFFFU, nb::arg("first_bit_ps") = 0, nb::arg("link_seq") = 0);
+  m.def("decode", [](nb::bytes data) {
+    const std::span<const unsigned char> bytes{reinterpret_cast<const unsigned char*>(data.c_str()), data.size()};
+    Frame frame;
+    Trailer trailer;
+    const Decoded decoded = decode(bytes, frame, trailer);
+    if (decoded == Decoded::kForeign) return nb::make_tuple("foreign", nb::none(), nb::none());
+    if (decoded == Decoded::kDamaged) return nb::make_tuple("damaged", nb::none(), nb::none());
+    nb::dict about;
+    about["first_bit_ps"] = trailer.first_bit_ps;
+    about["link_seq"] = trailer.link_seq;
+    about["intact"] = payload_intact(bytes, frame, trailer);
+    return nb::make_tuple("frame", frame, about);
+  });
+}
+
+}  // namespace
+
+}  // namespace tb
+
+NB_MODULE(_engine, module) {
+  module.attr("NEVER_PS") = tb::kNever;
+  nb::exception<tb::ClockError>(module, "ClockError");
+  nb::exception<tb::StreamError>(module, "StreamError");
+  tb::bind_models(module);
+  tb::bind_twin(module);
+  tb::bind_clock(module);
+  tb::bind_functions(module);
+}

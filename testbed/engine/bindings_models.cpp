@@ -1,0 +1,208 @@
+// Python names for the plan and the configurations of its nodes, and entities written in Python.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "../../nic_emulator/nic_model.hpp"
+#include "../switches/switch_model.hpp"
+#include "bindings.hpp"
+#include "plan.hpp"
+
+namespace nb = nanobind;
+
+namespace tb {
+
+namespace {
+
+/// An entity whose behaviour is a Python object with receive, on_timer, to_send and next_event_ps.
+class PythonEntity final : public ModelEntity<PythonEntity> {
+ public:
+  PythonEntity(const NodeContext& context, nb::object model)
+      : ModelEntity(context.group, context.id, context.name, context.ports, 1), model_(std::move(model)) {}
+  void start() override {
+    const nb::gil_scoped_acquire gil;
+    after(0);
+  }
+  void handle(std::uint32_t slot, ps_t now_ps) {
+    const nb::gil_scoped_acquire gil;
+    if (slot < ports_.size()) {
+      Frame* frame = take_arrival(slot);
+      Frame copy = *frame;
+      group_.drop_frame(frame);
+      copy.buffer = kNoBuffer;
+      model_.attr("receive")(now_ps, slot, copy);
+    } else {
+      model_.attr("on_timer")(now_ps);
+    }
+    after(now_ps);
+  }
+  [[nodiscard]] Counters counters() const override { return {}; }
+
+ private:
+  void after(ps_t now_ps) {
+    for (nb::handle item : nb::list(model_.attr("to_send")(now_ps))) {
+      const auto port = nb::cast<std::uint32_t>(item[0]);
+      const auto start_ps = nb::cast<ps_t>(item[2]);
+      if (port >= ports_.size() || ports_[port].wire == kNoWire) throw nb::value_error("no link on that port");
+      if (start_ps < now_ps || start_ps < ports_[port].busy_until_ps) {
+        throw nb::value_error("a transmission starts at or after now, once the port is idle");
+      }
+      Frame* frame = group_.take_frame();
+      const std::uint32_t place = frame->pool_index;
+      *frame = nb::cast<Frame>(item[1]);
+      frame->pool_index = place;
+      frame->buffer = kNoBuffer;
+      transmit(port, frame, start_ps);
+    }
+    const nb::object next = model_.attr("next_event_ps")();
+    slots_.set(static_cast<std::uint32_t>(ports_.size()), next.is_none() ? kNever : nb::cast<ps_t>(next));
+  }
+  nb::object model_;
+};
+
+class PythonNode final : public NodeModel {
+ public:
+  PythonNode(nb::object factory, ps_t delay_ps, bool last_bit, std::uint32_t max_bytes)
+      : factory_(std::move(factory)), ingress_{delay_ps, last_bit}, max_bytes_(max_bytes) {}
+  [[nodiscard]] std::unique_ptr<Entity> make(const NodeContext& context) const override {
+    const nb::gil_scoped_acquire gil;
+    return std::make_unique<PythonEntity>(context, factory_(context.name, context.ports, context.seed));
+  }
+  [[nodiscard]] Ingress ingress() const override { return ingress_; }
+  [[nodiscard]] std::uint32_t max_frame_bytes() const override { return max_bytes_; }
+
+ private:
+  nb::object factory_;
+  Ingress ingress_;
+  std::uint32_t max_bytes_;
+};
+
+void bind_frame(nb::module_& m) {
+  nb::enum_<Opcode>(m, "Opcode").value("DATA", Opcode::kData).value("ACK", Opcode::kAck).value("NACK", Opcode::kNack);
+  nb::enum_<WireFormat>(m, "WireFormat").value("THIN", WireFormat::kThin).value("ROCE_V2", WireFormat::kRoceV2);
+  nb::class_<Frame>(m, "Frame")
+      .def(nb::init<>())
+      .def_rw("frame_bytes", &Frame::frame_bytes)
+      .def_rw("payload_bytes", &Frame::payload_bytes)
+      .def_rw("message_bytes", &Frame::message_bytes)
+      .def_rw("psn", &Frame::psn)
+      .def_rw("msn", &Frame::msn)
+      .def_rw("index", &Frame::index)
+      .def_rw("src", &Frame::src)
+      .def_rw("dst", &Frame::dst)
+      .def_rw("entropy", &Frame::entropy)
+      .def_rw("credit", &Frame::credit)
+      .def_rw("ack_bits", &Frame::ack_bits)
+      .def_rw("opcode", &Frame::opcode)
+      .def_rw("format", &Frame::format)
+      .def_rw("traffic_class", &Frame::traffic_class)
+      .def_rw("flags", &Frame::flags);
+}
+
+void bind_nic(nb::module_& m) {
+  nb::enum_<Reliability>(m, "Reliability")
+      .value("GO_BACK_N", Reliability::kGoBackN)
+      .value("SELECTIVE", Reliability::kSelective);
+  nb::enum_<Arrivals>(m, "Arrivals")
+      .value("NONE", Arrivals::kNone)
+      .value("PERIODIC", Arrivals::kPeriodic)
+      .value("POISSON", Arrivals::kPoisson)
+      .value("CLOSED", Arrivals::kClosed)
+      .value("PING_PONG", Arrivals::kPingPong);
+  nb::class_<StageConfig>(m, "StageConfig")
+      .def(nb::init<>())
+      .def_rw("name", &StageConfig::name)
+      .def_rw("latency_ps", &StageConfig::latency_ps)
+      .def_rw("occupancy_ps", &StageConfig::occupancy_ps)
+      .def_rw("occupancy_ps_per_kib", &StageConfig::occupancy_ps_per_kib)
+      .def_rw("stall_interval_ps", &StageConfig::stall_interval_ps)
+      .def("set_jitter", [](StageConfig& s, std::vector<QuantileTable::Point> p) { s.jitter = QuantileTable(std::move(p)); })
+      .def("set_stall", [](StageConfig& s, std::vector<QuantileTable::Point> p) { s.stall = QuantileTable(std::move(p)); });
+  nb::class_<NicConfig>(m, "NicConfig")
+      .def(nb::init<>())
+      .def_rw("format", &NicConfig::format)
+      .def_rw("reliability", &NicConfig::reliability)
+      .def_rw("mtu_bytes", &NicConfig::mtu_bytes)
+      .def_rw("first_header_bytes", &NicConfig::first_header_bytes)
+      .def_rw("other_header_bytes", &NicConfig::other_header_bytes)
+      .def_rw("ack_bytes", &NicConfig::ack_bytes)
+      .def_rw("data_class", &NicConfig::data_class)
+      .def_rw("ack_class", &NicConfig::ack_class)
+      .def_rw("window_pkts", &NicConfig::window_pkts)
+      .def_rw("ack_every_pkts", &NicConfig::ack_every_pkts)
+      .def_rw("tx_depth_pkts", &NicConfig::tx_depth_pkts)
+      .def_rw("retry_limit", &NicConfig::retry_limit)
+      .def_rw("ack_latency_ps", &NicConfig::ack_latency_ps)
+      .def_rw("rto_ps", &NicConfig::rto_ps)
+      .def_rw("ingress_latency_ps", &NicConfig::ingress_latency_ps)
+      .def("set_stages", [](NicConfig& c, const std::string& where, std::vector<StageConfig> stages) {
+        if (where == "post") c.post = std::move(stages);
+        else if (where == "send") c.send = std::move(stages);
+        else if (where == "receive") c.receive = std::move(stages);
+        else if (where == "notify") c.notify = std::move(stages);
+        else throw nb::value_error("stages are post, send, receive or notify");
+      });
+  nb::class_<WorkloadConfig>(m, "WorkloadConfig")
+      .def(nb::init<>())
+      .def_rw("arrivals", &WorkloadConfig::arrivals)
+      .def_rw("destinations", &WorkloadConfig::destinations)
+      .def_rw("message_bytes", &WorkloadConfig::message_bytes)
+      .def_rw("start_ps", &WorkloadConfig::start_ps)
+      .def_rw("interval_ps", &WorkloadConfig::interval_ps)
+      .def_rw("measure_until_ps", &WorkloadConfig::measure_until_ps)
+      .def_rw("window", &WorkloadConfig::window)
+      .def_rw("common_times", &WorkloadConfig::common_times)
+      .def_rw("reply", &WorkloadConfig::reply);
+}
+
+void bind_switch(nb::module_& m) {
+  m.attr("NO_ROUTE") = kNoRoute;
+  nb::class_<SwitchConfig>(m, "SwitchConfig")
+      .def(nb::init<>())
+      .def_rw("pipeline_latency_ps", &SwitchConfig::pipeline_latency_ps)
+      .def_rw("cut_through", &SwitchConfig::cut_through)
+      .def_rw("buffer_bytes", &SwitchConfig::buffer_bytes)
+      .def_rw("cell_bytes", &SwitchConfig::cell_bytes)
+      .def_rw("alpha_log2", &SwitchConfig::alpha_log2)
+      .def_rw("reserved_bytes", &SwitchConfig::reserved_bytes)
+      .def_rw("hash_seed", &SwitchConfig::hash_seed)
+      .def_rw("groups", &SwitchConfig::groups)
+      .def_rw("route", &SwitchConfig::route);
+}
+
+}  // namespace
+
+void bind_models(nb::module_& m) {
+  bind_frame(m);
+  bind_nic(m);
+  bind_switch(m);
+  nb::class_<Plan>(m, "Plan")
+      .def(nb::init<std::uint64_t>(), nb::arg("seed"))
+      .def("add_nic", [](Plan& plan, std::string name, NicConfig config, WorkloadConfig workload) {
+        return plan.add_node(std::move(name), std::make_shared<NicModel>(std::move(config), std::move(workload)));
+      })
+      .def("add_switch", [](Plan& plan, std::string name, SwitchConfig config) {
+        return plan.add_node(std::move(name), std::make_shared<SwitchModel>(std::move(config)));
+      })
+      .def("add_python", [](Plan& plan, std::string name, nb::object factory, ps_t delay_ps, bool last_bit,
+                            std::uint32_t max_frame_bytes) {
+        return plan.add_node(std::move(name),
+                             std::make_shared<PythonNode>(std::move(factory), delay_ps, last_bit, max_frame_bytes));
+      }, nb::arg("name"), nb::arg("factory"), nb::arg("ingress_delay_ps"), nb::arg("last_bit"),
+         nb::arg("max_frame_bytes") = 9216)
+      .def("add_link", [](Plan& plan, std::uint32_t a, std::uint16_t a_port, std::uint32_t b, std::uint16_t b_port,
+                          std::uint32_t byte_time_ps, ps_t latency_ps) {
+        plan.add_link({a, b, a_port, b_port, byte_time_ps, latency_ps});
+      })
+      .def_prop_ro("node_names", [](const Plan& plan) {
+        std::vector<std::string> names;
+        for (const PlanNode& node : plan.nodes) names.push_back(node.name);
+        return names;
+      })
+      .def_prop_ro("wires", [](const Plan& plan) { return 2 * plan.links.size(); })
+      .def_prop_ro("sources", &Plan::sources);
+}
+
+}  // namespace tb

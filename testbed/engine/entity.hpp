@@ -1,0 +1,130 @@
+// The boundary between models and whatever drives them.
+//
+// An entity (a card with its NIC, a switch) is a deterministic state machine without input or output: it is run up
+// to a horizon, it transmits frames on its ports with the time at which the transmission starts, and its slot tree
+// says when it next wants to be run. It reads no clock and knows neither its neighbour nor the process it lives in.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "frame.hpp"
+#include "ring.hpp"
+#include "rng.hpp"
+#include "slots.hpp"
+#include "types.hpp"
+
+namespace tb {
+
+class Entity;
+class Group;
+
+inline constexpr std::uint32_t kNoWire = 0xFFFFFFFFU;
+
+/// When a frame that arrives on a port becomes an event of the entity.
+struct Ingress {
+  ps_t delay_ps = 0;      // after the first (or last) bit
+  bool last_bit = false;  // wait for the whole frame
+};
+
+/// One end of a full-duplex link.
+struct Port {
+  Entity* peer = nullptr;             // neighbour in the same group, or null
+  std::uint32_t wire = kNoWire;       // number of the outgoing direction; kNoWire: nothing is plugged in
+  std::uint32_t peer_entity = 0;
+  std::uint16_t peer_port = 0;
+  std::uint32_t byte_time_ps = 0;
+  ps_t latency_ps = 0;                // propagation, FEC and modules, one way
+  ps_t busy_until_ps = 0;             // end of the transmission under way, gap included
+  Ingress peer_ingress;
+
+  [[nodiscard]] ps_t wire_time_ps(const Frame& frame) const {
+    return ps_t{frame.frame_bytes + kWireOverheadBytes} * byte_time_ps;
+  }
+  /// The time of the event that a frame whose first bit reaches the neighbour at `first_bit_ps` becomes there.
+  [[nodiscard]] ps_t peer_event_ps(const Frame& frame, ps_t first_bit_ps) const {
+    const ps_t body = peer_ingress.last_bit ? ps_t{frame.frame_bytes + kPreambleBytes} * byte_time_ps : 0;
+    return first_bit_ps + body + peer_ingress.delay_ps;
+  }
+  /// The least time between the start of a transmission here and its event at the neighbour.
+  [[nodiscard]] ps_t lookahead_ps() const {
+    const ps_t body = peer_ingress.last_bit ? ps_t{kMinFrameBytes + kPreambleBytes} * byte_time_ps : 0;
+    return latency_ps + body + peer_ingress.delay_ps;
+  }
+};
+
+using Counters = std::map<std::string, std::uint64_t>;
+
+class Entity {
+ public:
+  Entity(Group& group, std::uint32_t id, std::string name, std::uint32_t ports, std::uint32_t more_slots);
+  virtual ~Entity() = default;
+  Entity(const Entity&) = delete;
+  Entity& operator=(const Entity&) = delete;
+
+  /// Process every event before the group's horizon, which shrinks as frames are sent.
+  virtual void run() = 0;
+  /// Called once before the first event.
+  virtual void start() {}
+  /// Counters under the names that engineers know.
+  [[nodiscard]] virtual Counters counters() const = 0;
+
+  [[nodiscard]] ps_t next_event_ps() const { return slots_.min(); }
+  [[nodiscard]] std::uint32_t id() const { return id_; }
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] Port& port(std::uint32_t number) { return ports_[number]; }
+  [[nodiscard]] const std::vector<Port>& ports() const { return ports_; }
+
+  /// A frame becomes an event of this entity at `event_ps`; frames of one port come in order.
+  void accept(std::uint32_t port, Frame* frame, ps_t event_ps) {
+    frame->time_ps = event_ps;
+    Ring<Frame*>& lane = lanes_[port];
+    if (lane.empty()) slots_.set(port, event_ps);
+    lane.push(frame);
+  }
+
+ protected:
+  /// Take the frame whose arrival is the current event of `port`.
+  Frame* take_arrival(std::uint32_t port) {
+    Ring<Frame*>& lane = lanes_[port];
+    Frame* frame = lane.pop();
+    slots_.set(port, lane.empty() ? kNever : lane.front()->time_ps);
+    return frame;
+  }
+  /// Start a transmission at `start_ps`; the port must be idle then.
+  void transmit(std::uint32_t port, Frame* frame, ps_t start_ps);
+
+  Group& group_;
+  SlotTree slots_;  // slot p < ports: arrivals on port p; the model's own slots follow
+  std::vector<Port> ports_;
+
+ private:
+  std::vector<Ring<Frame*>> lanes_;
+  std::string name_;
+  std::uint32_t id_;
+};
+
+/// Everything a node's model needs to make its entity.
+struct NodeContext {
+  Group& group;
+  std::uint32_t id;
+  std::string name;
+  std::uint32_t ports;
+  std::uint64_t seed;
+};
+
+/// The configuration of a node, from which its entity is made; immutable and shared by all engines.
+class NodeModel {
+ public:
+  virtual ~NodeModel() = default;
+  [[nodiscard]] virtual std::unique_ptr<Entity> make(const NodeContext& context) const = 0;
+  [[nodiscard]] virtual Ingress ingress() const = 0;
+  /// Whether the node posts messages, so that a run waits for it to finish.
+  [[nodiscard]] virtual bool is_source() const { return false; }
+  /// The largest frame the node can send [bytes].
+  [[nodiscard]] virtual std::uint32_t max_frame_bytes() const { return kMinFrameBytes; }
+};
+
+}  // namespace tb

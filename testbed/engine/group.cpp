@@ -1,0 +1,77 @@
+#include "group.hpp"
+
+#include <stdexcept>
+
+namespace tb {
+
+Entity::Entity(Group& group, std::uint32_t id, std::string name, std::uint32_t ports, std::uint32_t more_slots)
+    : group_(group), ports_(ports), lanes_(ports), name_(std::move(name)), id_(id) {
+  slots_.resize(ports + more_slots);
+}
+
+Group::Group(const Plan& plan, const std::vector<std::uint32_t>& members)
+    : by_id_(plan.nodes.size(), nullptr), place_(plan.nodes.size(), 0) {
+  std::vector<std::uint32_t> ids = members;
+  if (ids.empty()) {
+    for (std::uint32_t id = 0; id < plan.nodes.size(); ++id) ids.push_back(id);
+  }
+  for (const std::uint32_t id : ids) {
+    const PlanNode& node = plan.nodes.at(id);
+    place_[id] = static_cast<std::uint32_t>(entities_.size());
+    entities_.push_back(node.model->make({*this, id, node.name, node.ports, plan.seed}));
+    by_id_[id] = entities_.back().get();
+  }
+  order_.resize(static_cast<std::uint32_t>(entities_.size()));
+  connect(plan);
+}
+
+void Group::fill(Port& port, const Plan& plan, const PlanLink& link, bool forward) {
+  port.peer_entity = forward ? link.b : link.a;
+  port.peer_port = forward ? link.b_port : link.a_port;
+  port.byte_time_ps = link.byte_time_ps;
+  port.latency_ps = link.latency_ps;
+  port.peer_ingress = plan.nodes[port.peer_entity].model->ingress();
+}
+
+void Group::connect(const Plan& plan) {
+  lookahead_ps_.assign(entities_.size(), kNever);
+  for (std::uint32_t number = 0; number < plan.links.size(); ++number) {
+    const PlanLink& link = plan.links[number];
+    for (const bool forward : {true, false}) {
+      Port direction;
+      fill(direction, plan, link, forward);
+      direction.wire = 2 * number + (forward ? 0U : 1U);
+      direction.peer = by_id_[direction.peer_entity];
+      if (direction.peer != nullptr) {
+        ps_t& least = lookahead_ps_[place_[direction.peer_entity]];
+        least = std::min(least, direction.lookahead_ps());
+      }
+      Entity* owner = by_id_[forward ? link.a : link.b];
+      if (owner == nullptr) continue;
+      Port& port = owner->port(forward ? link.a_port : link.b_port);
+      if (port.wire != kNoWire) throw std::invalid_argument("two links on one port of " + owner->name());
+      port = direction;
+    }
+  }
+}
+
+void Group::start() {
+  for (const auto& entity : entities_) {
+    entity->start();
+    refresh(*entity);
+  }
+}
+
+void Group::run(ps_t limit_ps) {
+  limit_ps_ = limit_ps;
+  while (order_.min() < limit_ps_ && sources_done_ < stop_sources_) {
+    const std::uint32_t place = order_.argmin();
+    now_ps_ = order_.min();
+    current_lookahead_ps_ = lookahead_ps_[place];
+    horizon_ = std::min(limit_ps_, order_.min_except(place) + current_lookahead_ps_);
+    entities_[place]->run();
+    order_.set(place, entities_[place]->next_event_ps());
+  }
+}
+
+}  // namespace tb

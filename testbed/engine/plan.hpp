@@ -1,0 +1,64 @@
+// What is to be run: nodes with their models, and links. Every engine and every process builds from the same plan.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "entity.hpp"
+
+namespace tb {
+
+struct PlanNode {
+  std::string name;
+  std::shared_ptr<const NodeModel> model;
+  std::uint32_t ports = 0;
+};
+
+struct PlanLink {
+  std::uint32_t a = 0;
+  std::uint32_t b = 0;
+  std::uint16_t a_port = 0;
+  std::uint16_t b_port = 0;
+  std::uint32_t byte_time_ps = 0;
+  ps_t latency_ps = 0;
+};
+
+class Plan {
+ public:
+  explicit Plan(std::uint64_t number) : seed(number) {}
+
+  std::uint32_t add_node(std::string name, std::shared_ptr<const NodeModel> model) {
+    nodes.push_back({std::move(name), std::move(model), 0});
+    return static_cast<std::uint32_t>(nodes.size() - 1);
+  }
+  /// Direction a -> b is wire 2 i, b -> a is wire 2 i + 1 of link i. Throws std::invalid_argument.
+  void add_link(const PlanLink& link) {
+    if (link.a >= nodes.size() || link.b >= nodes.size() || link.a == link.b) {
+      throw std::invalid_argument("a link joins two different nodes of the plan");
+    }
+    if (link.byte_time_ps == 0 || link.latency_ps == 0) {
+      throw std::invalid_argument("a link has a byte time and a latency above zero");
+    }
+    nodes[link.a].ports = std::max<std::uint32_t>(nodes[link.a].ports, link.a_port + 1U);
+    nodes[link.b].ports = std::max<std::uint32_t>(nodes[link.b].ports, link.b_port + 1U);
+    links.push_back(link);
+  }
+  [[nodiscard]] std::uint32_t sources() const {
+    return static_cast<std::uint32_t>(
+        std::count_if(nodes.begin(), nodes.end(), [](const PlanNode& node) { return node.model->is_source(); }));
+  }
+  [[nodiscard]] std::uint32_t max_frame_bytes() const {
+    std::uint32_t most = kMinFrameBytes;
+    for (const PlanNode& node : nodes) most = std::max(most, node.model->max_frame_bytes());
+    return most;
+  }
+
+  std::uint64_t seed;
+  std::vector<PlanNode> nodes;
+  std::vector<PlanLink> links;
+};
+
+}  // namespace tb

@@ -1,0 +1,63 @@
+"""From plain data to the engine's plan. The data is JSON, so that every process of a run builds the same plan.
+
+Shape of the data: `{"seed", "nodes": [...], "links": [[a, a_port, b, b_port, byte_time_ps, latency_ps], ...]}`; a node is
+`{"kind": "nic", "name", "config", "stages", "workload"}` or `{"kind": "switch", "name", "config"}`, whose `config` and
+`workload` hold the fields of the engine's NicConfig, SwitchConfig and WorkloadConfig by name. Imports the extension only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from testbed.engine import _engine
+
+PlanData = Mapping[str, Any]
+
+_ENUMS: dict[str, Any] = {
+    "format": _engine.WireFormat,
+    "reliability": _engine.Reliability,
+    "arrivals": _engine.Arrivals,
+}
+
+
+def build_plan(data: PlanData) -> _engine.Plan:
+    """The engine's plan for plain data; raises ValueError for what no node can be."""
+    plan = _engine.Plan(data["seed"])
+    for node in data["nodes"]:
+        _add_node(plan, node)
+    for link in data["links"]:
+        plan.add_link(*link)
+    return plan
+
+
+def _add_node(plan: _engine.Plan, node: Mapping[str, Any]) -> None:
+    """One NIC or switch."""
+    if node["kind"] == "nic":
+        config = _filled(_engine.NicConfig(), node["config"])
+        for place, stages in node["stages"].items():
+            config.set_stages(place, [_stage(stage) for stage in stages])
+        plan.add_nic(node["name"], config, _filled(_engine.WorkloadConfig(), node["workload"]))
+    else:
+        plan.add_switch(node["name"], _filled(_engine.SwitchConfig(), node["config"]))
+
+
+def _filled(config: Any, values: Mapping[str, Any]) -> Any:
+    """A configuration with its fields set; an unknown field is an AttributeError."""
+    for name, value in values.items():
+        setattr(config, name, getattr(_ENUMS[name], value) if name in _ENUMS else value)
+    return config
+
+
+def _stage(data: Mapping[str, Any]) -> _engine.StageConfig:
+    """One stage."""
+    plain = {name: value for name, value in data.items() if name not in ("jitter", "stall")}
+    stage = _filled(_engine.StageConfig(), plain)
+    stage.set_jitter(_points(data.get("jitter", ())))
+    stage.set_stall(_points(data.get("stall", ())))
+    return stage
+
+
+def _points(table: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+    """(probability in ppm, ps) as (probability in 2^-32, ps)."""
+    return [((ppm << 32) // 1_000_000, ps) for ppm, ps in table]

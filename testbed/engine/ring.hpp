@@ -1,0 +1,42 @@
+// A growable FIFO ring: no allocation in steady state.
+#pragma once
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+namespace tb {
+
+/// FIFO of trivially copyable items over a power-of-two buffer that doubles when it is full.
+template <typename T>
+class Ring {
+ public:
+  [[nodiscard]] bool empty() const { return head_ == tail_; }
+  [[nodiscard]] std::size_t size() const { return tail_ - head_; }
+  [[nodiscard]] T& front() { return items_[head_ & mask_]; }
+  /// The item `offset` places behind the front.
+  [[nodiscard]] T& at(std::size_t offset) { return items_[(head_ + offset) & mask_]; }
+  [[nodiscard]] T& back() { return items_[(tail_ - 1) & mask_]; }
+  void push(const T& item) {
+    if (size() == items_.size()) grow();
+    items_[tail_++ & mask_] = item;
+  }
+  T pop() { return items_[head_++ & mask_]; }
+  void clear() { head_ = tail_; }
+
+ private:
+  void grow() {
+    std::vector<T> larger(items_.empty() ? 8 : items_.size() * 2);
+    const std::size_t count = size();
+    for (std::size_t i = 0; i < count; ++i) larger[i] = at(i);
+    items_ = std::move(larger);
+    mask_ = items_.size() - 1;
+    head_ = 0;
+    tail_ = count;
+  }
+  std::vector<T> items_;
+  std::size_t mask_ = 0;
+  std::size_t head_ = 0;
+  std::size_t tail_ = 0;
+};
+
+}  // namespace tb

@@ -1,0 +1,217 @@
+#include "virtual_clock.hpp"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+
+#include "wire.hpp"
+
+namespace tb {
+
+namespace {
+
+constexpr std::size_t kReceiveBufferBytes = 64U << 20;
+constexpr int kLossMilliseconds = 200;
+constexpr int kWaitMilliseconds = 500;
+
+std::vector<std::uint32_t> members_of(const std::vector<std::uint32_t>& group_of, std::uint32_t number) {
+  std::vector<std::uint32_t> members;
+  for (std::uint32_t entity = 0; entity < group_of.size(); ++entity) {
+    if (group_of[entity] == number) members.push_back(entity);
+  }
+  if (members.empty()) throw std::invalid_argument("group " + std::to_string(number) + " has no entity");
+  return members;
+}
+
+void enter_namespace(const std::string& path) {
+  if (path.empty()) return;
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0 || setns(fd, CLONE_NEWNET) != 0) {
+    const int error = errno;
+    if (fd >= 0) close(fd);
+    throw std::system_error(error, std::generic_category(), "enter network namespace " + path);
+  }
+  close(fd);
+}
+
+}  // namespace
+
+void BufferPool::grow() {
+  const auto first = static_cast<std::uint32_t>(slabs_.size()) * kSlab;
+  slabs_.push_back(std::make_unique<unsigned char[]>(kSlab * bytes_));
+  length_.resize(first + kSlab);
+  for (std::uint32_t i = kSlab; i-- > 0;) free_.push_back(first + i);
+}
+
+VirtualGroup::VirtualGroup(const Plan& plan, std::vector<std::uint32_t> group_of, std::uint32_t number,
+                           ClockSegment& clock, const std::vector<MemberPlace>& places, std::uint32_t snap_bytes)
+    : group_(plan, members_of(group_of, number)),
+      clock_(clock),
+      group_of_(std::move(group_of)),
+      number_(number),
+      snap_bytes_(snap_bytes),
+      buffers_(plan.max_frame_bytes() + kMinFrameBytes + kTrailerBytes),
+      socket_of_(plan.nodes.size(), 0) {
+  const std::vector<std::uint32_t> members = members_of(group_of_, number);
+  if (places.size() != members.size()) throw std::invalid_argument("one place for each entity of the group");
+  group_.set_io(this);
+  for (std::size_t i = 0; i < members.size(); ++i) open_member(plan, members[i], places[i]);
+}
+
+void VirtualGroup::open_member(const Plan& plan, std::uint32_t entity, const MemberPlace& place) {
+  enter_namespace(place.netns);
+  socket_of_[entity] = sockets_.size();
+  sockets_.push_back(std::make_unique<PacketSocket>(place.interfaces, kReceiveBufferBytes));
+  const auto& ports = group_.entity(entity)->ports();
+  std::vector<Inlet>& inlets = inlets_.emplace_back();
+  for (std::uint32_t number = 0; number < ports.size(); ++number) {
+    const Port& port = ports[number];
+    const bool outside = port.wire != kNoWire && port.peer == nullptr;
+    if (outside && (number >= place.interfaces.size() || place.interfaces[number].empty())) {
+      throw std::invalid_argument("port " + std::to_string(number) + " of " + plan.nodes[entity].name +
+                                  " has no interface");
+    }
+    const std::uint32_t incoming = outside ? port.wire ^ 1U : kNoWire;
+    inlets.push_back({entity, number, incoming, 0, plan.nodes[entity].model->ingress(), port.byte_time_ps});
+  }
+}
+
+ps_t VirtualGroup::send(const Entity& from, std::uint32_t port_number, Frame* frame, ps_t first_bit_ps, ps_t event_ps) {
+  const Port& port = from.ports()[port_number];
+  if (frame->buffer == kNoBuffer) {
+    frame->buffer = buffers_.take();
+    buffers_.length(frame->buffer) = static_cast<std::uint32_t>(
+        encode(*frame, snap_bytes_, {buffers_.at(frame->buffer), buffers_.bytes()}));
+  }
+  const std::span<unsigned char> bytes{buffers_.at(frame->buffer), buffers_.length(frame->buffer)};
+  stamp(bytes, first_bit_ps, clock_.sent(port.wire));
+  sockets_[socket_of_[from.id()]]->send(port_number, bytes);
+  ++clock_.sent(port.wire);
+  release(frame);
+  group_.give_back(frame);
+  const std::uint32_t peer = group_of_[port.peer_entity];
+  clock_.next(peer) = std::min<ps_t>(clock_.next(peer), event_ps);
+  return event_ps + clock_.reach(peer, number_);
+}
+
+void VirtualGroup::drain() {
+  for (std::size_t socket = 0; socket < sockets_.size(); ++socket) {
+    std::uint64_t missing = 0;
+    for (const Inlet& inlet : inlets_[socket]) {
+      if (inlet.wire != kNoWire) missing += clock_.sent(inlet.wire) - inlet.received;
+    }
+    while (missing > 0) missing -= drain_socket(socket, missing);
+  }
+}
+
+std::uint64_t VirtualGroup::drain_socket(std::size_t socket, std::uint64_t missing) {
+  const std::uint32_t buffer = buffers_.take();
+  const auto got = sockets_[socket]->receive({buffers_.at(buffer), buffers_.bytes()});
+  if (got.bytes == 0) {
+    buffers_.give(buffer);
+    if (sockets_[socket]->wait(kLossMilliseconds)) return 0;
+    throw ClockError(std::to_string(missing) + " frame(s) counted as sent did not arrive; the kernel dropped " +
+                     std::to_string(sockets_[socket]->kernel_drops()) + " on this socket");
+  }
+  buffers_.length(buffer) = static_cast<std::uint32_t>(got.bytes);
+  const bool ours = got.known_port && got.port < inlets_[socket].size() && inlets_[socket][got.port].wire != kNoWire;
+  const std::uint64_t before = ours ? inlets_[socket][got.port].received : 0;
+  if (ours) take(inlets_[socket][got.port], buffer);
+  if (ours && inlets_[socket][got.port].received > before) return 1;
+  ++clock_.line(number_).foreign;
+  buffers_.give(buffer);
+  return 0;
+}
+
+void VirtualGroup::take(Inlet& inlet, std::uint32_t buffer) {
+  const std::span<const unsigned char> bytes{buffers_.at(buffer), buffers_.length(buffer)};
+  Frame* frame = group_.take_frame();
+  Trailer trailer;
+  const Decoded decoded = decode(bytes, *frame, trailer);
+  if (decoded == Decoded::kForeign) {
+    group_.give_back(frame);
+    return;
+  }
+  const std::string& name = group_.entity(inlet.entity)->name();
+  const std::string where = name + " port " + std::to_string(inlet.port);
+  if (decoded == Decoded::kDamaged) throw ClockError("a frame reached " + where + " damaged");
+  if (trailer.link_seq != inlet.received) {
+    throw ClockError(where + ": frame " + std::to_string(trailer.link_seq) + " came where " +
+                     std::to_string(inlet.received) + " was due: a frame was lost, repeated or reordered");
+  }
+  ++inlet.received;
+  const ps_t body = inlet.ingress.last_bit ? ps_t{frame->frame_bytes + kPreambleBytes} * inlet.byte_time_ps : 0;
+  const ps_t event_ps = trailer.first_bit_ps + body + inlet.ingress.delay_ps;
+  if (event_ps < clock_ps_) {
+    throw ClockError(where + ": a frame for " + std::to_string(event_ps) + " ps came when the clock stood at " +
+                     std::to_string(clock_ps_) + " ps");
+  }
+  frame->buffer = buffer;
+  if (frame->dst == inlet.entity) {
+    if (!payload_intact(bytes, *frame, trailer)) throw ClockError("a payload reached " + where + " changed");
+    release(frame);
+  }
+  group_.deliver(inlet.entity, inlet.port, frame, event_ps);
+}
+
+ps_t VirtualGroup::horizon() {
+  const std::uint32_t groups = clock_.header().groups;
+  ps_t least = kNever;
+  for (std::uint32_t other = 0; other < groups; ++other) {
+    if (other != number_) least = std::min(least, clock_.next(other) + clock_.reach(other, number_));
+  }
+  return least;
+}
+
+void VirtualGroup::turn() {
+  GroupLine& line = clock_.line(number_);
+  ++line.wakes;
+  drain();
+  group_.run(horizon());
+  clock_ps_ = std::max(clock_ps_, std::min(group_.limit_ps(), kNever));
+  clock_.next(number_) = group_.next_event_ps();
+  line.clock_ps = group_.now_ps();
+  line.hops = group_.hops();
+  line.messages = group_.messages_completed();
+  clock_.header().sources_done += group_.sources_done() - reported_done_;
+  reported_done_ = group_.sources_done();
+}
+
+// Returns whether the token stays here.
+bool VirtualGroup::pass_on() {
+  ClockHeader& header = clock_.header();
+  if (header.sources_done == header.sources) {
+    clock_.quit(Quit::kDone);
+    return true;
+  }
+  const std::uint64_t* next = clock_.next_all();
+  const auto first = static_cast<std::uint32_t>(std::min_element(next, next + header.groups) - next);
+  if (next[first] >= kNever) {
+    clock_.quit(Quit::kDeadlock);
+    return true;
+  }
+  if (first == number_) return true;
+  clock_.wake(first);
+  return false;
+}
+
+Quit VirtualGroup::run() {
+  group_.start();
+  clock_.next(number_) = group_.next_event_ps();
+  ClockHeader& header = clock_.header();
+  header.ready.fetch_add(1);
+  bool here = false;
+  while (header.quit.load(std::memory_order_relaxed) == 0) {
+    if (!here && !clock_.wait(number_, kWaitMilliseconds)) continue;
+    if (header.quit.load(std::memory_order_relaxed) != 0) break;
+    turn();
+    here = pass_on();
+  }
+  return static_cast<Quit>(header.quit.load());
+}
+
+}  // namespace tb

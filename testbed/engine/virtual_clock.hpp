@@ -1,0 +1,177 @@
+// The virtual clock: processes that run one model in lock-step over shared memory.
+//
+// Rules.
+//  1. Exactly one process holds the token; only it touches the shared arrays, runs events and sends frames.
+//  2. `next[g]` is the time of group g's earliest event, frames on their way to it included: a sender lowers it.
+//  3. Group g may act before its horizon: min over the others of next[j] + reach[j][g], where reach is the shortest
+//     delay of any chain of frames from j to g. Each frame it sends lowers the horizon by the reply it may cause.
+//  4. The holder drains its socket up to the frames counted as sent to it before it acts, and no frame may lie in its
+//     past: that is asserted for each one, since comparing results would not find every overstated reach.
+//  5. The token goes to the group with the earliest event. That group can always act, since every reach is above zero.
+// WARNING: `Group::send`, `Port::lookahead_ps` and `reach_matrix` must agree on when a frame becomes an event.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "group.hpp"
+#include "packet_io.hpp"
+#include "plan.hpp"
+
+namespace tb {
+
+inline constexpr std::uint64_t kClockMagic = 0x31304B434F4C4356ULL;
+
+/// Why a run is over.
+enum class Quit : std::uint32_t { kRunning = 0, kDone = 1, kDeadlock = 2, kError = 3, kStopped = 4 };
+
+/// One cache line for each group.
+struct alignas(64) GroupLine {
+  std::atomic<std::uint32_t> futex;      // 1: the token is here
+  std::uint32_t reserved;
+  std::uint64_t clock_ps;                // every event before this is processed
+  std::uint64_t hops;                    // frames sent
+  std::uint64_t wakes;                   // times the token came
+  std::uint64_t messages;                // messages completed here
+  std::uint64_t foreign;                 // frames that are not ours
+};
+static_assert(sizeof(GroupLine) == 64);
+
+struct ClockHeader {
+  std::uint64_t magic;
+  std::uint32_t groups;
+  std::uint32_t wires;
+  std::uint32_t sources;
+  std::uint32_t sources_done;
+  std::atomic<std::uint32_t> quit;       // Quit
+  std::atomic<std::uint32_t> ready;      // groups that wait for the start
+  std::atomic<std::uint64_t> beat;       // hand-offs
+  std::atomic<std::uint32_t> holder;     // group with the token
+  std::uint32_t reserved[5];
+};
+static_assert(sizeof(ClockHeader) == 64);
+
+/// The shared memory of a run: header, lines, next, sent by wire, reach.
+class ClockSegment {
+ public:
+  /// Size for so many groups and wires [bytes].
+  static std::size_t bytes(std::uint32_t groups, std::uint32_t wires);
+  /// Map the memory behind `fd`; `create` lays it out. Throws std::system_error, std::invalid_argument.
+  ClockSegment(int fd, std::uint32_t groups, std::uint32_t wires, bool create);
+  ~ClockSegment();
+  ClockSegment(const ClockSegment&) = delete;
+  ClockSegment& operator=(const ClockSegment&) = delete;
+
+  [[nodiscard]] ClockHeader& header() { return *header_; }
+  [[nodiscard]] GroupLine& line(std::uint32_t group) { return lines_[group]; }
+  [[nodiscard]] std::uint64_t& next(std::uint32_t group) { return next_[group]; }
+  [[nodiscard]] std::uint64_t& sent(std::uint32_t wire) { return sent_[wire]; }
+  [[nodiscard]] std::uint64_t& reach(std::uint32_t from, std::uint32_t to) {
+    return reach_[std::size_t{from} * header_->groups + to];
+  }
+  [[nodiscard]] const std::uint64_t* next_all() const { return next_; }
+  /// Give the token to `group`.
+  void wake(std::uint32_t group);
+  /// Wait for the token at most `milliseconds`; false on time-out.
+  bool wait(std::uint32_t group, int milliseconds);
+  /// End the run for `reason` unless it has ended, and wake everybody.
+  void quit(Quit reason);
+
+ private:
+  void* base_ = nullptr;
+  std::size_t size_ = 0;
+  ClockHeader* header_ = nullptr;
+  GroupLine* lines_ = nullptr;
+  std::uint64_t* next_ = nullptr;
+  std::uint64_t* sent_ = nullptr;
+  std::uint64_t* reach_ = nullptr;
+};
+
+/// Shortest delays between groups [ps], row-major; `group_of[entity]`. The diagonal is the shortest way back.
+std::vector<ps_t> reach_matrix(const Plan& plan, const std::vector<std::uint32_t>& group_of, std::uint32_t groups);
+
+/// Data that cannot be trusted: a lost, damaged or late frame, or a broken rule of the clock.
+class ClockError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Buffers for frames' bytes.
+class BufferPool {
+ public:
+  explicit BufferPool(std::size_t bytes) : bytes_((bytes + 63) & ~std::size_t{63}) {}
+  std::uint32_t take() {
+    if (free_.empty()) grow();
+    const std::uint32_t number = free_.back();
+    free_.pop_back();
+    return number;
+  }
+  void give(std::uint32_t number) { free_.push_back(number); }
+  [[nodiscard]] unsigned char* at(std::uint32_t number) { return slabs_[number / kSlab].get() + (number % kSlab) * bytes_; }
+  [[nodiscard]] std::size_t bytes() const { return bytes_; }
+  std::uint32_t& length(std::uint32_t number) { return length_[number]; }
+
+ private:
+  static constexpr std::uint32_t kSlab = 64;
+  void grow();
+  std::size_t bytes_;
+  std::vector<std::unique_ptr<unsigned char[]>> slabs_;
+  std::vector<std::uint32_t> free_;
+  std::vector<std::uint32_t> length_;
+};
+
+/// Where the interfaces of an entity are.
+struct MemberPlace {
+  std::string netns;                     // path of its network namespace; empty: the process's own
+  std::vector<std::string> interfaces;   // by port; empty: no link, or one inside the process
+};
+
+/// One process's part of a run under the virtual clock.
+class VirtualGroup final : public FrameIo {
+ public:
+  /// `places[i]` says where member i (in order of entity number) lives.
+  VirtualGroup(const Plan& plan, std::vector<std::uint32_t> group_of, std::uint32_t number, ClockSegment& clock,
+               const std::vector<MemberPlace>& places, std::uint32_t snap_bytes);
+  /// Run until the run is over; returns why. Throws ClockError, StreamError, std::system_error.
+  Quit run();
+  [[nodiscard]] Group& group() { return group_; }
+
+  ps_t send(const Entity& from, std::uint32_t port, Frame* frame, ps_t first_bit_ps, ps_t event_ps) override;
+  void release(Frame* frame) override {
+    buffers_.give(frame->buffer);
+    frame->buffer = kNoBuffer;
+  }
+
+ private:
+  struct Inlet {  // where frames of one of our sockets come from
+    std::uint32_t entity;
+    std::uint32_t port;
+    std::uint32_t wire;       // the incoming direction
+    std::uint64_t received;
+    Ingress ingress;
+    std::uint32_t byte_time_ps;
+  };
+  void open_member(const Plan& plan, std::uint32_t entity, const MemberPlace& place);
+  void drain();
+  std::uint64_t drain_socket(std::size_t socket, std::uint64_t missing);
+  void take(Inlet& inlet, std::uint32_t buffer);
+  [[nodiscard]] ps_t horizon();
+  void turn();
+  bool pass_on();
+
+  Group group_;
+  ClockSegment& clock_;
+  std::vector<std::uint32_t> group_of_;
+  std::uint32_t number_;
+  std::uint32_t snap_bytes_;
+  BufferPool buffers_;
+  std::vector<std::unique_ptr<PacketSocket>> sockets_;  // one for each member with interfaces
+  std::vector<std::size_t> socket_of_;                  // entity id -> socket
+  std::vector<std::vector<Inlet>> inlets_;              // socket, port
+  ps_t clock_ps_ = 0;                                   // events before this are processed
+  std::uint32_t reported_done_ = 0;
+};
+
+}  // namespace tb

@@ -1,0 +1,54 @@
+// Frames as bytes: Ethernet with the thin header or RoCEv2, and the emulation trailer.
+//
+// On a veth a frame is: its real bytes without FCS (as every capture shows it), its payload cut to `snap` bytes where
+// that is asked for, and the trailer below, which is not part of the modelled length. docs/wire-format.md has the
+// fields of the thin header and of the trailer. The payload's CRC32C is made by the sending card over the packet's
+// identity and its bytes, carried unchanged by switches and checked by the receiving card.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "frame.hpp"
+
+namespace tb {
+
+inline constexpr std::uint32_t kTrailerMagic = 0x544E5442U;  // "TNTB"
+inline constexpr std::uint8_t kTrailerVersion = 1;
+inline constexpr std::uint16_t kThinEtherType = 0x88B5;      // IEEE 802 local experimental 1
+inline constexpr std::uint16_t kRocePort = 4791;             // IANA, RoCEv2
+inline constexpr std::size_t kTrailerBytes = 40;
+
+/// What the emulation adds behind a frame; big-endian on the wire.
+struct Trailer {
+  std::uint32_t magic = kTrailerMagic;
+  std::uint8_t version = kTrailerVersion;
+  std::uint8_t flags = 0;             // bit 0: payload cut
+  std::uint16_t kept_bytes = 0;       // payload bytes that are here
+  std::uint64_t first_bit_ps = 0;     // ideal arrival of the first bit at the far end
+  std::uint64_t link_seq = 0;         // number of the frame on its direction of the link
+  std::uint32_t frame_bytes = 0;      // modelled length, FCS included
+  std::uint32_t payload_bytes = 0;    // modelled payload
+  std::uint32_t payload_crc = 0;      // CRC32C of identity and payload (bytes that are here)
+  std::uint32_t check = 0;            // CRC32C of the 36 bytes before
+};
+static_assert(sizeof(Trailer) == kTrailerBytes);
+
+enum class Decoded : std::uint8_t { kFrame, kForeign, kDamaged };
+
+/// Bytes of a frame on a veth, trailer included, for payloads cut to `snap_bytes`.
+std::size_t encoded_bytes(const Frame& frame, std::uint32_t snap_bytes);
+
+/// Write the headers, the payload and an unfinished trailer; returns the size. `out` has room for encoded_bytes().
+std::size_t encode(const Frame& frame, std::uint32_t snap_bytes, std::span<unsigned char> out);
+
+/// Finish the trailer of an encoded frame for its next wire.
+void stamp(std::span<unsigned char> bytes, std::uint64_t first_bit_ps, std::uint64_t link_seq);
+
+/// Read a frame and its trailer. Frames without trailer are foreign; frames that contradict themselves are damaged.
+Decoded decode(std::span<const unsigned char> bytes, Frame& frame, Trailer& trailer);
+
+/// Whether the payload is the one that the sending card wrote for this packet.
+bool payload_intact(std::span<const unsigned char> bytes, const Frame& frame, const Trailer& trailer);
+
+}  // namespace tb

@@ -1,0 +1,1 @@
+"""How results are shown: text and figures, made from saved results only."""

@@ -1,0 +1,194 @@
+"""The four figures of a run, or of several runs over each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from testbed.analysis.answers import readable_size
+from testbed.report import canvas
+from testbed.report.view import CellView, RunView, nics, panels
+from testbed.units import PS_PER_US
+
+COMPARED = ("p50", "p99", "p99.9")
+_PERCENT_LABELS = {2: "50", 10: "90", 100: "99", 10**3: "99.9", 10**4: "99.99",
+                   10**5: "99.999", 10**6: "99.9999", 10**7: "99.99999"}  # fmt: skip
+_BYTES_PER_KIB = 1024
+
+
+def write_figures(runs: Sequence[RunView], directory: Path) -> list[Path]:
+    """Draw every figure that the runs have data for, as PNG and SVG; the paths written."""
+    figures: dict[str, Callable[[Sequence[RunView]], Figure]] = {
+        "ccdf": ccdf_figure,
+        "percentiles": percentile_figure,
+        "comparison": comparison_figure,
+    }
+    if any(cell.depth is not None for run in runs for cell in run.cells):
+        figures["queue_depth"] = queue_depth_figure
+    return [path for name, draw in figures.items() for path in canvas.save(draw(runs), directory, name)]
+
+
+def ccdf_figure(runs: Sequence[RunView]) -> Figure:
+    """The share of messages at least as slow as a latency; both axes logarithmic."""
+    drawn = canvas.grid(panels(runs))
+    for panel, axis in drawn.axes.items():
+        here = _cells_of(runs, panel)
+        for run, cell in here:
+            axis.step(
+                cell.latency.latency_ps / PS_PER_US,
+                cell.latency.fraction,
+                where="pre",
+                **_line(cell, run, runs),
+            )
+        canvas.latency_axis(axis.xaxis, _latency_range(here))
+        least = min((1 / cell.latency.n for _, cell in here if cell.latency.n), default=0.1)
+        axis.set(yscale="log", ylim=(least / 1.6, 1.6))
+        axis.minorticks_off()
+    _label_outer(drawn, "latency (µs)", "share of messages\nat least this slow")
+    canvas.caption(drawn.figure, "How many messages are slower than a latency", runs)
+    return drawn.figure
+
+
+def percentile_figure(runs: Sequence[RunView]) -> Figure:
+    """Latency by percentile, as HdrHistogram plots it: each step to the right is a rarer event."""
+    drawn = canvas.grid(panels(runs))
+    for panel, axis in drawn.axes.items():
+        here = _cells_of(runs, panel)
+        for run, cell in here:
+            axis.plot(
+                1 / cell.latency.fraction, cell.latency.latency_ps / PS_PER_US, **_line(cell, run, runs)
+            )
+        canvas.latency_axis(axis.yaxis, _latency_range(here))
+        most = max((cell.latency.n for _, cell in here), default=10)
+        axis.set(xscale="log", xlim=(1, max(most, 10) * 1.2))
+        axis.minorticks_off()
+        shown = {at: text for at, text in _PERCENT_LABELS.items() if at <= max(most, 10)}
+        axis.set_xticks(list(shown), list(shown.values()), fontsize=8)
+    _label_outer(drawn, "percentile (%)", "latency (µs)")
+    canvas.caption(drawn.figure, "Latency by percentile", runs)
+    return drawn.figure
+
+
+def comparison_figure(runs: Sequence[RunView]) -> Figure:
+    """Per scenario: the NICs beside each other at p50, p99 and p99.9, with 95 % intervals."""
+    scenarios = list(dict.fromkeys(scenario for scenario, _ in panels(runs)))
+    figure, axes = canvas.figure_of(1, len(scenarios))
+    for scenario, axis in zip(scenarios, axes[0], strict=True):
+        sizes = [size for name, size in panels(runs) if name == scenario]
+        values: list[float] = []
+        for index, size in enumerate(sizes):
+            values += _compare(axis, runs, (scenario, size), index * (len(COMPARED) + 0.6))
+        axis.set_title(scenario, fontsize=10)
+        canvas.clean(axis)
+        axis.grid(False, axis="x")
+        canvas.latency_axis(axis.yaxis, values or [PS_PER_US])
+        _two_level_ticks(axis, sizes)
+    axes[0][0].set_ylabel("latency (µs)", fontsize=9)
+    canvas.caption(figure, "Percentiles with their 95 % intervals", runs, dots=True)
+    return figure
+
+
+def queue_depth_figure(runs: Sequence[RunView]) -> Figure:
+    """The deepest queue of each cell over virtual time."""
+    drawn = canvas.grid(panels(runs))
+    for panel, axis in drawn.axes.items():
+        for run, cell in _cells_of(runs, panel):
+            if cell.depth is not None:
+                label = f"{cell.summary.nic}: {cell.depth.label}"
+                axis.step(
+                    cell.depth.time_ps / PS_PER_US,
+                    cell.depth.depth_bytes / _BYTES_PER_KIB,
+                    where="post",
+                    **{**_line(cell, run, runs), "label": label, "linewidth": 0.9, "alpha": 0.85},
+                )
+        axis.set_ylim(0, 1.3 * max(axis.get_ylim()[1], 1))
+        axis.margins(x=0.01)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=7, loc="upper right", frameon=True, framealpha=0.85, edgecolor="none")
+    _label_outer(drawn, "virtual time (µs)", "queue depth (KiB)")
+    canvas.caption(drawn.figure, "Depth of the deepest queue", runs)
+    return drawn.figure
+
+
+def _cells_of(runs: Sequence[RunView], panel: tuple[str, int]) -> list[tuple[RunView, CellView]]:
+    return [(run, cell) for run in runs for cell in run.cells if cell.panel == panel]
+
+
+def _line(cell: CellView, run: RunView, runs: Sequence[RunView]) -> dict[str, Any]:
+    return {
+        "color": canvas.colour(cell.summary.nic, runs),
+        "linestyle": canvas.style(run, runs),
+        "linewidth": 1.6,
+    }
+
+
+def _latency_range(cells: Sequence[tuple[RunView, CellView]]) -> list[float]:
+    """The extremes of all curves of a panel."""
+    curves = [cell.latency.latency_ps for _, cell in cells if cell.latency.n]
+    return [float(v) for curve in curves for v in (curve[0], curve[-1])] or [float(PS_PER_US)]
+
+
+def _label_outer(drawn: canvas.Grid, x: str, y: str) -> None:
+    """Label the axes at the left and at the bottom of the grid only."""
+    for axis in drawn.axes.values():
+        place = axis.get_subplotspec()
+        if place is not None and place.is_last_row():
+            axis.set_xlabel(x, fontsize=9)
+        if place is not None and place.is_first_col():
+            axis.set_ylabel(y, fontsize=9)
+
+
+def _compare(axis: Axes, runs: Sequence[RunView], panel: tuple[str, int], left: float) -> list[float]:
+    """Draw one size of one scenario; the values and bounds drawn."""
+    places = [(run, nic) for nic in nics(runs) for run in runs]
+    drawn: list[float] = []
+    for run, cell in _cells_of(runs, panel):
+        nic = cell.summary.nic
+        shift = (places.index((run, nic)) - (len(places) - 1) / 2) * 0.7 / max(len(places), 2)
+        for index, name in enumerate(COMPARED):
+            found = cell.summary.percentiles.get(name)
+            if found is None or found.value_ps is None:
+                continue
+            low = found.value_ps if found.low_ps is None else found.low_ps
+            high = found.value_ps if found.high_ps is None else found.high_ps
+            value = found.value_ps
+            drawn += [value, low, high]
+            axis.errorbar(
+                left + index + shift,
+                value / PS_PER_US,
+                yerr=np.array([[value - low], [high - value]]) / PS_PER_US,
+                fmt=canvas.marker(nic, runs),
+                color=canvas.colour(nic, runs),
+                fillstyle=canvas.fill(run, runs),
+                markerfacecoloralt="white",
+                markersize=5,
+                capsize=3,
+                linewidth=1.2,
+            )
+    return drawn
+
+
+def _two_level_ticks(axis: Axes, sizes: Sequence[int]) -> None:
+    """Percentiles below the points, the message size below its group of percentiles."""
+    group = len(COMPARED) + 0.6
+    axis.set_xticks(
+        [index * group + place for index in range(len(sizes)) for place in range(len(COMPARED))],
+        [name for _ in sizes for name in COMPARED],
+        fontsize=8,
+    )
+    axis.set_xlim(-0.7, (len(sizes) - 1) * group + len(COMPARED) - 0.3)
+    names = axis.secondary_xaxis(location=0)
+    names.set_xticks(
+        [index * group + (len(COMPARED) - 1) / 2 for index in range(len(sizes))],
+        [readable_size(size) for size in sizes],
+        fontsize=9,
+    )
+    names.tick_params(axis="x", length=0, pad=20)
+    names.spines["bottom"].set_visible(False)
+    for index in range(1, len(sizes)):
+        axis.axvline(index * group - 0.8, color="#d9d9d9", linewidth=0.8)

@@ -1,0 +1,253 @@
+"""A run as text: the table, the answers, what they rest on. Reads summaries only; knows no terminal.
+
+All values of a table share one unit and one number of decimals, so that they can be compared down a column.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from testbed.analysis.answers import approximate_time, readable_size
+from testbed.analysis.percentiles import SeedSpread, across_seeds
+from testbed.analysis.summary import CellSummary, ClockStatement, RunSummary, largest_assumptions
+from testbed.spec.sourced import Assumption
+from testbed.units import PS_PER_MS, PS_PER_NS, PS_PER_US
+
+MISSING = "–"
+COLUMNS = ("p50", "p90", "p99", "p99.9", "p99.99")
+WITH_INTERVAL = frozenset({"p99.9", "p99.99"})
+
+_LABEL_CHARS = 13
+_PROSE_CHARS = 110
+_ROOMY_CHARS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """The unit and the decimals that a table has for its times."""
+
+    ps: int
+    unit: str
+    decimals: int
+
+    def number(self, value_ps: int) -> str:
+        """A time without its unit."""
+        return f"{value_ps / self.ps:,.{self.decimals}f}"
+
+
+def report_text(
+    summary: RunSummary, *, result: str = "RESULT", width: int | None = None, colour: bool = False
+) -> str:
+    """The whole report of a run. Intervals are left out where the table would be wider than `width`."""
+    parts = [
+        _prose(_heading(summary), width),
+        cell_table(summary.cells, width=width, colour=colour),
+        _prose(_closing(summary, result), width),
+    ]
+    return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def cell_table(cells: Sequence[CellSummary], *, width: int | None = None, colour: bool = False) -> str:
+    """One row per cell, with 95 % intervals where there is room for them."""
+    full = _printed(_table(cells, intervals=True), colour)
+    if width is None or _columns_of(full) <= width:
+        return full
+    return _printed(_table(cells, intervals=False), colour) + "(95 % intervals: in report.txt)\n"
+
+
+def repeat_table(runs: Sequence[RunSummary], *, colour: bool = False) -> str:
+    """Over the runs of several seeds: the mean of each percentile and its 95 % t-interval."""
+    spreads = [[_spread(runs, cell.id, name) for name in COLUMNS] for cell in runs[0].cells]
+    found = [spread.mean_ps for row in spreads for spread in row if spread]
+    scale = choose_scale(found)
+    table = _empty_table(("scenario", "size", "NIC"), (*COLUMNS, "seeds"))
+    texts = _aligned_columns(
+        [[(s.mean_ps, s.low_ps, s.high_ps) if s else (None, None, None) for s in row] for row in spreads],
+        [True] * len(COLUMNS),
+        scale,
+    )
+    for cell, row in zip(runs[0].cells, texts, strict=True):
+        table.add_row(cell.scenario, readable_size(cell.size_bytes), cell.nic, *row, str(len(runs)))
+    seeds = ", ".join(str(run.seed) for run in runs)
+    return _printed(table, colour) + f"mean over the seeds {seeds}, with its 95 % t-interval\n"
+
+
+def choose_scale(values_ps: Iterable[int]) -> Scale:
+    """Nanoseconds, microseconds or milliseconds: the smallest value keeps three digits where it can."""
+    values = [value for value in values_ps if value > 0] or [PS_PER_US]
+    low, high = min(values), max(values)
+    if high < 2 * PS_PER_US:
+        ps, unit = PS_PER_NS, "ns"
+    elif low < 10 * PS_PER_MS:
+        ps, unit = PS_PER_US, "µs"
+    else:
+        ps, unit = PS_PER_MS, "ms"
+    decimals = 2 if low < 10 * ps else 1 if low < 100 * ps else 0
+    return Scale(ps, unit, max(decimals, 1) if unit == "ns" and high < 100 * ps else decimals)
+
+
+def clock_text(clock: ClockStatement) -> str:
+    """How exact the run was, in one line."""
+    if clock.emulated_records == 0:
+        return f"twin: {clock.twin_records:,} records, no frames on wires"
+    real = f"{clock.clock}, on real frames: {clock.emulated_records:,} records"
+    if clock.equal is None:
+        return f"{real}, not compared with the twin"
+    if clock.equal:
+        beyond = clock.twin_records - clock.emulated_records
+        more = f"; {beyond:,} more from the twin" if beyond > 0 else ""
+        return f"{real}, every one equal to the twin's{more}"
+    return f"{real}, NOT equal to the twin's: {clock.difference or 'the first difference is not known'}"
+
+
+def _heading(summary: RunSummary) -> list[tuple[str, str]]:
+    return [
+        (summary.experiment, f"{summary.fabric}; seed {summary.seed}"),
+        ("question", summary.question),
+        ("clock", clock_text(summary.clock)),
+    ]
+
+
+def _closing(summary: RunSummary, result: str) -> list[tuple[str, str]]:
+    answers = [("answer" if not i else "", answer) for i, answer in enumerate(summary.answers)]
+    return [
+        *answers,
+        ("rests on", _rests_on(summary.assumptions, result)),
+        ("digest", summary.records_digest),
+    ]
+
+
+def _rests_on(assumptions: tuple[Assumption, ...], result: str) -> str:
+    if not assumptions:
+        return "no assumed values"
+    largest = ", ".join(f"{found.path} = {_assumed(found)}" for found in largest_assumptions(assumptions))
+    plural = "value" if len(assumptions) == 1 else "values"
+    return f"{len(assumptions)} assumed {plural} (./tb assumptions {result}); the largest: {largest}"
+
+
+def _assumed(found: Assumption) -> str:
+    if isinstance(found.value, tuple):
+        low, high = min(found.value, default=0), max(found.value, default=0)
+        if found.unit == "ps":
+            return f"{approximate_time(low)} to {approximate_time(high)}"
+        return f"{low:,} to {high:,} {found.unit}"
+    return approximate_time(found.value) if found.unit == "ps" else f"{found.value:,} {found.unit}"
+
+
+def _prose(lines: Iterable[tuple[str, str]], width: int | None) -> str:
+    """Labels in a column of their own, sentences wrapped beside them; a long word is never broken."""
+    wrapped: list[str] = []
+    for label, text in lines:
+        if not text:
+            continue
+        first = f"{label:<{_LABEL_CHARS}}" if len(label) < _LABEL_CHARS else f"{label}  "
+        wrapped += textwrap.wrap(
+            text,
+            min(width or _PROSE_CHARS, _PROSE_CHARS),
+            initial_indent=first,
+            subsequent_indent=" " * _LABEL_CHARS,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    return "\n".join(wrapped)
+
+
+def _table(cells: Sequence[CellSummary], *, intervals: bool) -> Table:
+    table = _empty_table(("scenario", "size", "NIC"), (*COLUMNS, "max", "n"))
+    rows = [[*(_triple(cell, name) for name in COLUMNS), (cell.max_ps, None, None)] for cell in cells]
+    scale = choose_scale(value for row in rows for value, _, _ in row if value is not None)
+    shown = [intervals and name in WITH_INTERVAL for name in (*COLUMNS, "max")]
+    for cell, texts in zip(cells, _aligned_columns(rows, shown, scale), strict=True):
+        table.add_row(cell.scenario, readable_size(cell.size_bytes), cell.nic, *texts, f"{cell.n:,}")
+    return table
+
+
+Triple = tuple[int | None, int | None, int | None]
+"""A value and the bounds of its interval."""
+
+
+def _triple(cell: CellSummary, name: str) -> Triple:
+    found = cell.percentiles.get(name)
+    return (found.value_ps, found.low_ps, found.high_ps) if found else (None, None, None)
+
+
+def _aligned_columns(
+    rows: Sequence[Sequence[Triple]], intervals: Sequence[bool], scale: Scale
+) -> list[list[str]]:
+    """The texts of all rows, padded so that values and bounds stand below each other in each column."""
+    columns = [
+        _aligned(column, shown, scale)
+        for column, shown in zip(zip(*rows, strict=True), intervals, strict=True)
+    ]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _aligned(column: Sequence[Triple], interval: bool, scale: Scale) -> list[str]:
+    pad = _padding(column, scale)
+    if not interval:
+        return [f"{pad(0, value)} {scale.unit}" if value is not None else MISSING for value, _, _ in column]
+    texts = [
+        f"{pad(0, value)} {scale.unit} [{pad(1, low)}, {pad(2, high)}]" if value is not None else MISSING
+        for value, low, high in column
+    ]
+    width = max(len(text) for text in texts)
+    return [
+        text.ljust(width) if text != MISSING else MISSING.rjust(len(pad(0, None))).ljust(width)
+        for text in texts
+    ]
+
+
+def _padding(column: Sequence[Triple], scale: Scale) -> Callable[[int, int | None], str]:
+    """A function that pads the value (0), the lower (1) or the upper bound (2) to the widest of its kind."""
+
+    def text(value: int | None) -> str:
+        return MISSING if value is None else scale.number(value)
+
+    widths = [max(len(text(triple[part])) for triple in column) for part in range(3)]
+    return lambda part, value: text(value).rjust(widths[part])
+
+
+def _spread(runs: Sequence[RunSummary], cell_id: str, name: str) -> SeedSpread | None:
+    """A percentile over the runs; None unless every run states it."""
+    cells = [cell for run in runs for cell in run.cells if cell.id == cell_id]
+    values = [cell.percentiles[name].value_ps for cell in cells if name in cell.percentiles]
+    stated = [value for value in values if value is not None]
+    return across_seeds(stated) if len(stated) == len(runs) else None
+
+
+def _empty_table(left: Sequence[str], right: Sequence[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
+    for name in left:
+        table.add_column(name, no_wrap=True)
+    for name in right:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _printed(table: Table, colour: bool) -> str:
+    """What a console of unlimited width makes of the table, without trailing blanks."""
+    console = Console(
+        file=io.StringIO(),
+        width=_ROOMY_CHARS,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+        emoji=False,
+        markup=False,
+        legacy_windows=False,
+    )
+    with console.capture() as captured:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
+
+
+def _columns_of(text: str) -> int:
+    return max((len(Text.from_ansi(line).plain) for line in text.splitlines()), default=0)

@@ -1,0 +1,275 @@
+"""One cell on real frames: a process for each node of a standing fabric, under the virtual clock.
+
+The orchestrator makes the clock's memory and the result files (memfds, so nothing has a name to be left behind),
+starts the processes, gives the token, and watches: a process that dies, an error, a clock that stands still.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testbed.analysis.records import Records
+from testbed.engine import _engine
+from testbed.engine.plan import build_plan
+from testbed.errors import FabricError, MeasurementError, NicError, TestbedError
+from testbed.fabric.build import LiveFabric
+from testbed.fabric.processes import Supervisor
+from testbed.fabric.state import RunState
+from testbed.run.join import join_records
+
+ROOT = Path(__file__).resolve().parents[2]
+FIFO_PRIORITY = 10
+NO_SNAP = 0xFFFFFFFF
+_START_DEADLINE_S = 30.0
+_STILL_S = 3.0
+_POLL_MS = 50
+_END_MS = 10_000
+
+Report = Callable[[int, int], None]
+"""Called with virtual time in ps and messages completed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Emulated:
+    """What a cell on real frames gave."""
+
+    records: Records
+    counters: dict[str, dict[str, int]]
+    hops: int
+    """Frames over one link each."""
+    wakes: int
+    """Times the token changed hands."""
+    foreign_frames: int
+    wall_s: float
+    """From the first event to the last."""
+    policy: str
+    """How the processes were scheduled."""
+
+
+def emulate(
+    live: LiveFabric,
+    plan_data: Mapping[str, Any],
+    *,
+    state: RunState,
+    snap_bytes: int | None = None,
+    report: Report | None = None,
+) -> Emulated:
+    """Run one cell's plan on a standing fabric."""
+    with ExitStack() as stack:
+        run = _Run(live, plan_data, NO_SNAP if snap_bytes is None else snap_bytes, stack)
+        run.start(state)
+        return run.finish(report or (lambda _virtual_ps, _messages: None))
+
+
+class _Run:
+    """The processes of one cell, from start to end."""
+
+    def __init__(self, live: LiveFabric, plan_data: Mapping[str, Any], snap_bytes: int, stack: ExitStack) -> None:
+        self._live = live
+        self._names = list(live.fabric.node_names())
+        self._data = plan_data
+        self._snap_bytes = snap_bytes
+        self._stack = stack
+        plan = build_plan(plan_data)
+        self._clock_fd = self._memory("tb-clock")
+        self._clock = _engine.Clock(self._clock_fd, plan, list(range(len(self._names))), True)
+        self._results = [self._memory(f"tb-result-{name}") for name in self._names]
+        self._supervisor = stack.enter_context(Supervisor())
+        stack.callback(self._end)
+        self._launcher: subprocess.Popen[bytes] | None = None
+        self._pids: dict[str, int] = {}
+
+    def _memory(self, name: str) -> int:
+        fd = os.memfd_create(name, 0)
+        self._stack.callback(os.close, fd)
+        return fd
+
+    def start(self, state: RunState) -> None:
+        """Start the launcher, learn the processes, wait until each has its socket."""
+        fds = (self._clock_fd, *self._results)
+        self._launcher = subprocess.Popen(
+            [sys.executable, "-P", "-m", "nic_emulator.process_main"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=fds,
+        )
+        state.record_child("launcher", self._launcher.pid)
+        assert self._launcher.stdin is not None
+        assert self._launcher.stdout is not None
+        self._launcher.stdin.write(json.dumps(self._job()).encode() + b"\n")
+        self._launcher.stdin.close()
+        line = self._launcher.stdout.readline()
+        if not line:
+            raise FabricError("the launcher ended before it started a process", remedy="see its message above")
+        self._pids = json.loads(line)
+        state.record_children(self._pids)
+        for name, pid in {**self._pids, **self._live.processes()}.items():
+            self._supervisor.add(name, pid)
+        self._wait_ready()
+
+    def _job(self) -> dict[str, Any]:
+        return {
+            "plan": self._data,
+            "clock_fd": self._clock_fd,
+            "cpu": max(os.sched_getaffinity(0)),
+            "priority": FIFO_PRIORITY,
+            "snap_bytes": self._snap_bytes,
+            "entities": [
+                {
+                    "name": name,
+                    "netns": f"/proc/{self._live.netns_pid(name)}/ns/net",
+                    "interfaces": self._interfaces(name),
+                    "result_fd": fd,
+                }
+                for name, fd in zip(self._names, self._results, strict=True)
+            ],
+        }
+
+    def _interfaces(self, name: str) -> list[str]:
+        """By port; empty where nothing is plugged in."""
+        used = {link.a_port if link.a == name else link.b_port for link in self._live.fabric.links_of(name)}
+        return [self._live.interface(name, port) if port in used else "" for port in range(max(used) + 1)]
+
+    def _wait_ready(self) -> None:
+        deadline = time.monotonic() + _START_DEADLINE_S
+        while not self._clock.ready:
+            self._check_alive(timeout_ms=2)
+            if time.monotonic() > deadline:
+                raise FabricError(
+                    f"the processes of the fabric were not ready after {_START_DEADLINE_S:.0f} s",
+                    remedy="the machine may be out of memory or very loaded; try fewer endpoints",
+                )
+
+    def _check_alive(self, timeout_ms: int) -> None:
+        """An error that names the process if one has died while the run was on."""
+        dead = self._supervisor.poll(timeout_ms)
+        quit_code = self._clock.progress()["quit"]
+        if quit_code == _engine.Quit.ERROR.value:
+            raise self._reported_error()
+        if dead is not None and quit_code == _engine.Quit.RUNNING.value:
+            name, pid = dead
+            self._clock.quit(_engine.Quit.STOPPED)
+            raise FabricError(
+                f"process '{name}' (pid {pid}) died in mid-run, at {self._where()}; the run is void",
+                remedy="look at `dmesg | tail` (out of memory?), then run again",
+            )
+
+    def _where(self) -> str:
+        progress = self._clock.progress()
+        return f"virtual time {progress['virtual_ps'] / 1e6:.3f} us, token at '{self._names[progress['holder']]}'"
+
+    def _reported_error(self) -> TestbedError:
+        """What the failing process left."""
+        self._supervisor.wait(_END_MS)
+        for name, fd in zip(self._names, self._results, strict=True):
+            about, _ = _read_result(fd)
+            if "error" in about:
+                text = f"'{name}' stopped the run: {about['error']}"
+                if "StreamError" in about["error"]:
+                    return NicError(text, remedy="the peer did not answer: look for drops in the counters, or lower the load")
+                return MeasurementError(text, remedy="the run cannot be trusted; run again, and report it if it repeats")
+        return FabricError("a process ended the run without saying why", remedy="run again; report it if it repeats")
+
+    def finish(self, report: Report) -> Emulated:
+        """Let the clock run; collect when it is over."""
+        began = time.monotonic()
+        self._clock.start()
+        self._watch(report)
+        wall_s = time.monotonic() - began
+        if self._clock.progress()["quit"] == _engine.Quit.DEADLOCK.value:
+            raise MeasurementError(
+                f"no process has anything left to do, but messages are missing, at {self._where()}",
+                remedy="a model is at fault; please report the spec of this run",
+            )
+        assert self._launcher is not None
+        self._launcher.wait(_END_MS / 1000)
+        return self._collect(wall_s)
+
+    def _watch(self, report: Report) -> None:
+        """Until the clock says that the run is over."""
+        beat, since = -1, time.monotonic()
+        while True:
+            self._check_alive(timeout_ms=_POLL_MS)
+            progress = self._clock.progress()
+            report(progress["virtual_ps"], progress["messages"])
+            if progress["quit"] != _engine.Quit.RUNNING.value:
+                return
+            now = (progress["beat"], progress["virtual_ps"], progress["hops"])
+            if now != beat:
+                beat, since = now, time.monotonic()
+            elif time.monotonic() - since > _STILL_S:
+                self._check_stopped()
+
+    def _check_stopped(self) -> None:
+        """A clock that stands still is an error if its holder is stopped or asleep; a busy one may go on."""
+        name = self._names[self._clock.progress()["holder"]]
+        process_state = _state_of(self._pids[name])
+        if process_state != "R":
+            raise FabricError(
+                f"the clock has stood still for {_STILL_S:.0f} s, at {self._where()}: process '{name}'"
+                f" (pid {self._pids[name]}) is in state {process_state}",
+                remedy="do not stop or trace processes of a run; run again",
+            )
+
+    def _collect(self, wall_s: float) -> Emulated:
+        """Read what every process left."""
+        tx, rx, counters, hops, policy = [], [], {}, 0, ""
+        for name, fd in zip(self._names, self._results, strict=True):
+            about, body = _read_result(fd)
+            if not about:
+                raise FabricError(f"process '{name}' left no result", remedy="look at `dmesg | tail`, then run again")
+            tx.append(body[: about["tx_bytes"]])
+            rx.append(body[about["tx_bytes"] :])
+            counters.update(about["counters"])
+            hops += about["hops"]
+            policy = about["policy"]
+        progress = self._clock.progress()
+        return Emulated(
+            records=join_records(tx, rx),
+            counters=counters,
+            hops=hops,
+            wakes=progress["wakes"],
+            foreign_frames=progress["foreign_frames"],
+            wall_s=wall_s,
+            policy=policy,
+        )
+
+    def _end(self) -> None:
+        """Whatever happened, no process of this cell outlives it."""
+        self._clock.quit(_engine.Quit.STOPPED)
+        own = Supervisor(self._pids)
+        with own:
+            if own.wait(2_000):
+                own.kill_all()
+        if self._launcher is not None:
+            self._launcher.kill()
+            self._launcher.wait()
+            if self._launcher.stdout is not None:
+                self._launcher.stdout.close()
+
+
+def _read_result(fd: int) -> tuple[dict[str, Any], bytes]:
+    """What a process left: its line of JSON, and the rest."""
+    size = os.fstat(fd).st_size
+    head, _, body = os.pread(fd, size, 0).partition(b"\n")
+    return (json.loads(head) if head else {}), body
+
+
+def _state_of(pid: int) -> str:
+    """The kernel's letter for a process's state; X if it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return "X"
+    return stat.rsplit(")", 1)[1].split()[0]

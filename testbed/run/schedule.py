@@ -1,0 +1,134 @@
+"""When messages are meant to be sent: from a scenario to intended times, as the engine's workload fields. Pure.
+
+Open-loop scenarios (`idle`, `poisson`, `incast`) count latency from these intended times, so that a sender that
+stalls cannot hide its own delay. `permutation` without a load and `pingpong` are closed loops.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from testbed.spec.experiment import Cell
+from testbed.spec.fabric import Fabric
+from testbed.units import PS_PER_US, byte_time_ps
+
+IDLE_GAP_PS = 10 * PS_PER_US
+"""Between two messages of an idle fabric: longer than a message takes, host software's tail aside."""
+CLOSED_WINDOW_BYTES = 1 << 18
+"""What a back-to-back sender keeps outstanding."""
+PING_PONG_GUESS_PS = 4 * PS_PER_US
+"""Assumed time of one direction of a ping-pong; only sizes the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """The workload of every endpoint in one cell."""
+
+    cell: Cell
+    endpoints: int
+    byte_times_ps: tuple[int, ...]
+    """Of each endpoint's port."""
+
+    def message_ps(self, endpoint: int) -> int:
+        """Time that a message's payload takes on an endpoint's port."""
+        return self.cell.size_bytes * self.byte_times_ps[endpoint]
+
+    @property
+    def idle_gap_ps(self) -> int:
+        """From one message of the fabric to the next, when it is idle."""
+        return IDLE_GAP_PS + 2 * self.message_ps(0)
+
+    def senders(self) -> range:
+        """The endpoints that post of their own accord."""
+        kind = self.cell.scenario.kind
+        if kind == "incast":
+            return range(1, self.cell.scenario.fan_in + 1)
+        return range(1) if kind == "pingpong" else range(self.endpoints)
+
+    def interval_ps(self, endpoint: int) -> int:
+        """Mean time between the messages of one sender; for closed loops a guess that sizes the run."""
+        scenario = self.cell.scenario
+        if scenario.kind == "idle":
+            return self.idle_gap_ps * self.endpoints
+        if scenario.kind == "pingpong":
+            return 2 * PING_PONG_GUESS_PS + 2 * self.message_ps(endpoint)
+        load_permille = scenario.load_permille or 1000
+        fan_in = scenario.fan_in if scenario.kind == "incast" else 1
+        return self.message_ps(endpoint) * fan_in * 1000 // load_permille
+
+    def measure_until_ps(self, records: int) -> int:
+        """A time before which at least so many messages are intended (but for a chance below 10^-6)."""
+        if self.cell.scenario.kind == "idle":
+            return records * self.idle_gap_ps
+        independent = records
+        if self.cell.scenario.kind == "incast":
+            independent = math.ceil(records / len(self.senders()))
+        margin = 1 + 6 / math.sqrt(independent) + 20 / independent
+        per_ps = sum(1 / self.interval_ps(endpoint) for endpoint in self.senders())
+        return math.ceil(records * margin / per_ps)
+
+    def workload(self, endpoint: int, measure_until_ps: int) -> dict[str, Any]:
+        """The fields of the engine's WorkloadConfig for one endpoint."""
+        scenario = self.cell.scenario
+        common = {"measure_until_ps": measure_until_ps, "message_bytes": self.cell.size_bytes}
+        if endpoint not in self.senders():
+            return common | {"arrivals": "NONE", "reply": scenario.kind == "pingpong"}
+        own = {
+            "idle": self._idle,
+            "poisson": self._poisson,
+            "incast": self._incast,
+            "permutation": self._permutation,
+            "pingpong": self._ping_pong,
+        }[scenario.kind]
+        return common | own(endpoint)
+
+    def _others(self, endpoint: int) -> list[int]:
+        return [other for other in range(self.endpoints) if other != endpoint]
+
+    def _idle(self, endpoint: int) -> dict[str, Any]:
+        """The endpoints take turns."""
+        return {
+            "arrivals": "PERIODIC",
+            "start_ps": endpoint * self.idle_gap_ps,
+            "interval_ps": self.interval_ps(endpoint),
+            "destinations": self._others(endpoint),
+        }
+
+    def _poisson(self, endpoint: int) -> dict[str, Any]:
+        """Independent senders, uniform destinations: each message is load to the others."""
+        return {
+            "arrivals": "POISSON",
+            "interval_ps": self.interval_ps(endpoint),
+            "destinations": self._others(endpoint),
+        }
+
+    def _incast(self, endpoint: int) -> dict[str, Any]:
+        """Synchronous rounds at Poisson times, all to endpoint 0."""
+        return {
+            "arrivals": "POISSON",
+            "interval_ps": self.interval_ps(endpoint),
+            "destinations": [0],
+            "common_times": True,
+        }
+
+    def _permutation(self, endpoint: int) -> dict[str, Any]:
+        """Each endpoint to the one half the fabric away."""
+        peer = [(endpoint + self.endpoints // 2) % self.endpoints]
+        if self.cell.scenario.load_permille:
+            return {"arrivals": "PERIODIC", "interval_ps": self.interval_ps(endpoint), "destinations": peer}
+        window = max(2, CLOSED_WINDOW_BYTES // self.cell.size_bytes)
+        return {"arrivals": "CLOSED", "window": window, "destinations": peer}
+
+    def _ping_pong(self, endpoint: int) -> dict[str, Any]:
+        """The first endpoint and the last."""
+        return {"arrivals": "PING_PONG", "destinations": [self.endpoints - 1]}
+
+
+def schedule_of(cell: Cell, fabric: Fabric) -> Schedule:
+    """The schedule of a cell on a fabric."""
+    rates = [fabric.links_of(endpoint.name)[0].rate_bps for endpoint in fabric.endpoints]
+    return Schedule(
+        cell=cell, endpoints=len(fabric.endpoints), byte_times_ps=tuple(byte_time_ps(rate) for rate in rates)
+    )

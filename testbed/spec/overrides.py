@@ -1,0 +1,117 @@
+"""`--set key=value`: a copy of an experiment with some of its fields replaced.
+
+Text is parsed here, at the edge; whether the values make sense is checked where the spec is resolved.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from testbed.errors import Problems, SpecError
+from testbed.registry import unknown_name
+from testbed.spec.experiment import Experiment, Scenario
+from testbed.spec.parameters import Parameters, ParameterValue
+from testbed.units import parse_permille, parse_size
+
+_WHOLE = re.compile(r"[+-]?\d[\d_]*", re.ASCII)
+_MAX_DIGITS = 40
+
+
+def apply_overrides(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
+    """Apply `key=value` texts in order; all that cannot be applied are named in one `SpecError`."""
+    problems = Problems()
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        key, value = key.strip(), value.strip()
+        try:
+            if not equals or not value:
+                raise SpecError(f"'{text}' is no key=value", remedy="write e.g. records=1000")
+            experiment = _apply(experiment, key, value)
+        except SpecError as error:
+            problems.add(key or text, str(error), error.remedy)
+    problems.raise_if_any()
+    return experiment
+
+
+def _apply(experiment: Experiment, key: str, value: str) -> Experiment:
+    """One override: a field of the experiment, of its topology, or of a scenario."""
+    head, dot, tail = key.partition(".")
+    if key in _FIELDS:
+        field, parse = _FIELDS[key]
+        return replace(experiment, **{field: parse(value)})
+    if key == "topology":
+        return replace(experiment, topology=value, topology_parameters=Parameters())
+    if key == "scenarios":
+        return replace(experiment, scenarios=_chosen(experiment, value))
+    if head == "topology" and dot and tail:
+        parameters = Parameters(experiment.topology_parameters).merged(tail, _parameter(value))
+        return replace(experiment, topology_parameters=parameters)
+    scenarios = {scenario.name: scenario for scenario in experiment.scenarios}
+    if dot and head in scenarios and tail in _SCENARIO_FIELDS:
+        field, parse = _SCENARIO_FIELDS[tail]
+        scenarios[head] = replace(scenarios[head], **{field: parse(value)})
+        return replace(experiment, scenarios=tuple(scenarios.values()))
+    raise unknown_name("key", key, override_keys(experiment))
+
+
+def override_keys(experiment: Experiment) -> tuple[str, ...]:
+    """Every key that `apply_overrides` takes for this experiment."""
+    of_scenarios = (f"{s.name}.{field}" for s in experiment.scenarios for field in _SCENARIO_FIELDS)
+    return (*_FIELDS, "scenarios", "topology", "topology.PARAMETER", *of_scenarios)
+
+
+def _chosen(experiment: Experiment, value: str) -> tuple[Scenario, ...]:
+    """The named scenarios of the experiment, in the order named."""
+    known = {scenario.name: scenario for scenario in experiment.scenarios}
+    for name in _names(value):
+        if name not in known:
+            raise unknown_name("scenario", name, known)
+    return tuple(known[name] for name in _names(value))
+
+
+def _names(value: str) -> tuple[str, ...]:
+    """Comma-separated names."""
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _sizes(value: str) -> tuple[int, ...]:
+    """Comma-separated sizes."""
+    return tuple(parse_size(part) for part in _names(value))
+
+
+def _whole(value: str) -> int:
+    """A whole number, `1_000_000` allowed."""
+    if not _WHOLE.fullmatch(value) or len(value) > _MAX_DIGITS:
+        raise SpecError(f"'{value}' is no whole number", remedy="write e.g. 1000 or 1_000_000")
+    return int(value.replace("_", ""))
+
+
+def _snap(value: str) -> int | None:
+    """Bytes, or `full`."""
+    if value == "full":
+        return None
+    return _whole(value) if _WHOLE.fullmatch(value) else parse_size(value)
+
+
+def _parameter(value: str) -> ParameterValue:
+    """A topology parameter: a whole number if it reads as one, else text for the builder."""
+    return _whole(value) if _WHOLE.fullmatch(value) else value
+
+
+_Parser = Callable[[str], Any]
+_FIELDS: dict[str, tuple[str, _Parser]] = {
+    "records": ("records", _whole),
+    "emulated_records": ("emulated_records", _whole),
+    "seed": ("seed", _whole),
+    "snap": ("snap_bytes", _snap),
+    "switch": ("switch", str),
+    "nics": ("nics", _names),
+    "sizes": ("sizes_bytes", _sizes),
+}
+_SCENARIO_FIELDS: dict[str, tuple[str, _Parser]] = {
+    "load": ("load_permille", parse_permille),
+    "fan_in": ("fan_in", _whole),
+}

@@ -1,0 +1,28 @@
+"""Fixtures that every folder of tests may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the tree."""
+    return REPOSITORY
+
+
+@pytest.fixture
+def tb() -> Callable[..., Result]:
+    """Runs a command line in this process: `tb("list", "--json")`; stdout and stderr apart."""
+    from testbed.cli.app import app
+
+    def call(*arguments: str) -> Result:
+        return CliRunner().invoke(app, list(arguments), prog_name="tb")
+
+    return call

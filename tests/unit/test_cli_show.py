@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from testbed.cli.show import profile_rows
+from testbed.spec.sourced import Sourced
+
+Tb = Callable[..., Result]
+
+
+@dataclass(frozen=True)
+class Inner:
+    delay: Sourced
+
+
+@dataclass(frozen=True)
+class Profile:
+    name: str
+    description: str
+    cut_through: bool
+    stages: tuple[Inner, ...]
+
+
+def test_profile_rows_of_nested_profile_give_path_value_and_source() -> None:
+    delay = Sourced(value=250_000, unit="ps", mark="assumed", source="nobody says")
+    profile = Profile(name="p", description="d", cut_through=True, stages=(Inner(delay=delay),))
+    assert list(profile_rows(profile)) == [
+        ("cut_through", True, None, None, None),
+        ("stages[0].delay", 250_000, "ps", "assumed", "nobody says"),
+    ]
+
+
+def test_show_topology_counts_cards_and_links(tb: Tb) -> None:
+    result = tb("show", "leaf_spine", "--set", "leaves=2")
+    assert result.exit_code == 0
+    assert "tier 0      2: l1 l2" in result.stdout
+    assert "400 Gb/s" in result.stdout or "400Gbps" in result.stdout
+
+
+def test_show_topology_as_json_is_the_fabric_spec(tb: Tb) -> None:
+    fabric = json.loads(tb("show", "single_switch", "--json").stdout)
+    assert fabric["schema_version"] == 1
+    assert len(fabric["switches"]) == 1
+
+
+def test_show_topology_drawn_writes_the_file(tb: Tb, tmp_path: Path) -> None:
+    target = tmp_path / "fabric.svg"
+    assert tb("show", "dumbbell", "--draw", str(target)).exit_code == 0
+    assert target.read_text(encoding="utf-8").startswith("<?xml")
+
+
+@pytest.mark.parametrize("kind", ["switch", "nic", "medium"])
+def test_show_kind_without_name_lists_the_names(tb: Tb, kind: str) -> None:
+    result = tb("show", kind)
+    assert result.exit_code == 2
+    assert f"error: which {kind}?" in result.stderr
+    assert "one of: " in result.stderr
+
+
+def test_show_switch_gives_the_source_of_its_numbers(tb: Tb) -> None:
+    result = tb("show", "switch", "tomahawk5", "--json")
+    assert result.exit_code == 0
+    values = {row["field"]: row for row in json.loads(result.stdout)["values"]}
+    assert values["buffer_bytes"]["source"]
+    assert values["buffer_bytes"]["mark"] in {"V", "S", "M", "E", "assumed"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("leaf_spin",), "did you mean 'leaf_spine'?"),
+        (("switch", "tomahawk6"), "did you mean 'tomahawk5'?"),
+        (("swtich", "tomahawk5"), "unknown kind 'swtich'"),
+        (("leaf_spine", "--set", "leafs=2"), "leaves"),
+        (("leaf_spine", "--set", "leaves=-1"), "leaves"),
+        (("leaf_spine", "--set", "leaves"), "leaves"),
+        (("leaf_spine", "--draw", "fabric.gif"), "not a .png or .svg file"),
+        (("leaf_spine", "--draw", "/proc/no/fabric.svg"), "cannot be written"),
+        (("nic", "rdma", "--set", "x=1"), "no parameters"),
+    ],
+)
+def test_show_bad_input_exits_2_and_says_what(tb: Tb, arguments: tuple[str, ...], message: str) -> None:
+    result = tb("show", *arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stdout == ""

@@ -1,0 +1,59 @@
+"""What the project's own files say about each other."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from testbed import __version__
+
+
+def locked(repository: Path) -> dict[str, str]:
+    lines = (repository / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {normal(name): version for name, version in pairs}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def project(repository: Path) -> dict[str, object]:
+    with (repository / "pyproject.toml").open("rb") as file:
+        table = tomllib.load(file)["project"]
+    assert isinstance(table, dict)
+    return table
+
+
+def test_lock_file_pins_every_dependency_of_pyproject(repository: Path) -> None:
+    table = project(repository)
+    wanted = [*table["dependencies"], *table["optional-dependencies"]["dev"]]  # type: ignore[misc,index]
+    names = {normal(re.split(r"[<>=~ ]", one)[0]) for one in wanted}
+    assert len(names) > 10
+    assert names <= set(locked(repository))
+
+
+def test_documented_versions_are_those_of_the_lock_file(repository: Path) -> None:
+    text = (repository / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([\w-]+) \| ([\d.]+) \|", text, re.MULTILINE))
+    rest = dict(
+        re.findall(r"([\w-]+) (\d[\w.]*)[,.](?:\s|$)", text.split("Needed by these:")[1].split("\n\n")[0])
+    )
+    documented = {normal(name): version.rstrip(".") for name, version in (rows | rest).items()}
+    assert documented == locked(repository)
+
+
+def test_version_of_package_and_project_agree(repository: Path) -> None:
+    assert project(repository)["version"] == __version__
+
+
+def test_links_of_the_documents_lead_to_files(repository: Path) -> None:
+    documents = [*repository.glob("*.md"), *(repository / "docs").glob("*.md")]
+    broken = [
+        f"{document.name}: {target}"
+        for document in documents
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8"))
+        if "://" not in target and not (document.parent / target).exists()
+    ]
+    assert not broken

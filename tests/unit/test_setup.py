@@ -1,0 +1,156 @@
+"""`tools/setup.sh` on a tree and with tools of its own: nothing of this machine is installed or built."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SETUP = Path(__file__).resolve().parents[2] / "tools" / "setup.sh"
+
+FAKE_CMAKE = """#!/bin/sh
+echo "cmake $*" >> "$TREE/calls"
+[ ! -e "$TREE/cmake-fails" ] || { echo "no compiler"; exit 1; }
+[ "$1" = --build ] || exit 0
+mkdir -p "$2" && cp "$TREE/testbed/engine/a.cpp" "$2/_engine.cpython-311-x86_64-linux-gnu.so"
+"""
+FAKE_DPKG = """#!/bin/sh
+cat "$TREE/installed"
+"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A tree with a space in its path, one source, and a venv that needs no making."""
+    root = tmp_path / "a tree"
+    for directory in ("tools", "testbed/engine", "nic_emulator", "bin", "build"):
+        (root / directory).mkdir(parents=True)
+    shutil.copy(SETUP, root / "tools" / "setup.sh")
+    for name, text in (("CMakeLists.txt", "#"), ("pyproject.toml", "#"), ("testbed/engine/a.cpp", "one")):
+        (root / name).write_text(text, encoding="ascii")
+    for name, text in (("cmake", FAKE_CMAKE), ("dpkg-query", FAKE_DPKG)):
+        (root / "bin" / name).write_text(text, encoding="ascii")
+        (root / "bin" / name).chmod(0o755)
+    (root / "installed").touch()
+    return root
+
+
+def environment(tree: Path, **more: str) -> dict[str, str]:
+    return {"PATH": f"{tree / 'bin'}:/usr/bin:/bin:/usr/sbin:/sbin", "TREE": str(tree), **more}
+
+
+def setup(tree: Path, *steps: str, **more: str) -> subprocess.CompletedProcess[str]:
+    command = [str(tree / "tools" / "setup.sh"), *steps]
+    return subprocess.run(
+        command, env=environment(tree, **more), cwd="/", capture_output=True, text=True, check=False
+    )
+
+
+def builds(tree: Path) -> int:
+    calls = tree / "calls"
+    return calls.read_text(encoding="ascii").count("--build") if calls.exists() else 0
+
+
+def engine(tree: Path) -> str:
+    (built,) = (tree / "testbed" / "engine").glob("_engine*.so")
+    return built.read_text(encoding="ascii")
+
+
+def test_engine_step_builds_once_and_says_so_with_its_time(tree: Path) -> None:
+    first, second = setup(tree, "engine"), setup(tree, "engine")
+    assert first.returncode == second.returncode == 0, first.stderr
+    assert first.stderr.startswith("setup  engine    compiling the engine ... ")
+    assert first.stderr.endswith(" s\n")
+    assert (second.stderr, builds(tree), engine(tree)) == ("", 1, "one")
+
+
+@pytest.mark.parametrize("change", ["edit", "new file", "lost extension", "deleted file"])
+def test_engine_step_builds_again_after_a_change(tree: Path, change: str) -> None:
+    extra = tree / "nic_emulator" / "b.hpp"
+    if change == "deleted file":
+        extra.touch()
+    setup(tree, "engine")
+    if change == "edit":
+        source = tree / "testbed" / "engine" / "a.cpp"
+        before = source.stat()
+        source.write_text("two", encoding="ascii")
+        os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))  # the content counts, not its time
+    elif change == "new file":
+        extra.touch()
+    elif change == "deleted file":
+        extra.unlink()
+    else:
+        next((tree / "testbed" / "engine").glob("_engine*.so")).unlink()
+    assert setup(tree, "engine").returncode == 0
+    assert builds(tree) == 2
+    assert engine(tree) == ("two" if change == "edit" else "one")
+
+
+def test_step_that_fails_names_step_log_and_remedy_and_exits_3(tree: Path) -> None:
+    (tree / "cmake-fails").touch()
+    result = setup(tree, "engine")
+    assert result.returncode == 3
+    assert "error: set-up step 'engine' failed" in result.stderr
+    assert "| no compiler" in result.stderr
+    assert f"log: {tree}/build/setup-engine.log" in result.stderr
+    assert "remedy: " in result.stderr
+    (tree / "cmake-fails").unlink()
+    assert setup(tree, "engine").returncode == 0
+
+
+def test_packages_step_offline_with_some_missing_names_them_and_exits_3(tree: Path) -> None:
+    (tree / "installed").write_text("installed:g++ installed:cmake config-files:mininet ", encoding="ascii")
+    result = setup(tree, "packages", TB_OFFLINE="1")
+    assert result.returncode == 3
+    assert "TB_OFFLINE=1 forbids" in result.stderr
+    assert "ninja-build" in result.stderr
+    assert "mininet" in result.stderr
+    assert "g++" not in result.stderr
+
+
+def test_packages_step_with_all_installed_says_nothing(tree: Path) -> None:
+    text = SETUP.read_text(encoding="utf-8")
+    names = [
+        name
+        for line in text.splitlines()
+        if "_packages=(" in line
+        for name in line.partition("(")[2].rstrip(")").split()
+    ]
+    assert len(names) >= 10
+    (tree / "installed").write_text("".join(f"installed:{name} " for name in names), encoding="ascii")
+    result = setup(tree, "packages", TB_OFFLINE="1")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_unknown_step_exits_2(tree: Path) -> None:
+    assert setup(tree, "engines").returncode == 2
+
+
+def test_second_setup_waits_for_the_first_and_then_finds_nothing_to_do(tree: Path) -> None:
+    setup(tree, "engine")
+    stamp = tree / "build" / "release" / ".tb-engine"
+    key = stamp.read_text(encoding="ascii")
+    stamp.write_text("stale\n", encoding="ascii")
+    first = os.open(tree, os.O_RDONLY)
+    fcntl.flock(first, fcntl.LOCK_EX)
+    second = subprocess.Popen(
+        [str(tree / "tools" / "setup.sh"), "engine"], env=environment(tree), stderr=subprocess.PIPE, text=True
+    )
+    assert second.stderr is not None
+    assert "waiting for another" in second.stderr.readline()
+    stamp.write_text(key, encoding="ascii")  # what the first would have done
+    os.close(first)
+    _, rest = second.communicate(timeout=30)
+    assert (second.returncode, rest, builds(tree)) == (0, "", 1)
+
+
+def test_lock_is_not_kept_by_what_a_step_leaves_running(tree: Path) -> None:
+    daemon = '#!/bin/sh\n[ "$1" = --build ] || exit 0\n'
+    daemon += 'readlink /proc/self/fd/9 > "$TREE/inherited"; mkdir -p "$2"; : > "$2/_engine.so"\n'
+    (tree / "bin" / "cmake").write_text(daemon, encoding="ascii")
+    assert setup(tree, "engine").returncode == 0
+    assert (tree / "inherited").read_text(encoding="utf-8") == ""

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+
+from testbed.errors import SpecError
+from testbed.run.loader import load_experiment
+from testbed.spec.experiment import Experiment
+from testbed.spec.overrides import apply_overrides
+
+
+@pytest.fixture
+def quickstart() -> Experiment:
+    return load_experiment("quickstart")
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "value"),
+    [
+        ("records=1000", "records", 1000),
+        ("records=1_000", "records", 1000),
+        ("emulated_records=0", "emulated_records", 0),
+        ("seed=3", "seed", 3),
+        ("snap=128", "snap_bytes", 128),
+        ("snap=1KiB", "snap_bytes", 1024),
+        ("snap=full", "snap_bytes", None),
+        ("switch=spectrum4", "switch", "spectrum4"),
+        ("nics=rdma", "nics", ("rdma",)),
+        ("sizes=4KiB, 64KiB", "sizes_bytes", (4096, 65536)),
+        ("topology=fat_tree", "topology", "fat_tree"),
+    ],
+)
+def test_override_of_a_field_replaces_it(
+    quickstart: Experiment, text: str, field: str, value: object
+) -> None:
+    assert getattr(apply_overrides(quickstart, [text]), field) == value
+
+
+def test_override_of_the_topology_drops_the_old_parameters(quickstart: Experiment) -> None:
+    changed = apply_overrides(quickstart, ["topology=fat_tree", "topology.k=8", "topology.rate=100Gbps"])
+
+    assert dict(changed.topology_parameters) == {"k": 8, "rate": "100Gbps"}
+
+
+def test_override_of_a_topology_parameter_keeps_the_others(quickstart: Experiment) -> None:
+    changed = apply_overrides(quickstart, ["topology.leaves=2"])
+
+    assert dict(changed.topology_parameters) == dict(quickstart.topology_parameters) | {"leaves": 2}
+
+
+def test_override_of_a_scenario_changes_it_alone(quickstart: Experiment) -> None:
+    changed = apply_overrides(quickstart, ["load.load=62.5%", "incast.fan_in=4"])
+
+    assert [(s.name, s.load_permille, s.fan_in) for s in changed.scenarios] == [
+        ("idle", 0, 0),
+        ("load", 625, 0),
+        ("incast", 500, 4),
+    ]
+
+
+def test_override_of_scenarios_chooses_in_the_order_given(quickstart: Experiment) -> None:
+    chosen = apply_overrides(quickstart, ["scenarios=incast,idle"])
+
+    assert [scenario.name for scenario in chosen.scenarios] == ["incast", "idle"]
+
+
+def test_override_twice_takes_the_last(quickstart: Experiment) -> None:
+    assert apply_overrides(quickstart, ["seed=1", "seed=2"]).seed == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("recrods=1", "did you mean 'records'?"),
+        ("load.laod=60%", "did you mean 'load.load'?"),
+        ("lod.load=60%", "did you mean 'load.load'?"),
+        ("topology.=3", "unknown key 'topology.'"),
+        ("name=x", "unknown key 'name'"),
+        ("records", "is no key=value"),
+        ("records=", "is no key=value"),
+        ("=3", "unknown key ''"),
+        ("", "is no key=value"),
+        ("records=1e6", "'1e6' is no whole number"),
+        ("seed=0x10", "'0x10' is no whole number"),
+        ("seed=" + "9" * 5000, "is no whole number"),
+        ("sizes=4096", "is not a size"),
+        ("sizes=4KiB,huge", "'huge' is not a size"),
+        ("load.load=0.6", "is not a share"),
+        ("scenarios=idle,laod", "did you mean 'load'?"),
+        ("topology.k=" + "9" * 5000, "is no whole number"),
+    ],
+)
+def test_override_bad_is_refused(quickstart: Experiment, text: str, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        apply_overrides(quickstart, [text])
+    assert message in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_overrides_many_bad_are_named_together(quickstart: Experiment) -> None:
+    with pytest.raises(SpecError) as caught:
+        apply_overrides(quickstart, ["records=x", "seed=3", "sizes=y"])
+    assert [problem.path for problem in caught.value.problems] == ["records", "sizes"]

@@ -1,0 +1,193 @@
+"""What all builders share: parameters, port numbers, the choice of uplinks. Pure; imports no Mininet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from testbed.errors import Problems, SpecError
+from testbed.links import MEDIA
+from testbed.spec.fabric import Endpoint, Fabric, Link, Switch
+from testbed.spec.parameters import Parameters, ParameterValue
+from testbed.units import byte_time_ps, parse_length, parse_rate
+
+MAX_ENDPOINTS = 65_535
+"""The engine's limit; also keeps a slip of the pen from filling the memory."""
+MAX_LINKS = 1_000_000
+AUTO = "auto"
+
+_GBPS = 10**9
+STANDARD_RATES_BPS = tuple(gbps * _GBPS for gbps in (10, 25, 50, 100, 200, 400, 800))
+"""Ethernet rates that an uplink may be given by `auto`, slowest first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cable:
+    """One kind of cable of a topology."""
+
+    rate_bps: int
+    medium: str
+    length_mm: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uplinks:
+    """How a switch is joined to each switch of the next tier."""
+
+    rate_bps: int
+    per_switch: int
+
+
+class Reader:
+    """Reads the parameters of one builder and notes everything wrong with them before it raises."""
+
+    def __init__(self) -> None:
+        self._problems = Problems()
+        self._read: dict[str, ParameterValue] = {}
+
+    def count(self, name: str, value: int, *, low: int = 1, high: int = MAX_ENDPOINTS) -> int:
+        """A whole number within limits; the lower limit stands in for a bad one."""
+        self._read[name] = value
+        if isinstance(value, bool) or not isinstance(value, int):
+            self._problems.add(name, f"{value!r} is no whole number", f"write {low} to {high}")
+            return low
+        if not low <= value <= high:
+            self._problems.add(name, f"{value} is out of range", f"write {low} to {high}")
+            return low
+        return value
+
+    def rate(self, name: str, value: str) -> int:
+        """Bits per second; a rate with no whole byte time is refused."""
+        self._read[name] = value
+        try:
+            rate_bps = parse_rate(_text(value, "400Gbps"))
+            byte_time_ps(rate_bps)
+        except SpecError as error:
+            self._problems.add(name, str(error), error.remedy)
+            return 400 * _GBPS
+        return rate_bps
+
+    def cable(self, medium: str, length: str, rate_bps: int, *, prefix: str = "") -> Cable:
+        """A cable of a known medium that reaches; `prefix` leads to the names of its parameters."""
+        self._read |= {f"{prefix}medium": medium, f"{prefix}length": length}
+        length_mm = 0
+        try:
+            length_mm = parse_length(_text(length, "3m"))
+        except SpecError as error:
+            self._problems.add(f"{prefix}length", str(error), error.remedy)
+        field = "medium"
+        try:
+            profile = MEDIA.get(_text(medium, "dac"))
+            field = "length"
+            profile.check(length_mm, rate_bps)
+        except SpecError as error:
+            self._problems.add(f"{prefix}{field}", str(error), error.remedy)
+        return Cable(rate_bps=rate_bps, medium=medium, length_mm=length_mm)
+
+    def uplinks(
+        self, *, down_bps: int, switches: int, rate: str, per_switch: int, oversubscription: int, prefix: str
+    ) -> Uplinks:
+        """Uplinks that carry what comes from below, or a stated fraction of it.
+
+        `auto` takes the slowest standard rate that does, and 0 as many parallel links as that takes.
+        """
+        ratio = self.count("oversubscription", oversubscription, high=1_000)
+        fixed = self.count(f"{prefix}links", per_switch, low=0, high=1_000)
+        self._read[f"{prefix}rate"] = rate
+        if rate != AUTO and fixed and ratio != 1:
+            self._problems.add(
+                "oversubscription",
+                f"{prefix}rate and {prefix}links already fix it",
+                "leave out one of the three",
+            )
+        needed_bps = -(-down_bps // (switches * ratio))
+        if rate != AUTO:
+            rate_bps = self.rate(f"{prefix}rate", rate)
+        else:
+            share_bps = -(-needed_bps // max(fixed, 1))
+            rate_bps = next((r for r in STANDARD_RATES_BPS if r >= share_bps), STANDARD_RATES_BPS[-1])
+        return Uplinks(rate_bps=rate_bps, per_switch=fixed or max(1, -(-needed_bps // rate_bps)))
+
+    def limit(self, what: str, number: int, most: int) -> None:
+        """Refuse a product of parameters that no machine holds."""
+        if number > most:
+            self._problems.add(what, f"{number:,} is more than {most:,}", "use smaller parameters")
+
+    def refuse(self, name: str, problem: str, remedy: str) -> None:
+        """Note a problem that only the builder can see."""
+        self._problems.add(name, problem, remedy)
+
+    def done(self) -> Parameters:
+        """All parameters as they were given; raises if anything was wrong."""
+        self._problems.raise_if_any()
+        return Parameters(self._read)
+
+
+class Wiring:
+    """Joins nodes and numbers their ports: 0 on an endpoint, from 1 upward on a switch."""
+
+    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+        self._endpoints = frozenset(endpoint.name for endpoint in endpoints)
+        self._used: Counter[str] = Counter()
+        self._links: list[Link] = []
+
+    def join(self, a: str, b: str, cable: Cable, *, times: int = 1) -> None:
+        """Lay `times` parallel cables between two nodes."""
+        for _ in range(times):
+            self._links.append(
+                Link(
+                    a=a,
+                    a_port=self._next_port(a),
+                    b=b,
+                    b_port=self._next_port(b),
+                    rate_bps=cable.rate_bps,
+                    medium=cable.medium,
+                    length_mm=cable.length_mm,
+                )
+            )
+
+    def links(self) -> tuple[Link, ...]:
+        """Everything laid so far."""
+        return tuple(self._links)
+
+    def _next_port(self, name: str) -> int:
+        """The next free port of a node."""
+        if name in self._endpoints:
+            return 0
+        self._used[name] += 1
+        return self._used[name]
+
+
+def single_cards(number: int) -> tuple[Endpoint, ...]:
+    """Cards c1 to cN, each in a server of its own."""
+    return tuple(Endpoint(name=f"c{i}", server=f"h{i}") for i in range(1, number + 1))
+
+
+def tier_of(letter: str, number: int, tier: int) -> tuple[Switch, ...]:
+    """Switches l1 to lN, or of another letter, of one tier."""
+    return tuple(Switch(name=f"{letter}{i}", tier=tier) for i in range(1, number + 1))
+
+
+def fabric(
+    topology: str,
+    parameters: Parameters,
+    endpoints: tuple[Endpoint, ...],
+    switches: tuple[Switch, ...],
+    wiring: Wiring,
+) -> Fabric:
+    """The finished fabric."""
+    return Fabric(
+        topology=topology,
+        parameters=parameters,
+        endpoints=endpoints,
+        switches=switches,
+        links=wiring.links(),
+    )
+
+
+def _text(value: str, example: str) -> str:
+    """Text from a parameter that should be one; a bare number has no unit."""
+    if not isinstance(value, str):
+        raise SpecError(f"{value!r} is no text", remedy=f"write e.g. '{example}'")
+    return value
