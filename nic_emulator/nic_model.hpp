@@ -52,6 +52,12 @@ class NicModel final : public NodeModel {
   NicModel(NicConfig config, WorkloadConfig workload);
   [[nodiscard]] std::unique_ptr<Entity> make(const NodeContext& context) const override;
   [[nodiscard]] Ingress ingress() const override { return {config.ingress_latency_ps, true}; }
+  /// An arrival makes the NIC acknowledge, or inject into the send stages; it never starts a waiting frame.
+  [[nodiscard]] ps_t turnaround_ps() const override {
+    ps_t send_ps = 0;
+    for (const StageConfig& stage : config.send) send_ps += stage.latency_ps;
+    return std::min(config.ack_latency_ps, send_ps);
+  }
   [[nodiscard]] bool is_source() const override { return workload.arrivals != Arrivals::kNone; }
   [[nodiscard]] std::uint32_t max_frame_bytes() const override {
     return std::max(config.first_header_bytes, config.other_header_bytes) + config.mtu_bytes;

@@ -203,6 +203,9 @@ do_engine() {
     cmake --build "$out"
     built=$(find "$out" -name '_engine*.so' -printf '%T@ %p\n' | sort -rn | head -n 1 | cut -d' ' -f2-)
     [[ -n $built ]] || { echo "the build left no _engine*.so in $out"; return 1; }
+    "$venv/bin/python" -c 'import importlib.util as u, sys
+spec = u.spec_from_file_location("_engine", sys.argv[1])
+spec.loader.exec_module(u.module_from_spec(spec))' "$built" # a shared object links with symbols missing
     # Renamed into place: a process that has the old one mapped keeps it.
     cp -- "$built" "$engine_dir/.${built##*/}.new"
     find "$engine_dir" -maxdepth 1 -name '_engine*.so' ! -name "${built##*/}" -delete

@@ -14,6 +14,17 @@ from testbed.registry import Registry, unknown_name
 from testbed.spec.fabric import Fabric
 from testbed.spec.parameters import ParameterValue
 from topologies import dumbbell, fat_tree, leaf_spine, rail_optimized, single_switch, squadrack
+from topologies._build import MAX_ENDPOINTS
+
+__all__ = [
+    "MAX_ENDPOINTS",
+    "TOPOLOGIES",
+    "Builder",
+    "build_fabric",
+    "parameter_names",
+    "parse_parameters",
+    "unknown_parameters",
+]
 
 Builder: TypeAlias = Callable[..., Fabric]
 

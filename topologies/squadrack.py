@@ -47,6 +47,8 @@ def build(
         )
     number = reader.count("switches", switches, high=2)
     nics = max(per_box // per_nic, 1)
+    if number > nics:
+        reader.refuse("switches", f"{number} switches for {nics} NIC a server", f"use {nics}")
     cable = reader.cable(medium, length, reader.rate("rate", rate))
     up = reader.uplinks(
         down_bps=boxes * -(-nics // number) * cable.rate_bps,

@@ -59,6 +59,8 @@ class Clock {
     if (!create) return;
     segment_.header().sources = plan.sources();
     const std::vector<ps_t> reach = reach_matrix(plan, group_of, groups_);
+    const std::vector<ps_t> echo = echo_delays(plan, group_of);
+    for (std::uint32_t wire = 0; wire < echo.size(); ++wire) segment_.echo(wire) = echo[wire];
     for (std::uint32_t i = 0; i < groups_; ++i) {
       for (std::uint32_t j = 0; j < groups_; ++j) segment_.reach(i, j) = reach[std::size_t{i} * groups_ + j];
     }
@@ -128,6 +130,7 @@ void bind_clock(nb::module_& m) {
       .def("set_reach_ps", [](Clock& clock, std::uint32_t from, std::uint32_t to, std::uint64_t value) {
         clock.segment_.reach(from, to) = value;
       })
+      .def("echo_ps", [](Clock& clock, std::uint32_t wire) { return clock.segment_.echo(wire); })
       .def("progress", &Clock::progress);
   nb::class_<MemberPlace>(m, "MemberPlace")
       .def("__init__", [](MemberPlace* self, std::string netns, std::vector<std::string> interfaces) {

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <climits>
+#include <algorithm>
 #include <ctime>
 #include <functional>
 #include <queue>
@@ -26,7 +27,7 @@ long futex(std::atomic<std::uint32_t>* word, int operation, std::uint32_t value,
 }  // namespace
 
 std::size_t ClockSegment::bytes(std::uint32_t groups, std::uint32_t wires) {
-  const std::size_t words = std::size_t{groups} + wires + std::size_t{groups} * groups;
+  const std::size_t words = std::size_t{groups} + std::size_t{2} * wires + std::size_t{groups} * groups;
   return sizeof(ClockHeader) + groups * sizeof(GroupLine) + words * sizeof(std::uint64_t);
 }
 
@@ -42,7 +43,8 @@ ClockSegment::ClockSegment(int fd, std::uint32_t groups, std::uint32_t wires, bo
   lines_ = reinterpret_cast<GroupLine*>(bytes + sizeof(ClockHeader));
   next_ = reinterpret_cast<std::uint64_t*>(bytes + sizeof(ClockHeader) + groups * sizeof(GroupLine));
   sent_ = next_ + groups;
-  reach_ = sent_ + wires;
+  echo_ = sent_ + wires;
+  reach_ = echo_ + wires;
   if (create) {
     header_->magic = kClockMagic;
     header_->groups = groups;
@@ -81,41 +83,91 @@ void ClockSegment::quit(Quit reason) {
   }
 }
 
-std::vector<ps_t> reach_matrix(const Plan& plan, const std::vector<std::uint32_t>& group_of, std::uint32_t groups) {
-  struct Edge {
-    std::uint32_t to;
-    ps_t delay_ps;
-  };
-  std::vector<std::vector<Edge>> edges(plan.nodes.size());
+namespace {
+
+using Item = std::pair<ps_t, std::uint32_t>;
+using Earliest = std::priority_queue<Item, std::vector<Item>, std::greater<>>;
+
+/// One direction of a link; its number is the wire's.
+struct Edge {
+  std::uint32_t from;
+  std::uint32_t to;
+  ps_t delay_ps;
+};
+
+std::vector<Edge> edges_of(const Plan& plan) {
+  std::vector<Edge> edges;
   for (const PlanLink& link : plan.links) {
     Port port;
     port.byte_time_ps = link.byte_time_ps;
     port.latency_ps = link.latency_ps;
     port.peer_ingress = plan.nodes[link.b].model->ingress();
-    edges[link.a].push_back({link.b, port.lookahead_ps()});
+    edges.push_back({link.a, link.b, port.lookahead_ps()});
     port.peer_ingress = plan.nodes[link.a].model->ingress();
-    edges[link.b].push_back({link.a, port.lookahead_ps()});
+    edges.push_back({link.b, link.a, port.lookahead_ps()});
   }
+  return edges;
+}
+
+std::vector<std::vector<std::uint32_t>> leaving(const Plan& plan, const std::vector<Edge>& edges) {
+  std::vector<std::vector<std::uint32_t>> by_node(plan.nodes.size());
+  for (std::uint32_t wire = 0; wire < edges.size(); ++wire) by_node[edges[wire].from].push_back(wire);
+  return by_node;
+}
+
+}  // namespace
+
+std::vector<ps_t> reach_matrix(const Plan& plan, const std::vector<std::uint32_t>& group_of, std::uint32_t groups) {
+  const std::vector<Edge> edges = edges_of(plan);
+  const auto out = leaving(plan, edges);
   std::vector<ps_t> reach(std::size_t{groups} * groups, kNever);
-  using Item = std::pair<ps_t, std::uint32_t>;
   for (std::uint32_t from = 0; from < plan.nodes.size(); ++from) {
-    // Dijkstra from `from`; the way back to its own group counts from the first step outside.
     std::vector<ps_t> distance(plan.nodes.size(), kNever);
-    std::priority_queue<Item, std::vector<Item>, std::greater<>> open;
-    for (const Edge& edge : edges[from]) open.emplace(edge.delay_ps, edge.to);
+    Earliest open;
+    for (const std::uint32_t wire : out[from]) open.emplace(edges[wire].delay_ps, edges[wire].to);
     while (!open.empty()) {
       const auto [so_far, node] = open.top();
       open.pop();
       if (so_far >= distance[node]) continue;
       distance[node] = so_far;
-      const bool home = group_of[node] == group_of[from];
       ps_t& entry = reach[std::size_t{group_of[from]} * groups + group_of[node]];
       entry = std::min(entry, so_far);
-      if (home && node == from) continue;
-      for (const Edge& edge : edges[node]) open.emplace(so_far + edge.delay_ps, edge.to);
+      for (const std::uint32_t wire : out[node]) open.emplace(so_far + edges[wire].delay_ps, edges[wire].to);
     }
   }
   return reach;
+}
+
+std::vector<ps_t> echo_delays(const Plan& plan, const std::vector<std::uint32_t>& group_of) {
+  const std::vector<Edge> edges = edges_of(plan);
+  const auto out = leaving(plan, edges);
+  std::vector<ps_t> echo(edges.size(), kNever);
+  std::vector<ps_t> turnaround;
+  for (const PlanNode& node : plan.nodes) turnaround.push_back(node.model->turnaround_ps());
+  std::vector<ps_t> distance(edges.size());
+  for (std::uint32_t start = 0; start < edges.size(); ++start) {
+    // Dijkstra over wires: what came over a wire leaves by another one at once, by its reverse after a turnaround.
+    const std::uint32_t home = group_of[edges[start].from];
+    std::fill(distance.begin(), distance.end(), kNever);
+    Earliest open;
+    open.emplace(0, start);
+    while (!open.empty()) {
+      const auto [so_far, wire] = open.top();
+      open.pop();
+      if (so_far >= distance[wire]) continue;
+      distance[wire] = so_far;
+      const std::uint32_t node = edges[wire].to;
+      if (wire != start && group_of[node] == home) {
+        echo[start] = so_far;
+        break;
+      }
+      for (const std::uint32_t next : out[node]) {
+        const ps_t wait_ps = next == (wire ^ 1U) ? turnaround[node] : 0;
+        if (wait_ps < kNever) open.emplace(so_far + wait_ps + edges[next].delay_ps, next);
+      }
+    }
+  }
+  return echo;
 }
 
 }  // namespace tb

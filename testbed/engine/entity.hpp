@@ -121,6 +121,9 @@ class NodeModel {
   virtual ~NodeModel() = default;
   [[nodiscard]] virtual std::unique_ptr<Entity> make(const NodeContext& context) const = 0;
   [[nodiscard]] virtual Ingress ingress() const = 0;
+  /// The least time from the arrival of a frame to a transmission that it causes on the port it came by [ps];
+  /// kNever: a frame never makes the node send back that way. What it causes on other ports may follow at once.
+  [[nodiscard]] virtual ps_t turnaround_ps() const { return 0; }
   /// Whether the node posts messages, so that a run waits for it to finish.
   [[nodiscard]] virtual bool is_source() const { return false; }
   /// The largest frame the node can send [bytes].

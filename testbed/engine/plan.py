@@ -52,7 +52,7 @@ def _filled(config: Any, values: Mapping[str, Any]) -> Any:
 def _stage(data: Mapping[str, Any]) -> _engine.StageConfig:
     """One stage."""
     plain = {name: value for name, value in data.items() if name not in ("jitter", "stall")}
-    stage = _filled(_engine.StageConfig(), plain)
+    stage: _engine.StageConfig = _filled(_engine.StageConfig(), plain)
     stage.set_jitter(_points(data.get("jitter", ())))
     stage.set_stall(_points(data.get("stall", ())))
     return stage

@@ -95,7 +95,7 @@ ps_t VirtualGroup::send(const Entity& from, std::uint32_t port_number, Frame* fr
   group_.give_back(frame);
   const std::uint32_t peer = group_of_[port.peer_entity];
   clock_.next(peer) = std::min<ps_t>(clock_.next(peer), event_ps);
-  return event_ps + clock_.reach(peer, number_);
+  return event_ps + clock_.echo(port.wire);
 }
 
 void VirtualGroup::drain() {
@@ -136,23 +136,22 @@ void VirtualGroup::take(Inlet& inlet, std::uint32_t buffer) {
     group_.give_back(frame);
     return;
   }
-  const std::string& name = group_.entity(inlet.entity)->name();
-  const std::string where = name + " port " + std::to_string(inlet.port);
-  if (decoded == Decoded::kDamaged) throw ClockError("a frame reached " + where + " damaged");
+  const auto where = [&] { return group_.entity(inlet.entity)->name() + " port " + std::to_string(inlet.port); };
+  if (decoded == Decoded::kDamaged) throw ClockError("a frame reached " + where() + " damaged");
   if (trailer.link_seq != inlet.received) {
-    throw ClockError(where + ": frame " + std::to_string(trailer.link_seq) + " came where " +
+    throw ClockError(where() + ": frame " + std::to_string(trailer.link_seq) + " came where " +
                      std::to_string(inlet.received) + " was due: a frame was lost, repeated or reordered");
   }
   ++inlet.received;
   const ps_t body = inlet.ingress.last_bit ? ps_t{frame->frame_bytes + kPreambleBytes} * inlet.byte_time_ps : 0;
   const ps_t event_ps = trailer.first_bit_ps + body + inlet.ingress.delay_ps;
   if (event_ps < clock_ps_) {
-    throw ClockError(where + ": a frame for " + std::to_string(event_ps) + " ps came when the clock stood at " +
+    throw ClockError(where() + ": a frame for " + std::to_string(event_ps) + " ps came when the clock stood at " +
                      std::to_string(clock_ps_) + " ps");
   }
   frame->buffer = buffer;
   if (frame->dst == inlet.entity) {
-    if (!payload_intact(bytes, *frame, trailer)) throw ClockError("a payload reached " + where + " changed");
+    if (!payload_intact(bytes, *frame, trailer)) throw ClockError("a payload reached " + where() + " changed");
     release(frame);
   }
   group_.deliver(inlet.entity, inlet.port, frame, event_ps);

@@ -4,11 +4,13 @@
 //  1. Exactly one process holds the token; only it touches the shared arrays, runs events and sends frames.
 //  2. `next[g]` is the time of group g's earliest event, frames on their way to it included: a sender lowers it.
 //  3. Group g may act before its horizon: min over the others of next[j] + reach[j][g], where reach is the shortest
-//     delay of any chain of frames from j to g. Each frame it sends lowers the horizon by the reply it may cause.
+//     delay of any chain of frames from j to g. Each frame it sends lowers the horizon to the earliest answer: its
+//     event at the neighbour plus echo[wire], the shortest chain back, in which no switch sends where it came from.
 //  4. The holder drains its socket up to the frames counted as sent to it before it acts, and no frame may lie in its
 //     past: that is asserted for each one, since comparing results would not find every overstated reach.
 //  5. The token goes to the group with the earliest event. That group can always act, since every reach is above zero.
-// WARNING: `Group::send`, `Port::lookahead_ps` and `reach_matrix` must agree on when a frame becomes an event.
+// WARNING: `Group::send`, `Port::lookahead_ps`, `reach_matrix` and `echo_delays` must agree on when a frame becomes an
+// event, and `NodeModel::turnaround_ps` on what an event can cause.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -53,7 +55,7 @@ struct ClockHeader {
 };
 static_assert(sizeof(ClockHeader) == 64);
 
-/// The shared memory of a run: header, lines, next, sent by wire, reach.
+/// The shared memory of a run: header, lines, next, sent by wire, echo by wire, reach.
 class ClockSegment {
  public:
   /// Size for so many groups and wires [bytes].
@@ -71,6 +73,7 @@ class ClockSegment {
   [[nodiscard]] std::uint64_t& reach(std::uint32_t from, std::uint32_t to) {
     return reach_[std::size_t{from} * header_->groups + to];
   }
+  [[nodiscard]] std::uint64_t& echo(std::uint32_t wire) { return echo_[wire]; }
   [[nodiscard]] const std::uint64_t* next_all() const { return next_; }
   /// Give the token to `group`.
   void wake(std::uint32_t group);
@@ -86,11 +89,16 @@ class ClockSegment {
   GroupLine* lines_ = nullptr;
   std::uint64_t* next_ = nullptr;
   std::uint64_t* sent_ = nullptr;
+  std::uint64_t* echo_ = nullptr;
   std::uint64_t* reach_ = nullptr;
 };
 
 /// Shortest delays between groups [ps], row-major; `group_of[entity]`. The diagonal is the shortest way back.
 std::vector<ps_t> reach_matrix(const Plan& plan, const std::vector<std::uint32_t>& group_of, std::uint32_t groups);
+
+/// For each wire the shortest time from the event of a frame at its far end to an event that it may cause in the
+/// sender's group [ps].
+std::vector<ps_t> echo_delays(const Plan& plan, const std::vector<std::uint32_t>& group_of);
 
 /// Data that cannot be trusted: a lost, damaged or late frame, or a broken rule of the clock.
 class ClockError : public std::runtime_error {

@@ -35,7 +35,7 @@ class CaptureCounts:
 
 def capture_command(*, netns_pid: int, interface: str, path: Path, snap_bytes: int = 0) -> list[str]:
     """tcpdump in a node's namespace: whole frames (snap 0), no name resolution, still as root."""
-    enter = ["nsenter", f"--net=/proc/{netns_pid}/ns/net", "--"]
+    enter = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/proc/{netns_pid}/ns/net", "--"]
     options = ["-n", "-U", "-Z", "root", "-B", str(_BUFFER_KIB), "-s", str(snap_bytes)]
     return [*enter, "tcpdump", *options, "--immediate-mode", "-i", interface, "-w", str(path)]
 
@@ -104,14 +104,22 @@ def parse_counts(text: str) -> CaptureCounts:
 def start_capture(
     *, netns_pid: int, interface: str, path: Path, state: RunState | None = None, snap_bytes: int = 0
 ) -> Capture:
-    """Capture an interface into a pcap file; every frame after the return is in it."""
+    """Capture an interface into a pcap file; every frame after the return is in it.
+
+    tcpdump ends with the calling thread at the latest.
+    """
     command = capture_command(netns_pid=netns_pid, interface=interface, path=path, snap_bytes=snap_bytes)
     try:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, bufsize=0
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
         )
     except FileNotFoundError as error:
-        raise PreflightError("nsenter was not found", remedy="install util-linux") from error
+        raise PreflightError("setpriv was not found", remedy="install util-linux") from error
     if state:
         state.record_child(f"capture of {interface}", process.pid)
     capture = Capture(process, path)

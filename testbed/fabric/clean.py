@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from testbed.errors import FabricError
-from testbed.fabric.process_table import boot_id, kill_if_same
-from testbed.fabric.state import STATE_DIRECTORY, Recorded, Recording, is_partial, read_state
+from testbed.fabric.process_table import boot_id, kill_if_same, stat_of
+from testbed.fabric.state import STATE_DIRECTORY, Recorded, Recording, is_partial, read_state, unborn_pid
 
 _DEATH_DEADLINE_S = 5.0
 _POLL_INTERVAL_S = 0.01
@@ -21,15 +21,30 @@ _POLL_INTERVAL_S = 0.01
 
 def clean(*, dry_run: bool = False, directory: Path = STATE_DIRECTORY) -> list[str]:
     """Remove what is left of runs whose orchestrator is dead; what was (or would be) removed, a line each."""
-    removed: list[str] = []
+    removed = _clean_unborn(directory, dry_run=dry_run)
+    unreadable: list[FabricError] = []
     for path in sorted(directory.glob("*.json")):
         try:
             recording = read_state(path)
         except FileNotFoundError:
             continue  # that run has just ended by itself
+        except FabricError as error:
+            unreadable.append(error)
+            continue
         if not recording.is_live():
             removed += _clean_run(path, recording, dry_run=dry_run)
+    if unreadable:
+        raise unreadable[0]
     return removed
+
+
+def _clean_unborn(directory: Path, *, dry_run: bool) -> list[str]:
+    """State files whose run was killed before they had their name: nothing had been made yet."""
+    found = [path for path in sorted(directory.glob(".*.new")) if not stat_of(unborn_pid(path))]
+    if not dry_run:
+        for path in found:
+            path.unlink(missing_ok=True)
+    return [f"state file {path}" for path in found]
 
 
 def _clean_run(path: Path, recording: Recording, *, dry_run: bool) -> list[str]:

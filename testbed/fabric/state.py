@@ -105,6 +105,12 @@ class RunState:
         self.remove()
 
 
+def unborn_pid(path: Path) -> int:
+    """Who is making the state file with this temporary name (`.ID.PID.new`); 0, nobody, for another name."""
+    pid = path.name.split(".")[-2]
+    return int(pid) if pid.isdigit() else 0
+
+
 def is_partial(path: Path) -> bool:
     """Whether a path may be recorded, and so removed, as a partial result."""
     return path.name.endswith(".partial")

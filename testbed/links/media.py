@@ -49,7 +49,7 @@ RS_FEC = Fec(
         "encode 3 + correct 31 + other 3 ns at 1 GHz: estimate of IEEE 802.3dj he_3dj_01_2401, quoted at "
         "revitalife.shop/l65x3b/fec-latency.html; with the codewords 63 ns at 400 and 800 Gb/s",
     ),
-    none_up_to_bps=Sourced(10 * _GBPS, "bit/s", "V", "10GBASE-R needs no FEC: IEEE 802.3 clause 49"),
+    none_up_to_bps=Sourced(10 * _GBPS, "bit/s", "M", f"10GBASE-R runs without FEC; {_MEMORY}"),
 )
 _DSP = Sourced(10_000, "ps", "V", f"PAM4 DSP about 10 ns per end: {_BEOWULF}")
 

@@ -14,6 +14,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
@@ -65,7 +66,10 @@ def grid(panels: Sequence[tuple[str, int]]) -> Grid:
 def figure_of(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
     """A figure with room for its panels, a title, a legend and a footer."""
     width = max(_PANEL_INCHES[0] * columns + _MARGIN_INCHES[0], _LEAST_WIDTH_INCHES)
-    figure = Figure(figsize=(width, _PANEL_INCHES[1] * rows + _MARGIN_INCHES[1]), layout="constrained")
+    figure = Figure(
+        figsize=(width, _PANEL_INCHES[1] * rows + _MARGIN_INCHES[1]),
+        layout=ConstrainedLayoutEngine(h_pad=0.08),
+    )
     made = figure.subplots(rows, columns, squeeze=False)
     return figure, [list(row) for row in made]
 

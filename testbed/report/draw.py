@@ -238,10 +238,12 @@ def _finish(
 
 
 def _legend_text(fabric: Fabric, kind: LinkClass, number: int) -> str:
-    """E.g. `8 × 800Gbps dr 10m, 133.1 ns one way, 2 in parallel`."""
+    """E.g. `8 × leaf-spine, 800Gbps dr 10m, 133.1 ns one way, 2 in parallel`."""
     tiers = tiers_of(fabric)
     pairs = Counter((link.a, link.b) for link in fabric.links if link_class(link, tiers) == kind)
     most = max(pairs.values())
     cable = f"{format_rate(kind.rate_bps)} {kind.medium} {format_length(kind.length_mm)}"
     parallel = f", {most} in parallel" if most > 1 else ""
-    return f"{number:,} × {cable}, {kind.latency_ps / 1000:.1f} ns one way{parallel}"
+    highest = max((switch.tier for switch in fabric.switches), default=0)
+    ends = f"{tier_name(kind.lower_tier, highest)}-{tier_name(kind.upper_tier, highest)}"
+    return f"{number:,} × {ends}, {cable}, {kind.latency_ps / 1000:.1f} ns one way{parallel}"

@@ -198,7 +198,7 @@ class _Run:
 
     def _watch(self, report: Report) -> None:
         """Until the clock says that the run is over."""
-        beat, since = -1, time.monotonic()
+        last, since = (-1, 0, 0), time.monotonic()
         while True:
             self._check_alive(timeout_ms=_POLL_MS)
             progress = self._clock.progress()
@@ -206,8 +206,8 @@ class _Run:
             if progress["quit"] != _engine.Quit.RUNNING.value:
                 return
             now = (progress["beat"], progress["virtual_ps"], progress["hops"])
-            if now != beat:
-                beat, since = now, time.monotonic()
+            if now != last:
+                last, since = now, time.monotonic()
             elif time.monotonic() - since > _STILL_S:
                 self._check_stopped()
 

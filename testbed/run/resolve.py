@@ -5,7 +5,7 @@ All that is wrong with a spec is named in one `SpecError`. Starts nothing and re
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from testbed.errors import Problems, SpecError
@@ -13,10 +13,7 @@ from testbed.registry import unknown_name
 from testbed.spec.experiment import Cell, Experiment, Scenario, experiment_problems
 from testbed.spec.fabric import Fabric
 from testbed.switches import SWITCHES, SwitchProfile
-from topologies import build_fabric
-
-MAX_ENDPOINTS = 65_535
-"""Entity ids are compared and stored in fewer bits than a card needs; the engine's limit."""
+from topologies import MAX_ENDPOINTS, build_fabric
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +73,8 @@ def _switch_profile(experiment: Experiment, problems: Problems) -> SwitchProfile
 
 def _fabric(experiment: Experiment, problems: Problems) -> Fabric | None:
     """The fabric, if its topology is known and takes the parameters."""
-    if not isinstance(experiment.topology, str) or not experiment.topology.strip():
+    named = isinstance(experiment.topology, str) and experiment.topology.strip()
+    if not named or not isinstance(experiment.topology_parameters, Mapping):
         return None  # experiment_problems has said so
     try:
         return build_fabric(experiment.topology, experiment.topology_parameters)

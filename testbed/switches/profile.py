@@ -17,7 +17,7 @@ class SwitchProfile:
     name: str
     description: str
     port_rates_bps: tuple[int, ...]
-    """The rates its ports can run at, fastest first; empty: any rate."""
+    """The rates its ports are modelled at, fastest first; empty: any rate."""
     ports: Sourced
     """How many ports it has at its fastest rate."""
     capacity: Sourced

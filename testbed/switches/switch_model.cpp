@@ -63,6 +63,11 @@ void SwitchEntity::arrive(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
     return;
   }
   const std::uint32_t egress = choose_port(*frame);
+  if (egress == ingress) {  // rules never send a frame back, and the clock relies on it (`turnaround_ps`)
+    ++no_route_;
+    group_.drop_frame(frame);
+    return;
+  }
   if (!config_.cut_through) {
     forward(egress, frame, now_ps, now_ps);
     return;

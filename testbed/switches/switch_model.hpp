@@ -45,6 +45,8 @@ class SwitchModel final : public NodeModel {
   explicit SwitchModel(SwitchConfig config);
   [[nodiscard]] std::unique_ptr<Entity> make(const NodeContext& context) const override;
   [[nodiscard]] Ingress ingress() const override { return {config.pipeline_latency_ps, !config.cut_through}; }
+  /// A switch forwards to other ports only.
+  [[nodiscard]] ps_t turnaround_ps() const override { return kNever; }
   SwitchConfig config;
 };
 

@@ -100,7 +100,8 @@ def test_die_with_parent_parent_killed_ends_the_child() -> None:
 
 def test_capture_command_names_namespace_interface_and_file() -> None:
     command = capture_command(netns_pid=7, interface="c1-eth0", path=Path("/tmp/x.pcap"), snap_bytes=64)
-    assert command[:4] == ["nsenter", "--net=/proc/7/ns/net", "--", "tcpdump"]
+    at = command.index("nsenter")
+    assert command[at : at + 4] == ["nsenter", "--net=/proc/7/ns/net", "--", "tcpdump"]
     assert command[command.index("-i") + 1] == "c1-eth0"
     assert command[command.index("-w") + 1] == "/tmp/x.pcap"
     assert command[command.index("-s") + 1] == "64"

@@ -176,5 +176,23 @@ def test_clean_partial_that_is_a_link_is_left(tmp_path: Path) -> None:
     assert link.is_symlink()
 
 
+def test_clean_file_of_a_run_killed_at_birth_is_removed(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    (tmp_path / f".r1.{process.pid}.new").touch()
+    (tmp_path / f".r2.{os.getpid()}.new").touch()
+    assert clean(directory=tmp_path) == [f"state file {tmp_path / f'.r1.{process.pid}.new'}"]
+    assert [path.name for path in tmp_path.iterdir()] == [f".r2.{os.getpid()}.new"]
+
+
+def test_clean_unreadable_file_is_an_error_after_the_others_are_cleaned(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("?\n")
+    state = RunState.create("b", directory=tmp_path)
+    orphan(state)
+    with pytest.raises(FabricError, match=r"a\.json"):
+        clean(directory=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
 def test_clean_without_a_directory_removes_nothing(tmp_path: Path) -> None:
     assert clean(directory=tmp_path / "none") == []

@@ -20,6 +20,7 @@ GBPS = 10**9
     ("medium", "length_mm", "gbps", "latency_ps"),
     [
         ("dac", 3_000, 400, 15_153 + 62_600),  # propagation + 2 codewords at 400G (25.6 ns) + 37 ns
+        ("dac", 500, 400, 2_526 + 62_600),  # 2,525.5 ps, rounded half up
         ("dac", 2_000, 800, 10_102 + 62_600),  # 4 codewords at 800G: the same
         ("dac", 3_000, 200, 15_153 + 88_200),
         ("dac", 3_000, 100, 15_153 + 88_200),

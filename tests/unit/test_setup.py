@@ -18,6 +18,9 @@ echo "cmake $*" >> "$TREE/calls"
 [ "$1" = --build ] || exit 0
 mkdir -p "$2" && cp "$TREE/testbed/engine/a.cpp" "$2/_engine.cpython-311-x86_64-linux-gnu.so"
 """
+FAKE_PYTHON = """#!/bin/sh
+[ ! -e "$TREE/does-not-load" ] || { echo "undefined symbol"; exit 1; }
+"""
 FAKE_DPKG = """#!/bin/sh
 cat "$TREE/installed"
 """
@@ -36,6 +39,10 @@ def tree(tmp_path: Path) -> Path:
         (root / "bin" / name).write_text(text, encoding="ascii")
         (root / "bin" / name).chmod(0o755)
     (root / "installed").touch()
+    loader = root / ".venv" / "bin" / "python"
+    loader.parent.mkdir(parents=True)
+    loader.write_text(FAKE_PYTHON, encoding="ascii")
+    loader.chmod(0o755)
     return root
 
 
@@ -100,6 +107,14 @@ def test_step_that_fails_names_step_log_and_remedy_and_exits_3(tree: Path) -> No
     assert "remedy: " in result.stderr
     (tree / "cmake-fails").unlink()
     assert setup(tree, "engine").returncode == 0
+
+
+def test_engine_that_does_not_load_fails_the_step_and_is_not_installed(tree: Path) -> None:
+    (tree / "does-not-load").touch()
+    result = setup(tree, "engine")
+    assert result.returncode == 3
+    assert "| undefined symbol" in result.stderr
+    assert not list((tree / "testbed" / "engine").glob("*.so"))
 
 
 def test_packages_step_offline_with_some_missing_names_them_and_exits_3(tree: Path) -> None:

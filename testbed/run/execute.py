@@ -1,0 +1,316 @@
+"""Runs an experiment: cells on real frames, then the same cells in the twin, compared, analysed and saved.
+
+Real frames come first and stop after their share of the records; the twin runs every cell from its first event to the
+full number of records. Both keep exactly the messages intended before a virtual time, so the records of the one are a
+part of the other's, and must be equal, field by field.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.sharedctypes import SynchronizedArray
+from pathlib import Path
+from typing import Any
+
+from nic_emulator import NICS
+from testbed.analysis.answers import answers
+from testbed.analysis.records import digest
+from testbed.analysis.summary import ClockStatement, RunSummary
+from testbed.errors import FabricError, MeasurementError
+from testbed.report.describe import describe_fabric
+from testbed.report.figures import write_figures
+from testbed.report.text import report_text
+from testbed.report.view import view_run
+from testbed.run import cell_files
+from testbed.run.assumptions import assumptions_of_run
+from testbed.run.metadata import collect_metadata
+from testbed.run.plan import plan_data
+from testbed.run.progress import Progress
+from testbed.run.resolve import Resolved, resolve
+from testbed.run.schedule import Schedule, schedule_of
+from testbed.run.store import ResultWriter
+from testbed.run.twin_cell import TwinJob, TwinOutcome, init_worker, run_twin_cell
+from testbed.spec.codec import to_dict
+from testbed.spec.experiment import Cell, Experiment
+
+_POLL_S = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    """Where the result is, and what it says."""
+
+    directory: Path
+    summary: dict[str, Any]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CellRun:
+    """One cell with everything that its runs need."""
+
+    index: int
+    cell: Cell
+    schedule: Schedule
+    emulated_records: int
+    emulated_until_ps: int
+    records_until_ps: int
+
+
+def execute(experiment: Experiment, *, engine: str, out: Path, progress: Progress) -> RunOutcome:
+    """Run an experiment on `emulation` (real frames, then the twin) or on the `twin` alone; save the result."""
+    resolved = resolve(experiment)
+    runs = _cell_runs(resolved, emulated=engine == "emulation")
+    progress.start(len(runs) * experiment.records + sum(run.emulated_records for run in runs))
+    try:
+        with ResultWriter(out, experiment.name, to_dict(experiment)) as writer:
+            speeds = _emulate(resolved, runs, writer, progress) if engine == "emulation" else {}
+            outcomes = _twins(resolved, runs, writer, progress)
+            progress.stage("report")
+            return _report(resolved, engine, outcomes, speeds, writer)
+    finally:
+        progress.finish()
+
+
+def _cell_runs(resolved: Resolved, *, emulated: bool) -> list[_CellRun]:
+    """How far each cell goes on each clock."""
+    experiment = resolved.experiment
+    share = math.ceil(experiment.emulated_records / len(resolved.cells)) if emulated else 0
+    share = min(share, experiment.records)
+    runs = []
+    for index, cell in enumerate(resolved.cells):
+        schedule = schedule_of(cell, resolved.fabric)
+        runs.append(
+            _CellRun(
+                index=index,
+                cell=cell,
+                schedule=schedule,
+                emulated_records=share,
+                emulated_until_ps=schedule.measure_until_ps(share) if share else 0,
+                records_until_ps=schedule.measure_until_ps(experiment.records),
+            )
+        )
+    return runs
+
+
+def _plan(resolved: Resolved, run: _CellRun, measure_until_ps: int) -> dict[str, Any]:
+    return plan_data(
+        resolved.fabric,
+        switch=resolved.switch_profile,
+        nic=NICS.get(run.cell.nic),
+        schedule=run.schedule,
+        seed=resolved.experiment.seed,
+        measure_until_ps=measure_until_ps,
+    )
+
+
+# ------------------------------------------------------------------------------------------------- real frames
+
+
+def _emulated_path(directory: Path, run: _CellRun) -> Path:
+    return directory / f"emulated-{run.index}.raw"
+
+
+def _emulate(
+    resolved: Resolved, runs: Sequence[_CellRun], writer: ResultWriter, progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """Every cell on real frames, on one fabric; its records wait in the result's directory for the comparison."""
+    if not any(run.emulated_records for run in runs):
+        return {}
+    # Only here: the twin alone must work where Mininet is not installed.
+    from testbed.fabric.build import build_fabric
+    from testbed.fabric.clean import clean
+    from testbed.fabric.state import RunState
+    from testbed.run.emulation import emulate
+
+    clean()
+    speeds = {}
+    with RunState.create(writer.result_id) as state:
+        state.record_partial(writer.directory)
+        progress.stage("build the fabric")
+        with build_fabric(resolved.fabric, state=state) as live:
+            before = 0
+            for run in runs:
+                progress.stage(f"{run.cell.id}, real frames")
+
+                def report(virtual_ps: int, messages: int, *, limit: int = run.emulated_records, base: int = before) -> None:
+                    progress.update(virtual_ps, base + min(messages, limit))
+
+                done = emulate(
+                    live,
+                    _plan(resolved, run, run.emulated_until_ps),
+                    state=state,
+                    snap_bytes=resolved.experiment.snap_bytes,
+                    report=report,
+                )
+                done.records.tofile(_emulated_path(writer.directory, run))
+                before += run.emulated_records
+                speeds[run.cell.id] = {
+                    "records": len(done.records),
+                    "packet_hops": done.hops,
+                    "wall_s": round(done.wall_s, 3),
+                    "packet_hops_per_s": round(done.hops / done.wall_s),
+                    "foreign_frames": done.foreign_frames,
+                    "scheduling": done.policy,
+                }
+    return speeds
+
+
+# ------------------------------------------------------------------------------------------------- the twin
+
+
+def _twins(
+    resolved: Resolved, runs: Sequence[_CellRun], writer: ResultWriter, progress: Progress
+) -> list[TwinOutcome]:
+    """Every cell in the twin, in as many processes as there are cores."""
+    jobs = [_job(resolved, run, writer.directory) for run in runs]
+    context = multiprocessing.get_context("spawn")
+    shared = context.Array("Q", 2 * len(jobs))
+    workers = min(len(jobs), len(os.sched_getaffinity(0)))
+    with _pool(workers, context, shared) as pool:
+        futures = [pool.submit(run_twin_cell, job) for job in jobs]
+        _follow(futures, jobs, shared, sum(run.emulated_records for run in runs), progress)
+        return [future.result() for future in futures]
+
+
+def _job(resolved: Resolved, run: _CellRun, directory: Path) -> TwinJob:
+    until_ps = max(run.records_until_ps, run.emulated_until_ps)
+    return TwinJob(
+        index=run.index,
+        cell=run.cell,
+        plan=_plan(resolved, run, until_ps),
+        records=resolved.experiment.records,
+        measure_until_ps=until_ps,
+        directory=directory,
+        emulated=_emulated_path(directory, run) if run.emulated_records else None,
+        emulated_until_ps=run.emulated_until_ps,
+    )
+
+
+@contextmanager
+def _pool(workers: int, context: Any, shared: Any) -> Iterator[ProcessPoolExecutor]:  # noqa: ANN401 - multiprocessing's own types
+    """A pool that ends at once when the run does not go on."""
+    pool = ProcessPoolExecutor(
+        workers, mp_context=context, initializer=init_worker, initargs=(shared, os.getpid())
+    )
+    try:
+        yield pool
+    except BrokenProcessPool as error:
+        raise FabricError(
+            "a twin process died in mid-run; the run is void",
+            remedy="look at `dmesg | tail` (out of memory?), or lower records",
+        ) from error
+    except BaseException:
+        for process in list((pool._processes or {}).values()):
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _follow(
+    futures: Sequence[Future[TwinOutcome]],
+    jobs: Sequence[TwinJob],
+    shared: SynchronizedArray[Any],
+    before: int,
+    progress: Progress,
+) -> None:
+    """Tell how far the workers are until all are done or one has failed."""
+    waiting = set(futures)
+    while waiting:
+        done, waiting = wait(waiting, timeout=_POLL_S, return_when="FIRST_EXCEPTION")
+        for future in done:
+            future.result()
+        values = shared[:]
+        under_way = [job for job, future in zip(jobs, futures, strict=True) if future.running()]
+        if under_way:
+            progress.stage(f"{under_way[0].cell.id}, twin")
+        current = under_way[0].index if under_way else 0
+        progress.update(values[2 * current], before + sum(values[1::2]))
+
+
+# ------------------------------------------------------------------------------------------------- the result
+
+
+def _report(
+    resolved: Resolved,
+    engine: str,
+    outcomes: Sequence[TwinOutcome],
+    speeds: Mapping[str, Mapping[str, Any]],
+    writer: ResultWriter,
+) -> RunOutcome:
+    """Summary, tables and figures of a finished run."""
+    summary = _summary(resolved, engine, outcomes, writer.directory)
+    plain = to_dict(summary)
+    queue = {name: [item for o in outcomes for item in o.queue[name]] for name in outcomes[0].queue}
+    writer.write_json("summary.json", plain)
+    writer.write_json("counters.json", {o.summary.id: o.counters for o in outcomes})
+    writer.write_json("metadata.json", collect_metadata() | {"engine": engine, "emulation": speeds, "twin": _speeds(outcomes)})
+    writer.write_queue_depth(queue)
+    view = view_run(
+        summary,
+        result_id=writer.result_id,
+        records=lambda cell_id: cell_files.read_records(writer.directory, cell_id),
+        queue_depth=queue if queue["time_ps"] else None,
+    )
+    write_figures([view], writer.directory / "figures")
+    text = report_text(summary, result=resolved.experiment.name)
+    writer.write_text("report.txt", text)
+    where = f"saved        {writer.final}\n             figures/, records/ (Parquet), hdr/, summary.json, report.txt\n"
+    return RunOutcome(directory=writer.final, summary=plain, text=text + where)
+
+
+def _speeds(outcomes: Sequence[TwinOutcome]) -> dict[str, dict[str, Any]]:
+    return {
+        o.summary.id: {
+            "packet_hops": o.hops,
+            "wall_s": round(o.wall_s, 3),
+            "packet_hops_per_s": round(o.hops / max(o.wall_s, 1e-9)),
+        }
+        for o in outcomes
+    }
+
+
+def _summary(
+    resolved: Resolved, engine: str, outcomes: Sequence[TwinOutcome], directory: Path
+) -> RunSummary:
+    """All cells together; a run whose real frames disagree with the twin has no result."""
+    experiment = resolved.experiment
+    difference = next((o.difference for o in outcomes if o.difference), None)
+    if difference is not None:
+        raise MeasurementError(
+            f"real frames and the twin disagree: {difference}",
+            remedy="this is a bug of the testbed; please report the spec of this run",
+        )
+    emulated = sum(o.emulated_records for o in outcomes)
+    cells = tuple(o.summary for o in outcomes)
+    return RunSummary(
+        experiment=experiment.name,
+        question=experiment.question,
+        seed=experiment.seed,
+        fabric=_fabric_line(resolved),
+        clock=ClockStatement(
+            engine=engine,
+            clock="virtual" if emulated else "twin",
+            emulated_records=emulated,
+            twin_records=sum(cell.n for cell in cells),
+            equal=True if emulated else None,
+        ),
+        cells=cells,
+        records_digest=digest((cell.id, cell_files.read_records(directory, cell.id)) for cell in cells),
+        assumptions=assumptions_of_run(resolved),
+        answers=answers(cells),
+    )
+
+
+def _fabric_line(resolved: Resolved) -> str:
+    """The fabric in one line."""
+    return f"{describe_fabric(resolved.fabric).splitlines()[0]}, {resolved.switch_profile.name}"

@@ -1,0 +1,149 @@
+"""One cell in the twin, in a worker process: run, join, compare with the records of real frames, save, summarise."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.sharedctypes import SynchronizedArray
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from testbed.analysis.records import RECORD_DTYPE, Records, first_difference
+from testbed.analysis.summary import CellSummary, summarise_cell
+from testbed.engine import _engine
+from testbed.engine.plan import build_plan
+from testbed.errors import MeasurementError, NicError
+from testbed.fabric.processes import die_with_parent
+from testbed.run import cell_files
+from testbed.run.join import join_records
+from testbed.spec.experiment import Cell
+from testbed.units import PS_PER_US
+
+QUEUE_DTYPE = np.dtype([("time_ps", "<u8"), ("entity", "<u4"), ("port", "<u4"), ("depth_bytes", "<u8")])
+"""Layout of `QueueSample` in testbed/engine/group.hpp."""
+TRACE_PS = 200 * PS_PER_US
+TRACE_SAMPLES = 400_000
+_SLICES = 200
+
+_progress: SynchronizedArray[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwinJob:
+    """One cell to run."""
+
+    index: int
+    """Its place in the shared progress array, twice: virtual time, messages."""
+    cell: Cell
+    plan: Mapping[str, Any]
+    records: int
+    """How many to keep, the first by intended time."""
+    measure_until_ps: int
+    directory: Path
+    emulated: Path | None
+    """Raw records of real frames to compare with, if there are any."""
+    emulated_until_ps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwinOutcome:
+    """What came of it."""
+
+    summary: CellSummary
+    counters: dict[str, dict[str, int]]
+    queue: dict[str, list[Any]]
+    """Depth over time of the queue that grew longest in the first 200 us."""
+    emulated_records: int
+    difference: str | None
+    hops: int
+    wall_s: float
+
+
+def init_worker(progress: SynchronizedArray[Any], parent: int) -> None:
+    """Make a worker end with its parent, and leave Ctrl-C to it."""
+    global _progress
+    _progress = progress
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent(parent)
+
+
+def run_twin_cell(job: TwinJob) -> TwinOutcome:
+    """Run a cell in this process."""
+    began = time.monotonic()
+    twin = _engine.Twin(build_plan(job.plan))
+    twin.trace_queues(TRACE_PS, TRACE_SAMPLES)
+    _advance(twin, job)
+    wall_s = time.monotonic() - began
+    records = join_records([twin.tx_records()], [twin.rx_records()])
+    emulated_records, difference = _compare(job, records)
+    kept = records[: job.records]
+    cell_files.write_cell(job.directory, job.cell.id, kept)
+    return TwinOutcome(
+        summary=summarise_cell(job.cell, kept),
+        counters=twin.counters(),
+        queue=_longest_queue(twin, job),
+        emulated_records=emulated_records,
+        difference=difference,
+        hops=twin.hops,
+        wall_s=wall_s,
+    )
+
+
+def _advance(twin: _engine.Twin, job: TwinJob) -> None:
+    """Run to the end in slices, telling how far it is."""
+    step_ps = max(1, job.measure_until_ps // _SLICES)
+    until_ps = step_ps
+    try:
+        while twin.run(until_ps):
+            _tell(job.index, twin.now_ps, min(twin.messages, job.records))
+            until_ps = max(until_ps + step_ps, twin.next_event_ps + 1)
+    except _engine.StreamError as error:
+        raise NicError(
+            f"{job.cell.id}: {error}", remedy="look for drops in the counters, or lower the load"
+        ) from error
+    if not twin.done:
+        raise MeasurementError(
+            f"{job.cell.id}: nothing is left to do, but messages are missing",
+            remedy="a model is at fault; please report the spec of this run",
+        )
+    _tell(job.index, twin.now_ps, job.records)
+
+
+def _tell(index: int, virtual_ps: int, messages: int) -> None:
+    if _progress is not None:
+        _progress[2 * index] = virtual_ps
+        _progress[2 * index + 1] = messages
+
+
+def _compare(job: TwinJob, records: Records) -> tuple[int, str | None]:
+    """How many records came from real frames, and the first that differs from the twin's."""
+    if job.emulated is None:
+        return 0, None
+    emulated: npt.NDArray[np.void] = np.fromfile(job.emulated, RECORD_DTYPE)
+    os.unlink(job.emulated)
+    both = records[records["intended_ps"] < job.emulated_until_ps]
+    difference = first_difference(emulated, both, names=("real frames", "the twin"))
+    return len(emulated), None if difference is None else f"{job.cell.id}: {difference}"
+
+
+def _longest_queue(twin: _engine.Twin, job: TwinJob) -> dict[str, list[Any]]:
+    """The trace of the egress queue with the highest peak, as columns."""
+    samples = np.frombuffer(twin.queue_samples(), QUEUE_DTYPE)
+    names = [node["name"] for node in job.plan["nodes"]]
+    if len(samples) == 0:
+        return {"cell": [], "time_ps": [], "node": [], "port": [], "depth_bytes": []}
+    peak = samples[np.argmax(samples["depth_bytes"])]
+    chosen = samples[(samples["entity"] == peak["entity"]) & (samples["port"] == peak["port"])]
+    return {
+        "cell": [job.cell.id] * len(chosen),
+        "time_ps": chosen["time_ps"].tolist(),
+        "node": [names[peak["entity"]]] * len(chosen),
+        "port": chosen["port"].tolist(),
+        "depth_bytes": chosen["depth_bytes"].tolist(),
+    }

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.unit.samples import IDLE, LOAD, cell_of, random_records, records_of
+
+from testbed.analysis.answers import answers, approximate_time, readable_size
+from testbed.analysis.records import Records
+from testbed.analysis.summary import CellSummary
+
+N = 20_000
+NETWORK = np.random.default_rng(1).integers(1_000_000, 2_000_000, N)
+
+
+def two(a: Records, b: Records) -> list[CellSummary]:
+    return [cell_of(LOAD, 4096, "transparent", a), cell_of(LOAD, 4096, "rdma", b)]
+
+
+def answer(a: Records, b: Records) -> str:
+    (sentence,) = answers(two(a, b))
+    return sentence
+
+
+def test_answers_software_only_says_how_many_times_and_that_it_is_software() -> None:
+    a = records_of(n=N, network=NETWORK)
+    b = records_of(n=N, network=NETWORK, software=2_000_100)
+    text = answer(a, b)
+    assert text.startswith(
+        "under 60 % load, the p99.9 of a 4 KiB put is 2.0 times lower with transparent than with rdma"
+    )
+    assert "practically all of the difference is host software" in text
+
+
+def test_answers_both_parts_gives_their_shares() -> None:
+    text = answer(
+        records_of(n=N, network=NETWORK), records_of(n=N, network=NETWORK + 1_000_000, software=3_000_100)
+    )
+    assert "75 % of the difference is host software, 25 % the NICs and the fabric" in text
+
+
+def test_answers_first_slower_says_higher_and_still_shares() -> None:
+    text = answer(
+        records_of(n=N, network=NETWORK + 1_000_000, software=3_000_100), records_of(n=N, network=NETWORK)
+    )
+    assert "3.0 times higher with transparent than with rdma" in text
+    assert "75 % of the difference is host software" in text
+
+
+def test_answers_parts_of_opposite_sign_are_given_as_times() -> None:
+    text = answer(
+        records_of(n=N, network=NETWORK + 500_000), records_of(n=N, network=NETWORK, software=1_500_100)
+    )
+    assert "host software adds 1.50 µs, the NICs and the fabric take 500 ns off that" in text
+
+
+def test_answers_rest_larger_than_the_difference_names_it_first() -> None:
+    text = answer(
+        records_of(n=N, network=NETWORK, software=500_000),
+        records_of(n=N, network=NETWORK + 1_500_000, software=0),
+    )
+    assert "the NICs and the fabric add 1.50 µs, host software takes 500 ns off that" in text
+
+
+def test_answers_small_ratio_is_a_percentage() -> None:
+    text = answer(records_of(n=N), records_of(n=N, network=333))
+    assert "4.8 % lower with transparent" in text
+
+
+def test_answers_same_value_says_the_same() -> None:
+    text = answer(records_of(n=N), records_of(n=N))
+    assert "is the same with transparent as with rdma, 650 ps" in text
+    assert "times" not in text
+
+
+def test_answers_overlapping_intervals_claim_nothing() -> None:
+    text = answer(random_records(N, 1), random_records(N, 2))
+    assert "does not differ measurably" in text
+    assert "lower" not in text
+    assert "higher" not in text
+
+
+def test_answers_too_few_messages_says_which_and_how_many() -> None:
+    text = answer(random_records(N, 1), random_records(5_000, 2))
+    assert "cannot be compared (only 5 of the 5,000 messages with rdma lie beyond it, 10 are needed)" in text
+
+
+def test_answers_one_nic_is_stated_alone() -> None:
+    (text,) = answers([cell_of(IDLE, 65_536, "transparent", records_of(n=N))])
+    assert text == "unloaded, the p99.9 of a 64 KiB put is 650 ps with transparent."
+
+
+def test_answers_one_sentence_per_scenario_and_other_nic_with_a_clause_per_size() -> None:
+    cells = [
+        cell_of(scenario, size, nic, records_of(n=N, software=100 + extra))
+        for scenario in (IDLE, LOAD)
+        for size in (4096, 65_536)
+        for extra, nic in enumerate(("transparent", "rdma", "kernel"))
+    ]
+    found = answers(cells)
+    assert [text.split(",")[0] for text in found] == [
+        "unloaded",
+        "unloaded",
+        "under 60 % load",
+        "under 60 % load",
+    ]
+    assert [text.count(" put ") for text in found] == [2, 2, 2, 2]
+    assert "kernel" in found[1]
+    assert "rdma" not in found[1]
+
+
+@pytest.mark.parametrize(
+    ("ps", "text"),
+    [
+        (0, "0 ps"), (7, "7 ps"), (999, "999 ps"), (1_000, "1.00 ns"), (12_345, "12.3 ns"), (812_000, "812 ns"),
+        (999_700, "1.00 µs"), (2_134_000, "2.13 µs"), (213_400_000, "213 µs"), (3_000_000_000, "3.00 ms"),
+        (9_999_999, "10.0 µs"), (-1_500_000, "−1.50 µs"), (5 * 10**15, "5000 s"),
+    ],
+)  # fmt: skip
+def test_approximate_time_has_three_digits(ps: int, text: str) -> None:
+    assert approximate_time(ps) == text
+
+
+@pytest.mark.parametrize(("size", "text"), [(4096, "4 KiB"), (1 << 20, "1 MiB"), (1500, "1500 B")])
+def test_readable_size(size: int, text: str) -> None:
+    assert readable_size(size) == text

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.unit.samples import run_of
+
+from testbed.errors import SpecError
+from testbed.report import canvas, figures
+from testbed.report.plot import plot_results
+from testbed.report.view import RunView, deepest_queues, view_run
+from testbed.run.store import ResultWriter
+from testbed.spec.codec import to_dict
+
+DEPTH = {
+    "cell": ["idle-4KiB-rdma"] * 4,
+    "time_ps": [0, 1_000_000, 2_000_000, 3_000_000],
+    "node": ["l1", "s1", "s1", "l1"],
+    "port": [1, 2, 2, 1],
+    "depth_bytes": [1024, 2048, 4096, 0],
+}
+
+
+def view(n: int = 2_000, seed: int = 1, *, depth: bool = True) -> RunView:
+    summary, records = run_of(n=n, seed=seed)
+    return view_run(
+        summary, result_id=f"r{seed}", records=records.__getitem__, queue_depth=DEPTH if depth else None
+    )
+
+
+def save_result(out: Path, seed: int) -> Path:
+    summary, records = run_of(n=300, seed=seed)
+    with ResultWriter(out, "sample", {}) as writer:
+        for cell_id, cell in records.items():
+            writer.write_cell(cell_id, cell)
+        writer.write_json("summary.json", to_dict(summary))
+        writer.write_json("metadata.json", {})
+    return writer.final
+
+
+def test_write_figures_writes_all_four_as_png_and_svg(tmp_path: Path) -> None:
+    paths = figures.write_figures([view()], tmp_path)
+    names = ["ccdf", "percentiles", "comparison", "queue_depth"]
+    assert [path.name for path in paths] == [f"{n}.{kind}" for n in names for kind in ("png", "svg")]
+    assert all(p.read_bytes()[:4] == (b"\x89PNG" if p.suffix == ".png" else b"<?xm") for p in paths)
+
+
+def test_write_figures_without_depths_leaves_that_figure_out(tmp_path: Path) -> None:
+    assert not any("queue" in path.name for path in figures.write_figures([view(depth=False)], tmp_path))
+
+
+def test_write_figures_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    first = figures.write_figures([view()], tmp_path / "a")
+    second = figures.write_figures([view()], tmp_path / "b")
+    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+
+
+def test_ccdf_line_is_the_cell_s_distribution() -> None:
+    run = view()
+    axes = [axis for axis in figures.ccdf_figure([run]).axes if axis.lines]
+    assert [axis.get_title() for axis in axes] == ["idle, 4 KiB", "load, 4 KiB"]
+    line = axes[0].lines[1]  # rdma
+    curve = run.cells[1].latency
+    assert np.asarray(line.get_xdata()).tolist() == (curve.latency_ps / 1e6).tolist()
+    assert np.asarray(line.get_ydata())[-1] == 1 / 2_000
+    assert (axes[0].get_xscale(), axes[0].get_yscale()) == ("log", "log")
+    assert axes[-1].get_xlabel() == "latency (µs)"
+
+
+def test_figures_have_seed_id_and_clock_in_their_footer() -> None:
+    for draw in (figures.ccdf_figure, figures.percentile_figure, figures.comparison_figure):
+        footer = draw([view(seed=5)]).get_supxlabel()
+        assert "seed 5 · r5" in footer
+        assert "equal to the twin's" in footer
+
+
+def test_percentile_axis_shows_only_percentiles_that_the_messages_reach() -> None:
+    axis = figures.percentile_figure([view(n=2_000)]).axes[0]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["50", "90", "99", "99.9"]
+
+
+def test_comparison_leaves_out_percentiles_that_are_not_stated() -> None:
+    few, many = figures.comparison_figure([view(n=500)]), figures.comparison_figure([view(n=20_000)])
+    assert len(few.axes[0].containers) == 2 * 1  # p50 of two NICs; p99 has 5 beyond it
+    assert len(many.axes[0].containers) == 2 * 3
+
+
+def test_overlay_has_one_line_style_per_run_and_names_them() -> None:
+    runs = [view(seed=1), view(seed=2)]
+    figure = figures.ccdf_figure(runs)
+    assert [line.get_linestyle() for line in figure.axes[0].lines] == ["-", "-", "--", "--"]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == ["transparent", "rdma", "r1, seed 1", "r2, seed 2"]
+
+
+def test_figures_without_messages_are_still_drawn(tmp_path: Path) -> None:
+    assert figures.write_figures([view(n=0, depth=False)], tmp_path)
+
+
+def test_figures_one_latency_for_all_messages_have_ticks() -> None:
+    run = view()
+    axis = figures.ccdf_figure([run]).axes[0]
+    low, high = axis.get_xlim()
+    assert low < high
+    assert len(axis.get_xticks()) >= 2
+
+
+@pytest.mark.parametrize(
+    ("low", "high"), [(1.7, 60), (1.76, 1.78), (0.3, 900), (1, 1e6), (9.9, 10.1), (2.0, 2.04), (1e-3, 1e5)]
+)
+def test_latency_ticks_are_a_few_inside_the_range(low: float, high: float) -> None:
+    ticks = canvas.latency_ticks(low, high)
+    assert 2 <= len(ticks) <= 8
+    assert all(low <= tick <= high for tick in ticks)
+    assert ticks == sorted(ticks)
+
+
+def test_deepest_queues_picks_the_port_with_the_highest_peak() -> None:
+    found = deepest_queues(DEPTH)["idle-4KiB-rdma"]
+    assert found.label == "s1 port 2"
+    assert found.depth_bytes.tolist() == [2048, 4096]
+
+
+def test_plot_results_overlays_saved_runs(tmp_path: Path) -> None:
+    saved = [save_result(tmp_path / "results", seed) for seed in (1, 2)]
+    paths = plot_results(saved, tmp_path / "out")
+    assert {path.parent for path in paths} == {tmp_path / "out"}
+    assert len(paths) == 6
+
+
+def test_plot_results_single_without_out_draws_into_the_result(tmp_path: Path) -> None:
+    saved = save_result(tmp_path, 1)
+    assert {path.parent for path in plot_results([saved])} == {saved / "figures"}
+
+
+def test_plot_results_none_or_too_many_is_a_spec_error(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="no result"):
+        plot_results([])
+    with pytest.raises(SpecError, match="told apart"):
+        plot_results([tmp_path] * 5)
+
+
+def test_plot_results_out_that_is_a_file_is_a_spec_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SpecError, match="cannot be written"):
+        plot_results([save_result(tmp_path, 1)], tmp_path / "file")
+
+
+def test_figures_never_load_pyplot() -> None:
+    assert "matplotlib.pyplot" not in sys.modules or "pyplot" not in dir(canvas)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from tests.unit.samples import IDLE, cell_of, random_records, records_of, run_of
+
+from testbed.analysis.summary import ClockStatement
+from testbed.report.text import cell_table, choose_scale, clock_text, repeat_table, report_text
+
+
+def test_report_text_has_every_part_of_the_form() -> None:
+    summary, _ = run_of()
+    text = report_text(summary, result="results/sample/x")
+    assert text.startswith("sample       leaf_spine 2 x 4; seed 1\n")
+    assert "every one equal to the twin's" in text
+    assert "\nanswer       unloaded, the p99.9" in text
+    assert "1 assumed value (./tb assumptions results/sample/x)" in text
+    assert "nics.transparent.pipeline = 150 ns" in text
+    assert summary.records_digest in text
+    assert "\x1b" not in text
+
+
+def test_report_text_prose_is_wrapped_beside_its_label() -> None:
+    summary, _ = run_of()
+    prose = [line for line in report_text(summary).splitlines() if "──" not in line and "20,000" not in line]
+    assert max(len(line) for line in prose if "p99.99" not in line) <= 110
+
+
+def test_cell_table_values_intervals_and_counts_are_the_summary_s() -> None:
+    cell = cell_of(IDLE, 4096, "rdma", random_records(200_000, 1, host=True))
+    row = cell_table([cell]).splitlines()[-1]
+    tail = cell.percentiles["p99.9"]
+    assert tail.value_ps and tail.low_ps and tail.high_ps  # noqa: PT018 - narrows types
+    interval = f"{tail.value_ps / 1e6:.2f} µs [{tail.low_ps / 1e6:.2f}, {tail.high_ps / 1e6:.2f}]"
+    assert interval in re.sub(r"\[ +", "[", row)
+    assert row.endswith("200,000")
+    assert "4 KiB" in row
+
+
+def test_cell_table_columns_are_aligned() -> None:
+    _, records = run_of()
+    cells = [cell_of(IDLE, 4096, nic, r) for nic, r in records.items()]
+    cells.append(cell_of(IDLE, 65_536, "slow", random_records(20_000, 9, slow=100)))
+    header, _, *rows = cell_table(cells).splitlines()
+    assert len({len(line) for line in [header, *rows]}) == 1
+    assert len({row.index("[") for row in rows}) == 1
+    assert len({row.index("]") for row in rows}) == 1
+
+
+def test_cell_table_missing_percentile_is_a_dash_and_no_number() -> None:
+    row = cell_table([cell_of(IDLE, 4096, "rdma", random_records(500, 1))]).splitlines()[-1]
+    assert row.count("–") == 3  # p99 has 5 beyond it, p99.9 none
+    assert row.count("µs") == 3
+
+
+def test_cell_table_narrow_leaves_intervals_out_and_says_where_they_are() -> None:
+    cell = cell_of(IDLE, 4096, "rdma", random_records(20_000, 1))
+    wide, narrow = cell_table([cell], width=500), cell_table([cell], width=100)
+    assert "[" in wide
+    assert "[" not in narrow
+    assert "report.txt" in narrow
+    assert max(len(line) for line in narrow.splitlines()) <= 110
+
+
+def test_cell_table_colour_only_when_asked() -> None:
+    cell = cell_of(IDLE, 4096, "rdma", records_of(n=100))
+    assert "\x1b[" in cell_table([cell], colour=True)
+    assert "\x1b[" not in cell_table([cell])
+
+
+def test_cell_table_text_that_looks_like_markup_is_shown() -> None:
+    assert "[bold]x" in cell_table([cell_of(IDLE, 4096, "[bold]x", records_of(n=100))])
+
+
+@pytest.mark.parametrize(
+    ("values", "unit", "shown"),
+    [
+        ([350_000, 1_900_000], "ns", "350"),
+        ([40_000, 90_000], "ns", "40.0"),
+        ([1_770_000, 57_000_000], "µs", "1.77"),
+        ([12_340_000, 57_000_000], "µs", "12.3"),
+        ([20_000_000_000, 30_000_000_000], "ms", "20.0"),
+        ([], "µs", "1.00"),
+    ],
+)
+def test_choose_scale_fits_the_values(values: list[int], unit: str, shown: str) -> None:
+    scale = choose_scale(values)
+    assert scale.unit == unit
+    assert scale.number(min(values, default=1_000_000)) == shown
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, "virtual, on real frames: 1,000 records, every one equal to the twin's; 4,000 more from the twin"),
+        ({"twin_records": 1_000}, "virtual, on real frames: 1,000 records, every one equal to the twin's"),
+        ({"equal": None}, "virtual, on real frames: 1,000 records, not compared with the twin"),
+        ({"equal": False, "difference": "record 3"}, "virtual, on real frames: 1,000 records, NOT equal to the twin's: record 3"),
+        ({"emulated_records": 0, "equal": None}, "twin: 5,000 records, no frames on wires"),
+    ],
+)  # fmt: skip
+def test_clock_text_says_how_exact(change: dict[str, object], expected: str) -> None:
+    clock = ClockStatement(
+        engine="emulation", clock="virtual", emulated_records=1_000, twin_records=5_000, equal=True
+    )
+    assert clock_text(replace(clock, **change)) == expected
+
+
+def test_repeat_table_shows_mean_and_interval_over_seeds() -> None:
+    runs = [run_of(n=2_000, seed=seed)[0] for seed in (1, 11, 21)]
+    text = repeat_table(runs)
+    values = [run.cells[1].percentiles["p50"].value_ps for run in runs]
+    assert f"{sum(v or 0 for v in values) / 3e6:.2f} µs [" in text.splitlines()[3]
+    assert "seeds 1, 11, 21" in text
+    assert "–" in text  # p99.9 of 2,000 messages

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from testbed.errors import SpecError
+from testbed.run.loader import experiment_names, load_experiment
+from testbed.run.resolve import resolve
+from testbed.spec.experiment import Experiment, Scenario
+
+NICS = ("transparent", "rdma")
+GOOD = Experiment(
+    name="good",
+    question="Does it work?",
+    topology="leaf_spine",
+    topology_parameters={"cards": 16},
+    switch="tomahawk5",
+    nics=NICS,
+    sizes_bytes=(4096, 65536),
+    scenarios=(Scenario(name="idle", kind="idle"), Scenario(name="load", kind="poisson", load_permille=600)),
+    records=1000,
+    emulated_records=100,
+)
+
+
+def scenario(**changes: Any) -> dict[str, Any]:
+    return {"scenarios": (Scenario(**{"name": "s", "kind": "idle"} | changes),)}
+
+
+def topology(name: str, **parameters: Any) -> dict[str, Any]:
+    return {"topology": name, "topology_parameters": parameters}
+
+
+TWICE = (Scenario(name="a", kind="idle"), Scenario(name="a", kind="pingpong"))
+
+# what is wrong, what it is changed to, the path that is named, a part of the message
+BAD: list[tuple[str, dict[str, Any], str, str]] = [
+    ("name empty", {"name": ""}, "name", "is no name"),
+    ("name is a path", {"name": "../x"}, "name", "is no name"),
+    ("name too long", {"name": "x" * 200}, "name", "longer than"),
+    ("no question", {"question": " "}, "question", "is no text"),
+    ("unknown topology", topology("leaf_spin"), "topology", "did you mean 'leaf_spine'?"),
+    ("topology is no text", {"topology": 7}, "topology", "is no text"),
+    ("unknown parameter", topology("leaf_spine", leafs=4), "topology_parameters.leafs", "'leaves'"),
+    ("negative count", topology("leaf_spine", leaves=-4), "topology_parameters.leaves", "out of range"),
+    ("absurd count", topology("single_switch", cards=10**9), "topology_parameters.cards", "out of range"),
+    ("no whole byte time", topology("dumbbell", rate="300Gbps"), "topology_parameters.rate", "picoseconds"),
+    ("cable too long", topology("dumbbell", length="9m"), "topology_parameters.length", "too long"),
+    ("unknown medium", topology("dumbbell", medium="wet string"), "topology_parameters.medium", "unknown"),
+    ("parameter is a float", topology("dumbbell", left=1.5), "topology_parameters.left", "whole number"),
+    ("parameters are a list", {"topology_parameters": ["k"]}, "topology_parameters", "no mapping"),
+    ("one card only", topology("single_switch", cards=1), "topology_parameters", "no peer"),
+    ("unknown switch", {"switch": "tomahawk"}, "switch", "did you mean 'tomahawk"),
+    ("rate not on the switch", topology("dumbbell", rate="25Gbps"), "switch", "no ports of 25Gbps"),
+    ("too many ports", topology("single_switch", cards=129), "switch", "129 ports of 51.6Tbps"),
+    ("too many slow ports", topology("single_switch", cards=257, rate="100Gbps"), "switch", "has 256"),
+    ("no NIC", {"nics": ()}, "nics", "at least one"),
+    ("unknown NIC", {"nics": ("rmda",)}, "nics[0]", "did you mean 'rdma'?"),
+    ("NIC twice", {"nics": ("rdma", "rdma")}, "nics", "appears 2 times"),
+    ("NICs as text", {"nics": "rdma"}, "nics", "no list"),
+    ("NIC is a number", {"nics": (3,)}, "nics[0]", "is no name"),
+    ("no size", {"sizes_bytes": ()}, "sizes_bytes", "at least one"),
+    ("size 0", {"sizes_bytes": (0,)}, "sizes_bytes[0]", "out of range"),
+    ("size negative", {"sizes_bytes": (64, -1)}, "sizes_bytes[1]", "out of range"),
+    ("size above 1 GiB", {"sizes_bytes": (2**30 + 1,)}, "sizes_bytes[0]", "out of range"),
+    ("size is a float", {"sizes_bytes": (1e3,)}, "sizes_bytes[0]", "no whole number"),
+    ("size is text", {"sizes_bytes": ("4KiB",)}, "sizes_bytes[0]", "no whole number"),
+    ("size twice", {"sizes_bytes": (64, 64)}, "sizes_bytes", "64 appears 2 times"),
+    ("no scenario", {"scenarios": ()}, "scenarios", "at least one"),
+    ("scenario is text", {"scenarios": ("idle",)}, "scenarios[0]", "is no Scenario"),
+    ("scenario twice", {"scenarios": TWICE}, "scenarios", "'a' appears 2 times"),
+    ("scenario name", scenario(name="A b"), "scenarios[0].name", "is no name"),
+    ("scenario kind", scenario(kind="posson"), "scenarios[0].kind", "did you mean 'poisson'?"),
+    ("load 0", scenario(kind="poisson"), "scenarios[0].load_permille", "0 is out of range"),
+    (
+        "load 100 %",
+        scenario(kind="poisson", load_permille=1000),
+        "scenarios[0].load_permille",
+        "no steady state",
+    ),
+    ("load negative", scenario(kind="poisson", load_permille=-1), "scenarios[0].load_permille", "range"),
+    ("load a float", scenario(kind="poisson", load_permille=0.6), "scenarios[0].load_permille", "whole"),
+    ("load when idle", scenario(load_permille=100), "scenarios[0].load_permille", "idle has no load"),
+    (
+        "permutation above line rate",
+        scenario(kind="permutation", load_permille=1001),
+        "scenarios[0].load_permille",
+        "out of range",
+    ),
+    ("incast without load", scenario(kind="incast", fan_in=8), "scenarios[0].load_permille", "range"),
+    ("incast without fan-in", scenario(kind="incast", load_permille=500), "scenarios[0].fan_in", "range"),
+    (
+        "incast of all endpoints",
+        scenario(kind="incast", load_permille=500, fan_in=16),
+        "scenarios[0].fan_in",
+        "only 16 endpoints",
+    ),
+    ("fan-in without incast", scenario(fan_in=8), "scenarios[0].fan_in", "no fan-in"),
+    ("records 0", {"records": 0}, "records", "out of range"),
+    ("records absurd", {"records": 10**15}, "records", "out of range"),
+    ("records a bool", {"records": True}, "records", "no whole number"),
+    ("emulated records negative", {"emulated_records": -1}, "emulated_records", "out of range"),
+    ("seed negative", {"seed": -1}, "seed", "out of range"),
+    ("seed too large", {"seed": 2**64}, "seed", "out of range"),
+    ("snap negative", {"snap_bytes": -1}, "snap_bytes", "out of range"),
+]
+
+
+@pytest.mark.parametrize(("change", "path", "message"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
+def test_resolve_bad_spec_is_refused_with_path_and_remedy(
+    change: dict[str, Any], path: str, message: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        resolve(replace(GOOD, **change), known_nics=NICS)
+
+    found = {problem.path: problem for problem in caught.value.problems}
+    assert path in found, caught.value
+    assert message in str(found[path])
+    assert found[path].remedy
+    assert caught.value.exit_code == 2
+
+
+def test_resolve_many_faults_are_one_message() -> None:
+    bad = replace(
+        GOOD,
+        name="?",
+        switch="tomahawk6",
+        nics=("rmda",),
+        sizes_bytes=(0,),
+        seed=-1,
+        **topology("leaf_spine", leaves=0, rate="x", colour=1),
+        **scenario(kind="poisson", load_permille=1000),
+    )
+    with pytest.raises(SpecError) as caught:
+        resolve(bad, known_nics=NICS)
+
+    assert len(str(caught.value).splitlines()) == 9
+    assert caught.value.remedy == "correct the 9 fields named above"
+
+
+def test_resolve_good_spec_gives_fabric_switch_and_cells() -> None:
+    resolved = resolve(GOOD, known_nics=NICS)
+
+    assert len(resolved.fabric.endpoints) == 16
+    assert resolved.switch_profile.name == "tomahawk5"
+    assert [cell.id for cell in resolved.cells] == [
+        "idle-4KiB-transparent",
+        "idle-4KiB-rdma",
+        "idle-64KiB-transparent",
+        "idle-64KiB-rdma",
+        "load-4KiB-transparent",
+        "load-4KiB-rdma",
+        "load-64KiB-transparent",
+        "load-64KiB-rdma",
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        scenario(kind="incast", load_permille=999, fan_in=15),
+        scenario(kind="incast", load_permille=1, fan_in=1),
+        scenario(kind="permutation"),
+        scenario(kind="permutation", load_permille=1000),
+        scenario(kind="pingpong"),
+        topology("single_switch", cards=128),
+        topology("dumbbell", rate="25Gbps") | {"switch": "ideal"},
+        {"seed": 2**64 - 1, "sizes_bytes": (1, 2**30), "snap_bytes": 0, "emulated_records": 0},
+        {"nics": ["rdma"], "sizes_bytes": [64]},
+    ],
+)
+def test_resolve_spec_at_the_limits_is_accepted(change: dict[str, Any]) -> None:
+    resolve(replace(GOOD, **change), known_nics=NICS)
+
+
+@pytest.mark.parametrize("name", experiment_names())
+def test_every_experiment_loads_and_resolves(name: str) -> None:
+    experiment = load_experiment(name)
+
+    resolved = resolve(experiment, known_nics=experiment.nics)
+    assert experiment.name == name
+    assert experiment.question.endswith("?")
+    assert len({cell.id for cell in resolved.cells}) == len(resolved.cells)
+
+
+def test_quickstart_is_what_the_readme_promises() -> None:
+    resolved = resolve(load_experiment("quickstart"), known_nics=NICS)
+
+    tiers = [switch.tier for switch in resolved.fabric.switches]
+    assert (len(resolved.fabric.endpoints), tiers.count(0), tiers.count(1)) == (16, 4, 2)
+    assert len(resolved.cells) == 12
+    assert resolved.experiment.records == 10**6
+    assert resolved.experiment.emulated_records >= 100_000

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from tests.unit.samples import IDLE, cell_of, random_records, records_of, run_of
+
+from testbed.analysis.summary import RunSummary, condition, largest_assumptions
+from testbed.spec.codec import from_dict, to_dict
+from testbed.spec.experiment import Scenario
+from testbed.spec.sourced import Assumption
+
+
+def test_run_summary_through_json_is_the_same() -> None:
+    summary, _ = run_of(n=2_000)
+    text = json.dumps(to_dict(summary), allow_nan=False)
+    assert from_dict(RunSummary, json.loads(text)) == summary
+    assert json.loads(text)["schema_version"] == 1
+
+
+def test_run_summary_dict_has_the_documented_keys() -> None:
+    summary, _ = run_of(n=20_000)
+    cell = to_dict(summary)["cells"][0]
+    assert cell["id"] == "idle-4KiB-transparent"
+    assert set(cell["percentiles"]) == {"p50", "p90", "p99", "p99.9", "p99.99"}
+    assert {"value_ps", "low_ps", "high_ps"} <= set(cell["percentiles"]["p99.9"])
+    assert cell["percentiles"]["p99.99"]["value_ps"] is None
+
+
+def test_summarise_cell_counts_and_extremes_are_those_of_the_records() -> None:
+    records = records_of(n=1000, network=np.arange(1000))
+    records["retransmits"][[3, 4]] = [2, 5]
+    records["marks"][[7, 8, 9]] = 9
+    cell = cell_of(IDLE, 4096, "rdma", records)
+    assert (cell.n, cell.min_ps, cell.max_ps) == (1000, 350, 1349)
+    assert cell.mean_ps == 850  # 849.5 rounded half up
+    assert (cell.retransmits, cell.marked_messages) == (7, 3)
+
+
+def test_summarise_cell_without_records_states_nothing() -> None:
+    cell = cell_of(IDLE, 4096, "rdma", records_of(n=0))
+    assert (cell.n, cell.min_ps, cell.mean_ps, cell.max_ps, cell.components) == (0, None, None, None, None)
+
+
+def test_summarise_cell_components_add_up_to_the_mean_latency() -> None:
+    cell = cell_of(IDLE, 4096, "rdma", random_records(5_000, 1, host=True))
+    assert cell.components is not None
+    assert cell.components.total_ps == pytest.approx(cell.mean_ps, abs=3)
+    assert cell.components_window is not None
+    assert cell.components_window.quantile_ppm == 999_000 or cell.components_window is None
+
+
+@pytest.mark.parametrize(
+    ("scenario", "words"),
+    [
+        (Scenario(name="x", kind="idle"), "unloaded"),
+        (Scenario(name="x", kind="poisson", load_permille=600), "under 60 % load"),
+        (Scenario(name="x", kind="poisson", load_permille=625), "under 62.5 % load"),
+        (Scenario(name="x", kind="incast", load_permille=500, fan_in=8), "under 8→1 incast"),
+        (Scenario(name="x", kind="permutation"), "in a permutation at full rate"),
+        (Scenario(name="x", kind="pingpong"), "in a ping-pong"),
+    ],
+)
+def test_condition_of_each_kind(scenario: Scenario, words: str) -> None:
+    assert condition(scenario) == words
+
+
+def test_largest_assumptions_are_the_longest_times() -> None:
+    many = tuple(
+        Assumption(path, value, unit, "assumed", "x")
+        for path, value, unit in [
+            ("a", 5, "ps"),
+            ("buffer", 10**9, "bytes"),
+            ("b", 70, "ps"),
+            ("table", (1, 40, 9_000), "ps"),
+        ]
+    )
+    assert [found.path for found in largest_assumptions(many, 2)] == ["b", "table"]
+    assert [found.path for found in largest_assumptions(many[1:2])] == ["buffer"]

@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.errors import SpecError
+from testbed.report.describe import diameter_hops, oversubscription
+from testbed.spec.fabric import Fabric
+from topologies import TOPOLOGIES, build_fabric, parameter_names, parse_parameters
+
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in TOPOLOGIES.names()),
+    ("single_switch", {"cards": 1}),
+    ("dumbbell", {"left": 1, "right": 3, "trunks": 2}),
+    ("leaf_spine", {"spines": 1, "leaves": 1, "cards": 1}),
+    ("leaf_spine", {"spines": 3, "leaves": 5, "cards": 40, "oversubscription": 3}),
+    ("leaf_spine", {"uplink_links": 4}),
+    ("rail_optimized", {"servers": 1, "rails": 8}),
+    ("rail_optimized", {"servers": 3, "rails": 2, "spines": 1}),
+    ("fat_tree", {"k": 2}),
+    ("fat_tree", {"k": 6, "oversubscription": 2}),
+    ("squadrack", {"switches": 2}),
+    ("squadrack", {"cards_per_nic": 2, "switches": 2}),
+    ("squadrack", {"cards_per_nic": 8}),
+]
+IDS = [f"{name} {parameters}" for name, parameters in VARIANTS]
+
+
+@pytest.mark.parametrize(("name", "parameters"), VARIANTS, ids=IDS)
+def test_topology_names_and_ports_are_regular(name: str, parameters: dict[str, Any]) -> None:
+    fabric = build_fabric(name, parameters)
+
+    assert fabric.topology == name
+    assert [e.name for e in fabric.endpoints] == [f"c{i}" for i in range(1, len(fabric.endpoints) + 1)]
+    for switch in fabric.switches:
+        ports = [link.port_at(switch.name) for link in fabric.links_of(switch.name)]
+        assert ports == list(range(1, len(ports) + 1)), "ports count from 1 without a gap"
+    assert set(fabric.parameters) == set(parameter_names(TOPOLOGIES.get(name)))
+
+
+@pytest.mark.parametrize(("name", "parameters"), VARIANTS, ids=IDS)
+def test_topology_can_be_rebuilt_from_its_own_parameters(name: str, parameters: dict[str, Any]) -> None:
+    fabric = build_fabric(name, parameters)
+
+    assert build_fabric(fabric.topology, fabric.parameters) == fabric
+
+
+def test_registry_holds_every_topology_file(repository: Path) -> None:
+    files = {path.stem for path in (repository / "topologies").glob("*.py") if not path.stem.startswith("_")}
+
+    assert set(TOPOLOGIES.names()) == files
+
+
+def test_leaf_spine_default_is_non_blocking() -> None:
+    fabric = build_fabric("leaf_spine", {})
+
+    assert (len(fabric.endpoints), len(fabric.switches), len(fabric.links)) == (16, 6, 24)
+    assert oversubscription(fabric) == {0: 1}
+    assert diameter_hops(fabric) == 4
+
+
+@pytest.mark.parametrize(
+    ("parameters", "ratio", "uplink_gbps", "uplinks"),
+    [
+        ({}, Fraction(1), 800, 8),
+        ({"oversubscription": 2}, Fraction(2), 400, 8),
+        ({"cards": 32}, Fraction(1), 800, 16),
+        ({"cards": 24}, Fraction(3, 4), 800, 16),
+        ({"cards": 8, "rate": "100Gbps"}, Fraction(1), 100, 8),
+        ({"uplink_rate": "400Gbps"}, Fraction(1), 400, 16),
+        ({"uplink_rate": "400Gbps", "uplink_links": 1}, Fraction(2), 400, 8),
+        ({"uplink_links": 2}, Fraction(1), 400, 16),
+        ({"spines": 4, "oversubscription": 4}, Fraction(4), 100, 16),
+    ],
+)
+def test_leaf_spine_uplinks_follow_from_the_parameters(
+    parameters: dict[str, Any], ratio: Fraction, uplink_gbps: int, uplinks: int
+) -> None:
+    fabric = build_fabric("leaf_spine", parameters)
+    up = [link for link in fabric.links if link.b.startswith("s")]
+
+    assert oversubscription(fabric) == {0: ratio}
+    assert {link.rate_bps for link in up} == {uplink_gbps * 10**9}
+    assert len(up) == uplinks
+
+
+def test_fat_tree_has_the_counts_of_the_paper() -> None:
+    fabric = build_fabric("fat_tree", {"k": 6})
+
+    tiers = Counter(switch.tier for switch in fabric.switches)
+    assert (len(fabric.endpoints), tiers) == (54, {0: 18, 1: 18, 2: 9})
+    assert {len(fabric.links_of(switch.name)) for switch in fabric.switches} == {6}
+    assert oversubscription(fabric) == {0: 1, 1: 1}
+    assert diameter_hops(fabric) == 6
+
+
+def test_fat_tree_pods_meet_only_at_the_cores() -> None:
+    fabric = build_fabric("fat_tree", {"k": 4})
+
+    assert set(fabric.neighbours("e1")) == {"c1", "c2", "a1", "a2"}
+    assert set(fabric.neighbours("k1")) == {"a1", "a3", "a5", "a7"}
+
+
+def test_rail_optimized_card_r_of_every_server_is_on_leaf_r() -> None:
+    fabric = build_fabric("rail_optimized", {"servers": 3, "rails": 2})
+
+    assert [e.server for e in fabric.endpoints] == ["h1", "h1", "h2", "h2", "h3", "h3"]
+    assert [fabric.neighbours(e.name)[0] for e in fabric.endpoints] == ["l1", "l2"] * 3
+
+
+def test_squadrack_is_what_is_public() -> None:
+    fabric = build_fabric("squadrack", {})
+
+    assert fabric.cards() == 64
+    assert {endpoint.cards for endpoint in fabric.endpoints} == {4}
+    assert set(Counter(endpoint.server for endpoint in fabric.endpoints).values()) == {2}
+    assert len({endpoint.server for endpoint in fabric.endpoints}) == 8
+    assert "assumed" in str(sys.modules["topologies.squadrack"].__doc__)
+
+
+def test_squadrack_two_switches_deal_out_the_nics_of_a_server() -> None:
+    fabric = build_fabric("squadrack", {"switches": 2})
+
+    assert [fabric.neighbours(e.name)[0] for e in fabric.endpoints[:4]] == ["l1", "l2", "l1", "l2"]
+    assert oversubscription(fabric) == {0: 1}
+
+
+def test_squadrack_three_nics_a_server_keep_their_order_over_two_switches() -> None:
+    fabric = build_fabric("squadrack", {"switches": 2, "cards": 12, "servers": 2})
+
+    assert [fabric.neighbours(e.name)[0] for e in fabric.endpoints] == ["l1", "l2", "l1"] * 2
+
+
+BAD: list[tuple[str, dict[str, Any], str]] = [
+    ("single_switch", {"cards": 0}, "cards: 0 is out of range"),
+    ("single_switch", {"cards": -3}, "cards: -3 is out of range"),
+    ("single_switch", {"cards": 10**12}, "cards: 1000000000000 is out of range"),
+    ("single_switch", {"cards": "8"}, "cards: '8' is no whole number"),
+    ("single_switch", {"cards": True}, "cards: True is no whole number"),
+    ("single_switch", {"card": 8}, "did you mean 'cards'?"),
+    ("single_switch", {"rate": "fast"}, "rate: 'fast' is not a rate"),
+    ("single_switch", {"rate": 400}, "rate: 400 is no text"),
+    ("single_switch", {"rate": "300Gbps"}, "no whole number of picoseconds"),
+    ("single_switch", {"rate": "2Tbps"}, "no medium carries 2Tbps"),
+    ("single_switch", {"medium": "dak"}, "did you mean 'dac'?"),
+    ("single_switch", {"length": "3"}, "length: '3' is not a length"),
+    ("single_switch", {"length": "-3m"}, "is negative"),
+    ("single_switch", {"length": "4m"}, "length: 4m of dac is too long"),
+    ("single_switch", {"rate": "800Gbps"}, "it reaches 2m"),
+    ("dumbbell", {"left": 60_000, "right": 60_000}, "left + right: 120,000 is more than 65,535"),
+    ("dumbbell", {"trunks": 0}, "trunks: 0 is out of range"),
+    ("dumbbell", {"trunk_length": "1km"}, "trunk_length: 1km of dr is too long"),
+    ("leaf_spine", {"cards": 15}, "15 cards do not divide over 4 leaves"),
+    ("leaf_spine", {"oversubscription": 0}, "oversubscription: 0 is out of range"),
+    (
+        "leaf_spine",
+        {"uplink_rate": "400Gbps", "uplink_links": 1, "oversubscription": 2},
+        "oversubscription: uplink_rate and uplink_links already fix it",
+    ),
+    ("leaf_spine", {"spines": 65_535, "leaves": 65_535, "cards": 65_535}, "more than 1,000,000"),
+    ("leaf_spine", {"uplink_medium": "dac"}, "uplink_length: 10m of dac is too long"),
+    ("rail_optimized", {"servers": 1000, "rails": 1000}, "servers x rails: 1,000,000 is more than"),
+    ("fat_tree", {"k": 3}, "k: 3 is odd"),
+    ("fat_tree", {"k": 0}, "k: 0 is out of range"),
+    ("fat_tree", {"k": 128}, "is more than 65,535"),
+    ("squadrack", {"cards_per_nic": 3}, "8 cards a server do not divide by 3"),
+    ("squadrack", {"switches": 3}, "switches: 3 is out of range"),
+    ("squadrack", {"switches": 2, "cards_per_nic": 8}, "switches: 2 switches for 1 NIC a server"),
+    ("leaf_spin", {}, "did you mean 'leaf_spine'?"),
+]
+
+
+@pytest.mark.parametrize(("name", "parameters", "message"), BAD)
+def test_topology_bad_parameter_is_refused_with_a_remedy(
+    name: str, parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        build_fabric(name, parameters)
+    assert message in str(caught.value)
+    assert caught.value.remedy
+
+
+def test_topology_many_bad_parameters_are_named_together() -> None:
+    with pytest.raises(SpecError) as caught:
+        build_fabric("leaf_spine", {"spines": 0, "rate": "x", "medium": "y", "colour": 1, "cards": 7})
+    paths = [problem.path for problem in caught.value.problems]
+    assert sorted(paths) == ["cards", "colour", "medium", "rate", "spines"]
+
+
+def test_parse_parameters_reads_numbers_and_text() -> None:
+    builder = TOPOLOGIES.get("leaf_spine")
+
+    assert parse_parameters("leaf_spine", builder, ["leaves=2", "rate = 100Gbps"]) == {
+        "leaves": 2,
+        "rate": "100Gbps",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("leaves", "no key=value"), ("leaves=", "no key=value"), ("laeves=2", "did you mean 'leaves'?")],
+)
+def test_parse_parameters_bad_text_is_refused(text: str, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_parameters("leaf_spine", TOPOLOGIES.get("leaf_spine"), [text])
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES.names())
+def test_topology_file_executed_as_mn_does_offers_its_factory(
+    repository: Path, tmp_path: Path, name: str
+) -> None:
+    """`mn` executes the text with empty globals, from anywhere, without this tree on its path."""
+    path = repository / "topologies" / f"{name}.py"
+    script = (
+        f"names = {{}}; exec(compile(open({str(path)!r}).read(), {str(path)!r}, 'exec'), names, names);"
+        f"assert callable(names['topos'][{name!r}]);"
+        "clash = {'TOPOS', 'SWITCHES', 'HOSTS', 'CONTROLLERS', 'LINKS', 'TESTS', 'Topo', 'Mininet', 'CLI',"
+        " 'Host', 'Controller', 'OVSSwitch', 'init', 'validate'} & set(names); assert not clash, clash"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_topology_import_leaves_the_path_alone(repository: Path) -> None:
+    script = (
+        "import sys; before = list(sys.path); import topologies;"
+        "assert sys.path == before, sys.path; assert 'mininet' not in sys.modules"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=repository, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_mininet_topo_has_the_same_nodes_links_and_ports() -> None:
+    pytest.importorskip("mininet.topo")
+    from topologies._mininet import to_topo
+
+    fabric: Fabric = build_fabric("leaf_spine", {})
+    topo = to_topo(fabric)
+
+    assert set(topo.hosts()) == {e.name for e in fabric.endpoints}
+    assert set(topo.switches()) == {s.name for s in fabric.switches}
+    assert len(topo.links()) == len(fabric.links)
+    for link in fabric.links:
+        assert topo.port(link.a, link.b) == (link.a_port, link.b_port)
+    dpids = [topo.nodeInfo(s.name)["dpid"] for s in fabric.switches]
+    assert len(set(dpids)) == len(dpids)
