@@ -6,6 +6,7 @@ All values of a table share one unit and one number of decimals, so that they ca
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ WITH_INTERVAL = frozenset({"p99.9", "p99.99"})
 _LABEL_CHARS = 13
 _PROSE_CHARS = 110
 _ROOMY_CHARS = 10_000
+_NO_BREAK = "\u00a0"
+_UNIT_BLANK = re.compile(r"(?<=\d) (?=(?:[pnµm]?s|[KMG]?i?B|%)(?!\w))|(?<==) ")
+"""The blanks before a unit and after an equals sign, which no line is broken at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +154,14 @@ def _prose(lines: Iterable[tuple[str, str]], width: int | None) -> str:
             continue
         first = f"{label:<{_LABEL_CHARS}}" if len(label) < _LABEL_CHARS else f"{label}  "
         wrapped += textwrap.wrap(
-            text,
+            _UNIT_BLANK.sub(_NO_BREAK, text),
             min(width or _PROSE_CHARS, _PROSE_CHARS),
             initial_indent=first,
             subsequent_indent=" " * _LABEL_CHARS,
             break_long_words=False,
             break_on_hyphens=False,
         )
-    return "\n".join(wrapped)
+    return "\n".join(wrapped).replace(_NO_BREAK, " ")
 
 
 def _table(cells: Sequence[CellSummary], *, intervals: bool) -> Table:

@@ -31,7 +31,7 @@ FIFO_PRIORITY = 10
 NO_SNAP = 0xFFFFFFFF
 _START_DEADLINE_S = 30.0
 _STILL_S = 3.0
-_POLL_MS = 50
+_POLL_MS = 10
 _END_MS = 10_000
 
 Report = Callable[[int, int], None]

@@ -37,7 +37,7 @@ from testbed.analysis.records import Records
 from testbed.analysis.summary import RunSummary
 from testbed.errors import SpecError
 from testbed.run import cell_files
-from testbed.run.files import storage_error, storing, sync, sync_tree
+from testbed.run.files import storing, sync, sync_tree
 from testbed.spec.codec import from_dict
 
 QUEUE_DEPTH_COLUMNS = {
@@ -213,6 +213,3 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _unreadable(path: Path, error: Exception) -> SpecError:
     return SpecError(f"{path} cannot be read: {error}", remedy="give the directory of a saved result")
-
-
-__all__ = ["LoadedResult", "ResultWriter", "abandoned_partials", "load_result", "storage_error"]

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.unit.samples import IDLE, LOAD, cell_of, random_records, records_of
 
 from testbed.analysis.answers import answers, approximate_time, readable_size
 from testbed.analysis.records import Records
 from testbed.analysis.summary import CellSummary
+from tests.unit.samples import IDLE, LOAD, cell_of, random_records, records_of
 
 N = 20_000
 NETWORK = np.random.default_rng(1).integers(1_000_000, 2_000_000, N)
@@ -111,8 +111,9 @@ def test_answers_one_sentence_per_scenario_and_other_nic_with_a_clause_per_size(
 @pytest.mark.parametrize(
     ("ps", "text"),
     [
-        (0, "0 ps"), (7, "7 ps"), (999, "999 ps"), (1_000, "1.00 ns"), (12_345, "12.3 ns"), (812_000, "812 ns"),
-        (999_700, "1.00 µs"), (2_134_000, "2.13 µs"), (213_400_000, "213 µs"), (3_000_000_000, "3.00 ms"),
+        (0, "0 ps"), (7, "7 ps"), (999, "999 ps"), (1_000, "1.00 ns"), (12_345, "12.3 ns"),
+        (812_000, "812 ns"), (999_700, "1.00 µs"), (2_134_000, "2.13 µs"),
+        (213_400_000, "213 µs"), (3_000_000_000, "3.00 ms"),
         (9_999_999, "10.0 µs"), (-1_500_000, "−1.50 µs"), (5 * 10**15, "5000 s"),
     ],
 )  # fmt: skip

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.unit.samples import random_records, records_of
 
 from testbed.analysis.breakdown import (
     Components,
@@ -16,6 +15,7 @@ from testbed.analysis.breakdown import (
 from testbed.analysis.percentiles import percentiles
 from testbed.analysis.records import latencies_ps
 from testbed.errors import MeasurementError
+from tests.unit.samples import random_records, records_of
 
 P99 = 990_000
 

@@ -4,7 +4,6 @@ import hashlib
 
 import numpy as np
 import pytest
-from tests.unit.samples import random_records, records_of
 
 from testbed.analysis.records import (
     KEY,
@@ -16,6 +15,7 @@ from testbed.analysis.records import (
     require_forward,
 )
 from testbed.errors import MeasurementError
+from tests.unit.samples import random_records, records_of
 
 
 def test_record_layout_is_packed_little_endian() -> None:

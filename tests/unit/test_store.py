@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from hdrh.log import HistogramLogReader
-from tests.unit.samples import random_records, records_of, run_of
 
+from testbed.analysis.percentiles import QUANTILES_PPM, nearest_rank
 from testbed.analysis.records import RECORD_DTYPE, latencies_ps
 from testbed.errors import MeasurementError, SpecError
 from testbed.run import cell_files
 from testbed.run.store import ResultWriter, abandoned_partials, load_result
 from testbed.spec.codec import to_dict
+from tests.unit.samples import random_records, records_of, run_of
 
 SPEC = {"schema_version": 1, "name": "sample"}
 DEPTH = {"cell": ["a", "a"], "time_ps": [0, 5], "node": ["l1", "l1"], "port": [1, 1], "depth_bytes": [0, 254]}
@@ -72,13 +73,15 @@ def test_result_interrupted_leaves_nothing(
     tmp_path: Path, error: BaseException | type[BaseException]
 ) -> None:
     out = tmp_path / "deep" / "results"
-    with (
-        pytest.raises((KeyboardInterrupt, MeasurementError, SystemExit)),
-        ResultWriter(out, "s", SPEC) as writer,
-    ):
-        writer.write_cell("c", records_of(n=10))
-        assert writer.directory.is_dir()
-        raise error
+
+    def interrupted() -> None:
+        with ResultWriter(out, "s", SPEC) as writer:
+            writer.write_cell("c", records_of(n=10))
+            assert writer.directory.is_dir()
+            raise error
+
+    with pytest.raises((KeyboardInterrupt, MeasurementError, SystemExit)):
+        interrupted()
     assert everything_below(tmp_path) == []
 
 
@@ -194,9 +197,9 @@ def test_histogram_log_is_read_back_by_the_standard_reader(tmp_path: Path) -> No
     reader.close()
     latency = np.sort(latencies_ps(records))
     assert histogram.get_total_count() == 50_000
-    for quantile in (50.0, 90.0, 99.0, 99.9):
-        exact = int(latency[int(np.ceil(quantile / 100 * 50_000)) - 1])
-        assert histogram.get_value_at_percentile(quantile) == pytest.approx(exact, rel=1e-3)
+    for quantile_ppm in QUANTILES_PPM:
+        exact = int(latency[nearest_rank(50_000, quantile_ppm) - 1])
+        assert histogram.get_value_at_percentile(quantile_ppm / 10_000) == pytest.approx(exact, rel=1e-3)
     assert histogram.get_max_value() == pytest.approx(int(latency[-1]), rel=1e-3)
 
 
@@ -220,7 +223,7 @@ def test_histogram_single_bucket_keeps_both_extremes() -> None:
 
 
 def test_histogram_beyond_its_range_is_a_measurement_error() -> None:
-    with pytest.raises(MeasurementError, match="cell slow .* more than an hour"):
+    with pytest.raises(MeasurementError, match=r"cell slow .* more than an hour"):
         cell_files.histogram_of(np.array([cell_files.HDR_HIGHEST_PS + 1], np.uint64), "slow")
 
 

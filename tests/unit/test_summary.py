@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from tests.unit.samples import IDLE, cell_of, random_records, records_of, run_of
 
 from testbed.analysis.summary import RunSummary, condition, largest_assumptions
 from testbed.spec.codec import from_dict, to_dict
 from testbed.spec.experiment import Scenario
 from testbed.spec.sourced import Assumption
+from tests.unit.samples import IDLE, cell_of, random_records, records_of, run_of
 
 
 def test_run_summary_through_json_is_the_same() -> None:
@@ -44,11 +44,15 @@ def test_summarise_cell_without_records_states_nothing() -> None:
 
 
 def test_summarise_cell_components_add_up_to_the_mean_latency() -> None:
-    cell = cell_of(IDLE, 4096, "rdma", random_records(5_000, 1, host=True))
+    cell = cell_of(IDLE, 4096, "rdma", random_records(20_000, 1, host=True))
     assert cell.components is not None
     assert cell.components.total_ps == pytest.approx(cell.mean_ps, abs=3)
     assert cell.components_window is not None
-    assert cell.components_window.quantile_ppm == 999_000 or cell.components_window is None
+    assert cell.components_window.quantile_ppm == 999_000
+    low, high = cell.percentiles["p99.9"].low_ps, cell.percentiles["p99.9"].high_ps
+    assert low is not None
+    assert high is not None
+    assert low <= cell.components_window.mean.total_ps <= high
 
 
 @pytest.mark.parametrize(
