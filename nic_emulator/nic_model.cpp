@@ -6,13 +6,50 @@ namespace tb {
 
 namespace {
 
+// Ethernet to FCS around a payload, as testbed/engine/wire.cpp writes it; nothing longer fits its payload pattern.
+struct FormatBytes {
+  std::uint32_t first, other, ack;
+};
+constexpr FormatBytes kThinBytes{26, 26, 64}, kRoceV2Bytes{78, 62, 66};
+constexpr std::uint32_t kLargestMtuBytes = 1U << 14;
+
+void check_format(const NicConfig& config) {
+  const FormatBytes least = config.format == WireFormat::kThin ? kThinBytes : kRoceV2Bytes;
+  if (config.first_header_bytes < least.first || config.other_header_bytes < least.other ||
+      config.ack_bytes < least.ack) {
+    throw std::invalid_argument("the wire format's headers take more bytes than this");
+  }
+  if (config.mtu_bytes == 0 || config.mtu_bytes > kLargestMtuBytes) {
+    throw std::invalid_argument("a packet carries 1 to 16384 bytes");
+  }
+  if (config.data_class > 7 || config.ack_class > 7) throw std::invalid_argument("a class is 0 to 7");
+  if (config.format == WireFormat::kRoceV2 && config.reliability == Reliability::kSelective) {
+    throw std::invalid_argument("a RoCEv2 acknowledgement cannot name what arrived out of order: use go-back-N");
+  }
+}
+
+void check_workload(const WorkloadConfig& workload, std::uint32_t mtu_bytes) {
+  if (workload.message_bytes == 0 || workload.message_bytes > (1ULL << 30)) {
+    throw std::invalid_argument("a message has 1 byte to 1 GiB");
+  }
+  if ((workload.message_bytes + mtu_bytes - 1) / mtu_bytes > 0xFFFF) {
+    throw std::invalid_argument("a message has at most 65535 packets");
+  }
+  if (workload.destinations.empty() && workload.others_of < 2) throw std::invalid_argument("a source has a destination");
+  const bool open = workload.arrivals == Arrivals::kPeriodic || workload.arrivals == Arrivals::kPoisson;
+  if (open && workload.interval_ps == 0) throw std::invalid_argument("an open loop has an interval above zero");
+  if (workload.arrivals == Arrivals::kClosed && workload.window == 0) {
+    throw std::invalid_argument("a closed loop has at least one message outstanding");
+  }
+}
+
 // Random-number purposes of the pipelines; 64 stages of room for each.
 constexpr std::uint32_t kPurposePost = 0, kPurposeSend = 64, kPurposeReceive = 128, kPurposeNotify = 192;
 
 }  // namespace
 
 NicModel::NicModel(NicConfig given, WorkloadConfig load) : config(std::move(given)), workload(std::move(load)) {
-  if (config.mtu_bytes == 0) throw std::invalid_argument("a packet carries at least one byte");
+  check_format(config);
   if (config.window_pkts == 0 || config.tx_depth_pkts == 0 || config.ack_every_pkts == 0) {
     throw std::invalid_argument("window, depth and acknowledgement interval are at least one packet");
   }
@@ -20,17 +57,11 @@ NicModel::NicModel(NicConfig given, WorkloadConfig load) : config(std::move(give
     throw std::invalid_argument("a selective window is at most 64 packets, the bits of an acknowledgement");
   }
   if (config.rto_ps == 0) throw std::invalid_argument("the retransmission time-out is above zero");
-  if (workload.arrivals == Arrivals::kNone) return;
-  if (workload.message_bytes == 0 || workload.message_bytes > (1ULL << 30)) {
-    throw std::invalid_argument("a message has 1 byte to 1 GiB");
-  }
-  if ((workload.message_bytes + config.mtu_bytes - 1) / config.mtu_bytes > 0xFFFF) {
-    throw std::invalid_argument("a message has at most 65535 packets");
-  }
-  if (workload.destinations.empty()) throw std::invalid_argument("a source has a destination");
+  if (workload.arrivals != Arrivals::kNone) check_workload(workload, config.mtu_bytes);
 }
 
 std::unique_ptr<Entity> NicModel::make(const NodeContext& context) const {
+  if (context.ports > 1) throw std::invalid_argument("a card has one port, number 0: " + context.name);
   return std::make_unique<NicEntity>(context, *this);
 }
 
@@ -45,6 +76,9 @@ NicEntity::NicEntity(const NodeContext& context, const NicModel& model)
       notify_(config_.notify, context.seed, context.id, kPurposeNotify) {}
 
 void NicEntity::start() {
+  if (load_.arrivals != Arrivals::kNone && ports_[0].wire == kNoWire) {
+    throw std::invalid_argument(name() + " posts messages but has no link");
+  }
   if (workload_.open_loop()) {
     slots_.set(kGenerate, workload_.next_time());
   } else if (load_.arrivals != Arrivals::kNone) {
@@ -158,7 +192,10 @@ void NicEntity::send_packet(TxStream& stream, std::uint64_t psn, ps_t now_ps) {
   const std::size_t place = stream.find(psn, first_time ? stream.sending : 0);
   if (first_time) stream.sending = place;
   const TxMessage& message = stream.messages.at(place);
-  if (!stream.outstanding()) stream.deadline_ps = now_ps + config_.rto_ps;
+  if (!stream.outstanding()) {
+    stream.deadline_ps = now_ps + config_.rto_ps;
+    ++outstanding_streams_;
+  }
   if (first_time) {
     stream.high_psn = psn + 1;
   } else {

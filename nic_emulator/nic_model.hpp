@@ -124,6 +124,7 @@ class NicEntity final : public ModelEntity<NicEntity> {
   void queue_holes(TxStream& stream, std::uint64_t below_psn);
   void rewind(TxStream& stream, std::uint64_t psn);
   void arm(TxStream& stream, ps_t now_ps);
+  void settled();
   void timer(ps_t now_ps);
 
   TxStream& tx_stream(std::uint32_t peer);
@@ -143,6 +144,7 @@ class NicEntity final : public ModelEntity<NicEntity> {
   Ring<Frame*> data_queue_, ack_queue_;                  // waiting for the port
   using Deadline = std::pair<ps_t, std::uint32_t>;
   std::priority_queue<Deadline, std::vector<Deadline>, std::greater<>> deadlines_;
+  std::uint32_t outstanding_streams_ = 0;
   std::uint32_t in_pipe_ = 0;
   std::uint64_t next_seq_ = 0;
   std::uint64_t measured_outstanding_ = 0;

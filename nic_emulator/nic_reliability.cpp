@@ -125,7 +125,8 @@ void NicEntity::acknowledge(RxStream& stream, Opcode opcode, ps_t now_ps) {
   if (config_.reliability == Reliability::kSelective) {
     frame->ack_bits = stream.arrived;
     frame->credit = static_cast<std::uint16_t>(config_.window_pkts);
-  } else {
+  }
+  if (config_.format == WireFormat::kRoceV2) {
     frame->entropy = flow_entropy(id(), stream.peer);
     frame->msn = static_cast<std::uint16_t>(stream.msn);
   }
@@ -141,6 +142,7 @@ void NicEntity::acknowledged(const Frame& frame, ps_t now_ps) {
   const bool progress = psn > stream.una_psn;
   stream.una_psn = psn;
   stream.next_psn = std::max(stream.next_psn, psn);
+  if (progress && !stream.outstanding()) settled();
   if (progress) {
     stream.retries = 0;
     stream.deadline_ps = now_ps + config_.rto_ps;
@@ -198,6 +200,16 @@ void NicEntity::arm(TxStream& stream, ps_t now_ps) {
   stream.deadline_ps = now_ps + config_.rto_ps;
   deadlines_.emplace(stream.deadline_ps, static_cast<std::uint32_t>(&stream - tx_.data()));
   slots_.set(kTimer, deadlines_.top().first);
+}
+
+// A stream has nothing outstanding any more. When that holds for all, no timer is due.
+void NicEntity::settled() {
+  if (--outstanding_streams_ != 0) return;
+  while (!deadlines_.empty()) {
+    tx_[deadlines_.top().second].timed = false;
+    deadlines_.pop();
+  }
+  slots_.set(kTimer, kNever);
 }
 
 void NicEntity::timer(ps_t now_ps) {

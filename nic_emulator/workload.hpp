@@ -21,6 +21,7 @@ enum class Arrivals : std::uint8_t {
 struct WorkloadConfig {
   Arrivals arrivals = Arrivals::kNone;
   std::vector<std::uint32_t> destinations;  // endpoints; each message draws one uniformly
+  std::uint32_t others_of = 0;              // instead: all of this many endpoints but itself
   std::uint64_t message_bytes = 0;
   ps_t start_ps = 0;
   ps_t interval_ps = 0;
@@ -41,7 +42,8 @@ class Workload {
       : config_(&config),
         destinations_(seed, entity, kPurposeDestination),
         times_(seed, config.common_times ? kCommonEntity : entity, kPurposeTimes),
-        next_ps_(config.start_ps) {}
+        next_ps_(config.start_ps),
+        entity_(entity) {}
 
   [[nodiscard]] bool open_loop() const {
     return config_->arrivals == Arrivals::kPeriodic || config_->arrivals == Arrivals::kPoisson;
@@ -57,6 +59,10 @@ class Workload {
     return now;
   }
   std::uint32_t next_destination() {
+    if (config_->others_of > 1) {
+      const std::uint32_t place = bounded(destinations_.next(), config_->others_of - 1);
+      return place < entity_ ? place : place + 1;
+    }
     const auto& all = config_->destinations;
     if (all.size() == 1) return all[0];
     return all[bounded(destinations_.next(), static_cast<std::uint32_t>(all.size()))];
@@ -67,6 +73,7 @@ class Workload {
   RandomStream destinations_;
   RandomStream times_;
   ps_t next_ps_;
+  std::uint32_t entity_;
 };
 
 }  // namespace tb

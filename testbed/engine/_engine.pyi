@@ -87,6 +87,7 @@ class NicConfig:
 class WorkloadConfig:
     arrivals: Arrivals
     destinations: list[int]
+    others_of: int
     message_bytes: int
     start_ps: int
     interval_ps: int

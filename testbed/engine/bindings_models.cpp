@@ -19,11 +19,13 @@ namespace {
 /// An entity whose behaviour is a Python object with receive, on_timer, to_send and next_event_ps.
 class PythonEntity final : public ModelEntity<PythonEntity> {
  public:
-  PythonEntity(const NodeContext& context, nb::object model)
-      : ModelEntity(context.group, context.id, context.name, context.ports, 1), model_(std::move(model)) {}
+  PythonEntity(const NodeContext& context, nb::object model, std::uint32_t max_bytes)
+      : ModelEntity(context.group, context.id, context.name, context.ports, 1),
+        model_(std::move(model)),
+        max_bytes_(max_bytes) {}
   void start() override {
     const nb::gil_scoped_acquire gil;
-    after(0);
+    after(0, 0);
   }
   void handle(std::uint32_t slot, ps_t now_ps) {
     const nb::gil_scoped_acquire gil;
@@ -36,12 +38,13 @@ class PythonEntity final : public ModelEntity<PythonEntity> {
     } else {
       model_.attr("on_timer")(now_ps);
     }
-    after(now_ps);
+    after(now_ps, now_ps + static_cast<ps_t>(slot == ports_.size()));
   }
   [[nodiscard]] Counters counters() const override { return {}; }
 
  private:
-  void after(ps_t now_ps) {
+  /// Send what it has to send; its next event is at `soonest_ps` or later, so that time goes on.
+  void after(ps_t now_ps, ps_t soonest_ps) {
     for (nb::handle item : nb::list(model_.attr("to_send")(now_ps))) {
       const auto port = nb::cast<std::uint32_t>(item[0]);
       const auto start_ps = nb::cast<ps_t>(item[2]);
@@ -49,17 +52,24 @@ class PythonEntity final : public ModelEntity<PythonEntity> {
       if (start_ps < now_ps || start_ps < ports_[port].busy_until_ps) {
         throw nb::value_error("a transmission starts at or after now, once the port is idle");
       }
+      const auto given = nb::cast<Frame>(item[1]);
+      if (given.frame_bytes < kMinFrameBytes || given.frame_bytes > max_bytes_) {
+        throw nb::value_error("a frame has 64 bytes to the node's max_frame_bytes");
+      }
       Frame* frame = group_.take_frame();
       const std::uint32_t place = frame->pool_index;
-      *frame = nb::cast<Frame>(item[1]);
+      *frame = given;
       frame->pool_index = place;
       frame->buffer = kNoBuffer;
       transmit(port, frame, start_ps);
     }
     const nb::object next = model_.attr("next_event_ps")();
-    slots_.set(static_cast<std::uint32_t>(ports_.size()), next.is_none() ? kNever : nb::cast<ps_t>(next));
+    const ps_t next_ps = next.is_none() ? kNever : nb::cast<ps_t>(next);
+    if (next_ps < soonest_ps) throw nb::value_error("the next event is in the past, or again at the time of the timer");
+    slots_.set(static_cast<std::uint32_t>(ports_.size()), next_ps);
   }
   nb::object model_;
+  std::uint32_t max_bytes_;
 };
 
 class PythonNode final : public NodeModel {
@@ -68,7 +78,7 @@ class PythonNode final : public NodeModel {
       : factory_(std::move(factory)), ingress_{delay_ps, last_bit}, max_bytes_(max_bytes) {}
   [[nodiscard]] std::unique_ptr<Entity> make(const NodeContext& context) const override {
     const nb::gil_scoped_acquire gil;
-    return std::make_unique<PythonEntity>(context, factory_(context.name, context.ports, context.seed));
+    return std::make_unique<PythonEntity>(context, factory_(context.name, context.ports, context.seed), max_bytes_);
   }
   [[nodiscard]] Ingress ingress() const override { return ingress_; }
   [[nodiscard]] std::uint32_t max_frame_bytes() const override { return max_bytes_; }
@@ -148,6 +158,7 @@ void bind_nic(nb::module_& m) {
       .def(nb::init<>())
       .def_rw("arrivals", &WorkloadConfig::arrivals)
       .def_rw("destinations", &WorkloadConfig::destinations)
+      .def_rw("others_of", &WorkloadConfig::others_of)
       .def_rw("message_bytes", &WorkloadConfig::message_bytes)
       .def_rw("start_ps", &WorkloadConfig::start_ps)
       .def_rw("interval_ps", &WorkloadConfig::interval_ps)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <climits>
 #include <algorithm>
 #include <ctime>
@@ -60,8 +61,10 @@ ClockSegment::~ClockSegment() { munmap(base_, size_); }
 void ClockSegment::wake(std::uint32_t group) {
   header_->holder.store(group, std::memory_order_relaxed);
   header_->beat.fetch_add(1, std::memory_order_relaxed);
-  lines_[group].futex.store(1, std::memory_order_release);
-  futex(&lines_[group].futex, FUTEX_WAKE, 1, nullptr);
+  GroupLine& line = lines_[group];
+  line.futex.store(1);
+  const bool frame_wakes = line.waits_for_frame.load() != 0 && line.frames_to > line.frames_taken;
+  if (!frame_wakes) futex(&line.futex, FUTEX_WAKE, 1, nullptr);
 }
 
 bool ClockSegment::wait(std::uint32_t group, int milliseconds) {
@@ -78,8 +81,9 @@ void ClockSegment::quit(Quit reason) {
   auto running = static_cast<std::uint32_t>(Quit::kRunning);
   header_->quit.compare_exchange_strong(running, static_cast<std::uint32_t>(reason));
   for (std::uint32_t group = 0; group < header_->groups; ++group) {
-    lines_[group].futex.store(1, std::memory_order_release);
+    lines_[group].futex.store(1);
     futex(&lines_[group].futex, FUTEX_WAKE, INT_MAX, nullptr);
+    if (lines_[group].waits_for_frame.load() != 0) kill(static_cast<pid_t>(lines_[group].pid), SIGUSR1);
   }
 }
 

@@ -42,7 +42,7 @@ inline constexpr auto kLogTable = make_log_table();
 
 }  // namespace detail
 
-/// An exponential draw of mean `mean_ps` from 64 random bits; relative error of the table < 2e-8.
+/// An exponential draw of mean `mean_ps` from 64 random bits; off by less than 1e-8 of the mean.
 inline ps_t exponential_ps(std::uint64_t random, ps_t mean_ps) {
   // u = (random | 1) / 2^64 in (0, 1): octave k (leading zeros) and a mantissa in [0.5, 1).
   const std::uint64_t u = random | 1U;

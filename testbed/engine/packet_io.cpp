@@ -6,8 +6,10 @@
 #include <net/if.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace tb {
@@ -24,12 +26,15 @@ void set(int fd, int level, int option, int value, const char* name) {
 
 }  // namespace
 
-PacketSocket::PacketSocket(const std::vector<std::string>& interfaces, std::size_t receive_buffer_bytes) {
+PacketSocket::PacketSocket(const std::vector<std::string>& interfaces, std::size_t receive_buffer_bytes)
+    : only_port_(kNoPort) {
   fd_ = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
   if (fd_ < 0) fail("AF_PACKET socket");
   set(fd_, SOL_SOCKET, SO_RCVBUFFORCE, static_cast<int>(receive_buffer_bytes), "SO_RCVBUFFORCE");
   set(fd_, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1, "PACKET_IGNORE_OUTGOING");
   set(fd_, SOL_PACKET, PACKET_QDISC_BYPASS, 1, "PACKET_QDISC_BYPASS");
+  const timeval patience{0, kPatienceMilliseconds * 1000};
+  if (setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0) fail("setsockopt SO_RCVTIMEO");
   for (const std::string& name : interfaces) {
     const int index = name.empty() ? 0 : static_cast<int>(if_nametoindex(name.c_str()));
     if (index == 0 && !name.empty()) fail("interface " + name);
@@ -38,9 +43,14 @@ PacketSocket::PacketSocket(const std::vector<std::string>& interfaces, std::size
     if (port_by_index_.size() <= static_cast<std::size_t>(index)) port_by_index_.resize(static_cast<std::size_t>(index) + 1, kNoPort);
     port_by_index_[static_cast<std::size_t>(index)] = static_cast<std::uint32_t>(index_.size() - 1);
   }
+  const auto plugged = std::count_if(index_.begin(), index_.end(), [](int index) { return index != 0; });
   sockaddr_ll all{};
   all.sll_family = AF_PACKET;
   all.sll_protocol = htons(ETH_P_ALL);
+  if (plugged == 1) {
+    only_port_ = port_by_index_.back();
+    all.sll_ifindex = index_[only_port_];
+  }
   if (bind(fd_, reinterpret_cast<sockaddr*>(&all), sizeof all) != 0) fail("bind AF_PACKET");
 }
 
@@ -53,21 +63,26 @@ void PacketSocket::send(std::uint32_t port, std::span<const unsigned char> bytes
   to.sll_family = AF_PACKET;
   to.sll_ifindex = index_[port];
   for (;;) {
-    const ssize_t sent = sendto(fd_, bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&to), sizeof to);
+    const ssize_t sent = only_port_ != kNoPort
+                             ? ::send(fd_, bytes.data(), bytes.size(), 0)
+                             : sendto(fd_, bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&to), sizeof to);
     if (sent == static_cast<ssize_t>(bytes.size())) return;
-    if (sent < 0 && (errno == EINTR || errno == ENOBUFS || errno == EAGAIN)) continue;
+    if (sent < 0 && errno == EINTR) continue;
     fail("send on port " + std::to_string(port));
   }
 }
 
-PacketSocket::Received PacketSocket::receive(std::span<unsigned char> room) {
+PacketSocket::Received PacketSocket::receive(std::span<unsigned char> room, bool patient) {
   sockaddr_ll from{};
   socklen_t length = sizeof from;
   for (;;) {
-    const ssize_t got = recvfrom(fd_, room.data(), room.size(), MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&from), &length);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0 && (errno == EAGAIN || errno == ENETDOWN)) return {};
+    const bool addressed = only_port_ == kNoPort;
+    const ssize_t got = recvfrom(fd_, room.data(), room.size(), patient ? 0 : MSG_DONTWAIT,
+                                 addressed ? reinterpret_cast<sockaddr*>(&from) : nullptr, addressed ? &length : nullptr);
+    if (got < 0 && errno == EINTR && !patient) continue;
+    if (got < 0 && (errno == EAGAIN || errno == EINTR || errno == ENETDOWN)) return {};
     if (got < 0) fail("receive");
+    if (!addressed) return {static_cast<std::size_t>(got), only_port_, true};
     const auto index = static_cast<std::size_t>(from.sll_ifindex);
     const std::uint32_t port = index < port_by_index_.size() ? port_by_index_[index] : kNoPort;
     return {static_cast<std::size_t>(got), port, port != kNoPort};

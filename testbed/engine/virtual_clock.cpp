@@ -91,6 +91,7 @@ ps_t VirtualGroup::send(const Entity& from, std::uint32_t port_number, Frame* fr
   stamp(bytes, first_bit_ps, clock_.sent(port.wire));
   sockets_[socket_of_[from.id()]]->send(port_number, bytes);
   ++clock_.sent(port.wire);
+  ++clock_.line(group_of_[port.peer_entity]).frames_to;
   release(frame);
   group_.give_back(frame);
   const std::uint32_t peer = group_of_[port.peer_entity];
@@ -106,17 +107,23 @@ void VirtualGroup::drain() {
     }
     while (missing > 0) missing -= drain_socket(socket, missing);
   }
+  clock_.line(number_).frames_taken = clock_.line(number_).frames_to;
 }
 
 std::uint64_t VirtualGroup::drain_socket(std::size_t socket, std::uint64_t missing) {
   const std::uint32_t buffer = buffers_.take();
-  const auto got = sockets_[socket]->receive({buffers_.at(buffer), buffers_.bytes()});
+  const auto got = sockets_[socket]->receive({buffers_.at(buffer), buffers_.bytes()}, false);
   if (got.bytes == 0) {
     buffers_.give(buffer);
     if (sockets_[socket]->wait(kLossMilliseconds)) return 0;
     throw ClockError(std::to_string(missing) + " frame(s) counted as sent did not arrive; the kernel dropped " +
                      std::to_string(sockets_[socket]->kernel_drops()) + " on this socket");
   }
+  return take_or_leave(socket, buffer, got);
+}
+
+// Takes what the socket gave, if it is ours; returns how many of our frames that were.
+std::uint64_t VirtualGroup::take_or_leave(std::size_t socket, std::uint32_t buffer, const PacketSocket::Received& got) {
   buffers_.length(buffer) = static_cast<std::uint32_t>(got.bytes);
   const bool ours = got.known_port && got.port < inlets_[socket].size() && inlets_[socket][got.port].wire != kNoWire;
   const std::uint64_t before = ours ? inlets_[socket][got.port].received : 0;
@@ -198,14 +205,33 @@ bool VirtualGroup::pass_on() {
   return false;
 }
 
+bool VirtualGroup::wait_for_token() {
+  GroupLine& line = clock_.line(number_);
+  if (clock_.next(number_) >= kNever && sockets_.size() == 1) {
+    line.waits_for_frame.store(1);
+    if (line.futex.load() == 0 && clock_.header().quit.load() == 0) {
+      const std::uint32_t buffer = buffers_.take();
+      const auto got = sockets_[0]->receive({buffers_.at(buffer), buffers_.bytes()}, true);
+      if (got.bytes == 0) {
+        buffers_.give(buffer);
+      } else {
+        take_or_leave(0, buffer, got);
+      }
+    }
+    line.waits_for_frame.store(0);
+  }
+  return clock_.wait(number_, kWaitMilliseconds);
+}
+
 Quit VirtualGroup::run() {
+  clock_.line(number_).pid = static_cast<std::uint32_t>(getpid());
   group_.start();
   clock_.next(number_) = group_.next_event_ps();
   ClockHeader& header = clock_.header();
   header.ready.fetch_add(1);
   bool here = false;
   while (header.quit.load(std::memory_order_relaxed) == 0) {
-    if (!here && !clock_.wait(number_, kWaitMilliseconds)) continue;
+    if (!here && !wait_for_token()) continue;
     if (header.quit.load(std::memory_order_relaxed) != 0) break;
     turn();
     here = pass_on();

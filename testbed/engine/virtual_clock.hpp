@@ -29,17 +29,26 @@ inline constexpr std::uint64_t kClockMagic = 0x31304B434F4C4356ULL;
 /// Why a run is over.
 enum class Quit : std::uint32_t { kRunning = 0, kDone = 1, kDeadlock = 2, kError = 3, kStopped = 4 };
 
-/// One cache line for each group.
-struct alignas(64) GroupLine {
+/// One group's part of the shared memory: two cache lines.
+///
+/// How it waits for the token: on its futex, or, with no event of its own, for the frame that comes before it.
+/// The latter saves both futex calls, and is safe because only a frame can make it the holder: `next` is kNever. The
+/// giver sets the futex word and then reads `waits_for_frame`; the waiter sets `waits_for_frame` and then reads the
+/// word; both in sequentially consistent order, so one of them sees the other.
+struct alignas(128) GroupLine {
   std::atomic<std::uint32_t> futex;      // 1: the token is here
+  std::atomic<std::uint32_t> waits_for_frame;
+  std::uint32_t pid;
   std::uint32_t reserved;
+  std::uint64_t frames_to;               // sent to this group; written by the holder
+  std::uint64_t frames_taken;            // of these, taken from the socket; written by the group as holder
   std::uint64_t clock_ps;                // every event before this is processed
   std::uint64_t hops;                    // frames sent
   std::uint64_t wakes;                   // times the token came
   std::uint64_t messages;                // messages completed here
   std::uint64_t foreign;                 // frames that are not ours
 };
-static_assert(sizeof(GroupLine) == 64);
+static_assert(sizeof(GroupLine) == 128);
 
 struct ClockHeader {
   std::uint64_t magic;
@@ -164,10 +173,12 @@ class VirtualGroup final : public FrameIo {
   void open_member(const Plan& plan, std::uint32_t entity, const MemberPlace& place);
   void drain();
   std::uint64_t drain_socket(std::size_t socket, std::uint64_t missing);
+  std::uint64_t take_or_leave(std::size_t socket, std::uint32_t buffer, const PacketSocket::Received& got);
   void take(Inlet& inlet, std::uint32_t buffer);
   [[nodiscard]] ps_t horizon();
   void turn();
   bool pass_on();
+  bool wait_for_token();
 
   Group group_;
   ClockSegment& clock_;

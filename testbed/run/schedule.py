@@ -84,16 +84,13 @@ class Schedule:
         }[scenario.kind]
         return common | own(endpoint)
 
-    def _others(self, endpoint: int) -> list[int]:
-        return [other for other in range(self.endpoints) if other != endpoint]
-
     def _idle(self, endpoint: int) -> dict[str, Any]:
         """The endpoints take turns."""
         return {
             "arrivals": "PERIODIC",
             "start_ps": endpoint * self.idle_gap_ps,
             "interval_ps": self.interval_ps(endpoint),
-            "destinations": self._others(endpoint),
+            "others_of": self.endpoints,
         }
 
     def _poisson(self, endpoint: int) -> dict[str, Any]:
@@ -101,7 +98,7 @@ class Schedule:
         return {
             "arrivals": "POISSON",
             "interval_ps": self.interval_ps(endpoint),
-            "destinations": self._others(endpoint),
+            "others_of": self.endpoints,
         }
 
     def _incast(self, endpoint: int) -> dict[str, Any]:

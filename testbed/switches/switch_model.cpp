@@ -31,6 +31,15 @@ SwitchEntity::SwitchEntity(const NodeContext& context, const SwitchConfig& confi
       reserved_cells_(config.reserved_bytes / config.cell_bytes),
       shared_cells_(config.buffer_bytes / config.cell_bytes) {}
 
+void SwitchEntity::start() {
+  for (const auto& group : config_.groups) {
+    for (const std::uint32_t number : group) {
+      if (number < port_count_ && ports_[number].wire != kNoWire) continue;
+      throw std::invalid_argument("a group of " + name() + " names port " + std::to_string(number) + ", which has no link");
+    }
+  }
+}
+
 void SwitchEntity::handle(std::uint32_t slot, ps_t now_ps) {
   const std::uint32_t number = slot % port_count_;
   if (slot < port_count_) {

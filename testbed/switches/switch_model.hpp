@@ -53,6 +53,8 @@ class SwitchModel final : public NodeModel {
 class SwitchEntity final : public ModelEntity<SwitchEntity> {
  public:
   SwitchEntity(const NodeContext& context, const SwitchConfig& config);
+  /// Throws std::invalid_argument if a group names a port without link.
+  void start() override;
   void handle(std::uint32_t slot, ps_t now_ps);
   [[nodiscard]] Counters counters() const override;
 

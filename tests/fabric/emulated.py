@@ -1,0 +1,100 @@
+"""Cells for the tests of real frames: plan data from a few words, the twin's answer, and a run beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from nic_emulator import NICS
+from testbed.analysis.records import Records, first_difference
+from testbed.engine import _engine
+from testbed.engine.plan import build_plan
+from testbed.fabric.build import LiveFabric
+from testbed.fabric.state import RunState
+from testbed.run.emulation import Emulated, emulate
+from testbed.run.join import join_records
+from testbed.run.plan import plan_data
+from testbed.run.schedule import schedule_of
+from testbed.spec.experiment import Cell, Kind, Scenario
+from testbed.spec.fabric import Fabric
+from testbed.switches import SWITCHES
+
+LOAD_PERMILLE: dict[str, int] = {"poisson": 600, "incast": 500}
+FAR_PS = 1 << 61
+"""Later than any run of these tests ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwinRun:
+    """What the twin makes of a cell."""
+
+    records: Records
+    counters: dict[str, dict[str, int]]
+    hops: int
+
+
+def scenario_of(kind: Kind, *, fan_in: int = 2) -> Scenario:
+    return Scenario(
+        name=kind, kind=kind, load_permille=LOAD_PERMILLE.get(kind, 0), fan_in=fan_in if kind == "incast" else 0
+    )
+
+
+def cell_data(
+    fabric: Fabric,
+    *,
+    kind: Kind,
+    size_bytes: int,
+    nic: str,
+    records: int = 60,
+    switch: str = "tomahawk5",
+    fan_in: int = 2,
+    seed: int = 1,
+) -> dict[str, Any]:
+    """The plan of one cell, sized for so many records."""
+    cell = Cell(scenario=scenario_of(kind, fan_in=fan_in), size_bytes=size_bytes, nic=nic)
+    schedule = schedule_of(cell, fabric)
+    return plan_data(
+        fabric,
+        switch=SWITCHES.get(switch),
+        nic=NICS.get(nic),
+        schedule=schedule,
+        seed=seed,
+        measure_until_ps=schedule.measure_until_ps(records),
+    )
+
+
+def with_buffer(data: dict[str, Any], buffer_bytes: int) -> dict[str, Any]:
+    """The same plan with switches of another buffer."""
+    nodes = [
+        {**node, "config": {**node["config"], "buffer_bytes": buffer_bytes, "reserved_bytes": 0}}
+        if node["kind"] == "switch"
+        else node
+        for node in data["nodes"]
+    ]
+    return {**data, "nodes": nodes}
+
+
+def twin_run(data: dict[str, Any]) -> TwinRun:
+    twin = _engine.Twin(build_plan(data))
+    twin.run(FAR_PS)
+    assert twin.done
+    records = join_records([twin.tx_records()], [twin.rx_records()])
+    return TwinRun(records=records, counters=twin.counters(), hops=twin.hops)
+
+
+def assert_equal(emulated: Emulated, twin: TwinRun, what: object = "") -> None:
+    """Every field of every record, and every counter and frame of a run that both took to its end."""
+    assert len(emulated.records) > 0, what
+    difference = first_difference(emulated.records, twin.records, names=("real frames", "the twin"))
+    assert difference is None, f"{what}: {difference}"
+    assert emulated.records.tobytes() == twin.records.tobytes(), what
+
+
+def run_both(
+    live: LiveFabric, state: RunState, data: dict[str, Any], *, what: object = "", snap_bytes: int | None = None
+) -> tuple[Emulated, TwinRun]:
+    """A cell on real frames and in the twin, and equal."""
+    emulated = emulate(live, data, state=state, snap_bytes=snap_bytes)
+    twin = twin_run(data)
+    assert_equal(emulated, twin, what)
+    return emulated, twin
