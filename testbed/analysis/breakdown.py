@@ -110,7 +110,10 @@ def components_beyond(records: Records, quantile_ppm: int) -> TailPart | None:
 
 
 def tail_window(records: Records, quantile_ppm: int) -> TailPart | None:
-    """The mean components of the messages inside a percentile's 95 % interval; None without an interval."""
+    """The mean components of the messages inside a percentile's 95 % interval; None without an interval.
+
+    The records are in canonical order.
+    """
     latency = latencies_ps(records)
     return window_of(records, percentiles(latency, (quantile_ppm,))[0])
 

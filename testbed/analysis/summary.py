@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,14 @@ from testbed.analysis.breakdown import (
     mean_components,
     window_of,
 )
-from testbed.analysis.percentiles import Percentile, percentiles_of_sorted
+from testbed.analysis.percentiles import (
+    QUANTILES_PPM,
+    Percentile,
+    SeedSpread,
+    across_seeds,
+    percentile_name,
+    percentiles,
+)
 from testbed.analysis.records import Records, latencies_ps
 from testbed.spec.experiment import Cell, Scenario
 from testbed.spec.sourced import Assumption
@@ -93,10 +100,10 @@ class RunSummary:
 
 
 def summarise_cell(cell: Cell, records: Records) -> CellSummary:
-    """Everything the summary says of one cell."""
-    latency = np.sort(latencies_ps(records))
+    """Everything the summary says of one cell; its records are in canonical order."""
+    latency = latencies_ps(records)
     n = len(latency)
-    found = {percentile.name: percentile for percentile in percentiles_of_sorted(latency)}
+    found = {percentile.name: percentile for percentile in percentiles(latency)}
     answered = next(p for p in found.values() if p.quantile_ppm == ANSWER_QUANTILE_PPM)
     return CellSummary(
         id=cell.id,
@@ -106,9 +113,9 @@ def summarise_cell(cell: Cell, records: Records) -> CellSummary:
         nic=cell.nic,
         n=n,
         percentiles=found,
-        min_ps=int(latency[0]) if n else None,
+        min_ps=int(latency.min()) if n else None,
         mean_ps=(2 * exact_sum(latency) + n) // (2 * n) if n else None,
-        max_ps=int(latency[-1]) if n else None,
+        max_ps=int(latency.max()) if n else None,
         retransmits=int(records["retransmits"].sum(dtype=np.uint64)),
         marked_messages=int(np.count_nonzero(records["marks"])),
         components=mean_components(records),
@@ -132,14 +139,54 @@ def condition(scenario: Scenario) -> str:
 
 
 def largest_assumptions(assumptions: tuple[Assumption, ...], limit: int = 3) -> tuple[Assumption, ...]:
-    """The longest of the assumed times: what moves a latency most; without times, the first ones."""
-    times = [assumption for assumption in assumptions if assumption.unit == "ps"]
-    return tuple(sorted(times, key=_size_ps, reverse=True)[:limit]) or assumptions[:limit]
+    """The longest of the assumed times that add to a latency: what moves it most; without any, the first ones."""
+    times = [found for found in assumptions if found.unit == "ps" and not found.path.endswith(_NOT_ADDED)]
+    return tuple(sorted(times, key=_longest_ps, reverse=True)[:limit]) or assumptions[:limit]
 
 
-def _size_ps(assumption: Assumption) -> int:
-    """A number, or the median entry of a table."""
+_NOT_ADDED = ("timeout", "interval")
+"""Times between rare events are no part of a message's latency."""
+
+
+def _longest_ps(assumption: Assumption) -> int:
+    """A number, or the last entry of a table: the most that it can add."""
     value = assumption.value
-    if isinstance(value, tuple):
-        return sorted(value)[len(value) // 2] if value else 0
-    return value
+    return max(value, default=0) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellSpread:
+    """One cell over the runs of several seeds."""
+
+    id: str
+    percentiles: Mapping[str, SeedSpread | None]
+    """By name; None where a run does not state that percentile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatSummary:
+    """Several runs of one experiment that differ in the seed."""
+
+    seeds: tuple[int, ...]
+    cells: tuple[CellSpread, ...]
+    """In the experiment's order."""
+
+
+def summarise_repeats(runs: Sequence[RunSummary]) -> RepeatSummary:
+    """Mean and t-interval of each percentile of each cell over the runs."""
+    names = [percentile_name(quantile_ppm) for quantile_ppm in QUANTILES_PPM]
+    return RepeatSummary(
+        seeds=tuple(run.seed for run in runs),
+        cells=tuple(
+            CellSpread(id=cell.id, percentiles={name: _spread(runs, cell.id, name) for name in names})
+            for cell in runs[0].cells
+        ),
+    )
+
+
+def _spread(runs: Sequence[RunSummary], cell_id: str, name: str) -> SeedSpread | None:
+    """A percentile over the runs; None unless every run states it."""
+    cells = [cell for run in runs for cell in run.cells if cell.id == cell_id]
+    values = [cell.percentiles[name].value_ps for cell in cells if name in cell.percentiles]
+    stated = [value for value in values if value is not None]
+    return across_seeds(stated) if len(stated) == len(runs) else None

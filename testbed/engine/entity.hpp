@@ -79,18 +79,22 @@ class Entity {
 
   /// A frame becomes an event of this entity at `event_ps`; frames of one port come in order.
   void accept(std::uint32_t port, Frame* frame, ps_t event_ps) {
-    frame->time_ps = event_ps;
-    Ring<Frame*>& lane = lanes_[port];
+    Ring<Arrival>& lane = lanes_[port];
     if (lane.empty()) slots_.set(port, event_ps);
-    lane.push(frame);
+    lane.push({event_ps, frame});
   }
 
  protected:
   /// Take the frame whose arrival is the current event of `port`.
   Frame* take_arrival(std::uint32_t port) {
-    Ring<Frame*>& lane = lanes_[port];
-    Frame* frame = lane.pop();
-    slots_.set(port, lane.empty() ? kNever : lane.front()->time_ps);
+    Ring<Arrival>& lane = lanes_[port];
+    Frame* frame = lane.pop().frame;
+    if (lane.empty()) {
+      slots_.set(port, kNever);
+    } else {
+      slots_.set(port, lane.front().time_ps);
+      __builtin_prefetch(lane.front().frame);
+    }
     return frame;
   }
   /// Start a transmission at `start_ps`; the port must be idle then.
@@ -101,7 +105,11 @@ class Entity {
   std::vector<Port> ports_;
 
  private:
-  std::vector<Ring<Frame*>> lanes_;
+  struct Arrival {
+    ps_t time_ps;  // beside the frame, which may lie far off
+    Frame* frame;
+  };
+  std::vector<Ring<Arrival>> lanes_;
   std::string name_;
   std::uint32_t id_;
 };

@@ -1,27 +1,77 @@
-"""Which unverified numbers a run rests on: those of its NICs, its switch and its links. Pure."""
+"""Which unverified numbers a run rests on: those of its NICs, its switch and its links. Pure.
+
+Each is listed once. The rows of a quantile table are one assumption: its values in ps, its probabilities in the
+source. Numbers that are the same in several places of a NIC (a stage at both ends, one table of host software for two
+stages) are one assumption, too: its path is their paths, separated by commas.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from nic_emulator import NICS
-from nic_emulator.profile import NicProfile
+from nic_emulator.profile import NicProfile, Stage
 from testbed.links.latency import used_numbers
 from testbed.run.resolve import Resolved
-from testbed.spec.sourced import Assumption, assumptions_of
+from testbed.spec.sourced import UNVERIFIED, Assumption, Mark, Sourced, assumptions_of
+
+_TABLES = ("jitter", "stall")
+_PPM_PER_PERCENT = 10_000
 
 
 def assumptions_of_run(resolved: Resolved) -> tuple[Assumption, ...]:
-    """Every unverified number, once, under a path that names its place."""
+    """Every unverified number, once, under a path that names its places."""
     found: list[Assumption] = []
     for name in resolved.experiment.nics:
-        found += _of_nic(NICS.get(name))
+        found += assumptions_of_nic(NICS.get(name))
     found += assumptions_of(resolved.switch_profile, resolved.switch_profile.name)
     for path, number in used_numbers(resolved.fabric).items():
         found += assumptions_of(number, path)
     return tuple(found)
 
 
-def _of_nic(profile: NicProfile) -> list[Assumption]:
+def assumptions_of_nic(profile: NicProfile) -> list[Assumption]:
     """A NIC's numbers; stages by place and name."""
-    staged = {f"{profile.name}.{stage.place}.{stage.name}": stage for stage in profile.stages}
-    found = [line for path, stage in staged.items() for line in assumptions_of(stage, path)]
-    return found + [line for line in assumptions_of(profile, profile.name) if ".stages[" not in line.path]
+    found: list[Assumption] = []
+    for stage in profile.stages:
+        path = f"{profile.name}.{stage.place}.{stage.name}"
+        found += [row for row in assumptions_of(stage, path) if "[" not in row.path]
+        found += _tables(stage, path)
+    found += [row for row in assumptions_of(profile, profile.name) if ".stages[" not in row.path]
+    return _merged(found)
+
+
+def _tables(stage: Stage, path: str) -> list[Assumption]:
+    """A stage's quantile tables, each as one assumption, if anything in them is unverified."""
+    tables = {name: getattr(stage, name) for name in _TABLES}
+    return [_table(points, f"{path}.{name}") for name, points in tables.items() if _unverified(points)]
+
+
+def _unverified(points: Sequence[tuple[Sourced, Sourced]]) -> bool:
+    return any(number.mark in UNVERIFIED for point in points for number in point)
+
+
+def _table(points: Sequence[tuple[Sourced, Sourced]], path: str) -> Assumption:
+    marks: set[Mark] = {number.mark for point in points for number in point}
+    probabilities = ", ".join(f"{ppm.number / _PPM_PER_PERCENT:g}" for ppm, _ in points)
+    sources = "; ".join(dict.fromkeys(delay.source for _, delay in points))
+    return Assumption(
+        path=path,
+        value=tuple(delay.number for _, delay in points),
+        unit="ps",
+        mark=max(marks, key=("V", "S", "M", "E", "assumed").index),
+        source=f"at {probabilities} %: {sources}",
+    )
+
+
+def _merged(rows: Iterable[Assumption]) -> list[Assumption]:
+    """The same number of the same thing, in however many places, as one row."""
+    places: dict[tuple[object, ...], list[Assumption]] = {}
+    for row in rows:
+        _, *_, thing, name = row.path.split(".")
+        own = "" if name.startswith(_TABLES) else thing  # host software is alike wherever it runs
+        places.setdefault((own, name, row.value, row.unit, row.mark, row.source), []).append(row)
+    return [
+        Assumption(", ".join(row.path for row in same), same[0].value, same[0].unit, same[0].mark, same[0].source)
+        for same in places.values()
+    ]
