@@ -165,6 +165,7 @@ void bind_functions(nb::module_& m) {
   m.def("crc32c", [](nb::bytes data) { return crc32c(0, data.c_str(), data.size()); });
   m.def("crc32c_portable", [](nb::bytes data) { return crc32c_portable(0, data.c_str(), data.size()); });
   m.def("encode", [](const Frame& frame, std::uint32_t snap_bytes, ps_t first_bit_ps, std::uint64_t link_seq) {
+    require_whole(frame, 1U << 14);
     std::vector<unsigned char> bytes(encoded_bytes(frame, snap_bytes) + 64);
     bytes.resize(encode(frame, snap_bytes, bytes));
     stamp(bytes, first_bit_ps, link_seq);

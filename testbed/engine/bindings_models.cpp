@@ -53,9 +53,7 @@ class PythonEntity final : public ModelEntity<PythonEntity> {
         throw nb::value_error("a transmission starts at or after now, once the port is idle");
       }
       const auto given = nb::cast<Frame>(item[1]);
-      if (given.frame_bytes < kMinFrameBytes || given.frame_bytes > max_bytes_) {
-        throw nb::value_error("a frame has 64 bytes to the node's max_frame_bytes");
-      }
+      require_whole(given, max_bytes_);
       Frame* frame = group_.take_frame();
       const std::uint32_t place = frame->pool_index;
       *frame = given;

@@ -68,7 +68,7 @@ def _merged(rows: Iterable[Assumption]) -> list[Assumption]:
     """The same number of the same thing, in however many places, as one row."""
     places: dict[tuple[object, ...], list[Assumption]] = {}
     for row in rows:
-        _, *_, thing, name = row.path.split(".")
+        *_, thing, name = row.path.split(".")
         own = "" if name.startswith(_TABLES) else thing  # host software is alike wherever it runs
         places.setdefault((own, name, row.value, row.unit, row.mark, row.source), []).append(row)
     return [

@@ -33,6 +33,10 @@ _START_DEADLINE_S = 30.0
 _STILL_S = 3.0
 _POLL_MS = 10
 _END_MS = 10_000
+_TOGETHER_MS = 20
+_GRACE_MS = 500
+_PARENTS = frozenset({"launcher", "namespaces"})
+"""Processes with which others die."""
 
 Report = Callable[[int, int], None]
 """Called with virtual time in ps and messages completed."""
@@ -84,6 +88,7 @@ class _Run:
         self._clock = _engine.Clock(self._clock_fd, plan, list(range(len(self._names))), True)
         self._results = [self._memory(f"tb-result-{name}") for name in self._names]
         self._supervisor = stack.enter_context(Supervisor())
+        self._own = stack.enter_context(Supervisor())
         stack.callback(self._end)
         self._launcher: subprocess.Popen[bytes] | None = None
         self._pids: dict[str, int] = {}
@@ -103,6 +108,7 @@ class _Run:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=fds,
+            process_group=0,  # a Ctrl-C at the terminal is for the orchestrator, which ends it
         )
         state.record_child("launcher", self._launcher.pid)
         assert self._launcher.stdin is not None
@@ -114,8 +120,10 @@ class _Run:
             raise FabricError("the launcher ended before it started a process", remedy="see its message above")
         self._pids = json.loads(line)
         state.record_children(self._pids)
-        for name, pid in {**self._pids, **self._live.processes()}.items():
+        for name, pid in {"launcher": self._launcher.pid, **self._pids, **self._live.processes()}.items():
             self._supervisor.add(name, pid)
+        for name, pid in self._pids.items():
+            self._own.add(name, pid)
         self._wait_ready()
 
     def _job(self) -> dict[str, Any]:
@@ -158,12 +166,19 @@ class _Run:
         if quit_code == _engine.Quit.ERROR.value:
             raise self._reported_error()
         if dead is not None and quit_code == _engine.Quit.RUNNING.value:
-            name, pid = dead
+            name, pid = self._blamed(dead)
             self._clock.quit(_engine.Quit.STOPPED)
             raise FabricError(
                 f"process '{name}' (pid {pid}) died in mid-run, at {self._where()}; the run is void",
                 remedy="look at `dmesg | tail` (out of memory?), then run again",
             )
+
+    def _blamed(self, first: tuple[str, int]) -> tuple[str, int]:
+        """Of those that died together, the one that the others died with."""
+        dead = [first]
+        while more := self._supervisor.poll(_TOGETHER_MS):
+            dead.append(more)
+        return next((one for one in dead if one[0] in _PARENTS), first)
 
     def _where(self) -> str:
         progress = self._clock.progress()
@@ -171,7 +186,7 @@ class _Run:
 
     def _reported_error(self) -> TestbedError:
         """What the failing process left."""
-        self._supervisor.wait(_END_MS)
+        self._own.wait(_GRACE_MS)
         for name, fd in zip(self._names, self._results, strict=True):
             about, _ = _read_result(fd)
             if "error" in about:
@@ -192,9 +207,18 @@ class _Run:
                 f"no process has anything left to do, but messages are missing, at {self._where()}",
                 remedy="a model is at fault; please report the spec of this run",
             )
-        assert self._launcher is not None
-        self._launcher.wait(_END_MS / 1000)
+        self._wait_for_results()
         return self._collect(wall_s)
+
+    def _wait_for_results(self) -> None:
+        """Every process leaves its records, then ends."""
+        left = self._own.wait(_END_MS)
+        if left:
+            names = ", ".join(f"'{name}' (pid {pid}, state {_state_of(pid)})" for name, pid in left.items())
+            raise FabricError(
+                f"the run was over, but did not end within {_END_MS // 1000} s: {names}",
+                remedy="do not stop or trace processes of a run; run again",
+            )
 
     def _watch(self, report: Report) -> None:
         """Until the clock says that the run is over."""
@@ -203,6 +227,8 @@ class _Run:
             self._check_alive(timeout_ms=_POLL_MS)
             progress = self._clock.progress()
             report(progress["virtual_ps"], progress["messages"])
+            if progress["quit"] == _engine.Quit.ERROR.value:
+                raise self._reported_error()
             if progress["quit"] != _engine.Quit.RUNNING.value:
                 return
             now = (progress["beat"], progress["virtual_ps"], progress["hops"])
@@ -227,8 +253,8 @@ class _Run:
         tx, rx, counters, hops, policy = [], [], {}, 0, ""
         for name, fd in zip(self._names, self._results, strict=True):
             about, body = _read_result(fd)
-            if not about:
-                raise FabricError(f"process '{name}' left no result", remedy="look at `dmesg | tail`, then run again")
+            if not about or len(body) != about["tx_bytes"] + about["rx_bytes"]:
+                raise FabricError(f"process '{name}' left no whole result", remedy="look at `dmesg | tail`, then run again")
             tx.append(body[: about["tx_bytes"]])
             rx.append(body[about["tx_bytes"] :])
             counters.update(about["counters"])
@@ -248,10 +274,8 @@ class _Run:
     def _end(self) -> None:
         """Whatever happened, no process of this cell outlives it."""
         self._clock.quit(_engine.Quit.STOPPED)
-        own = Supervisor(self._pids)
-        with own:
-            if own.wait(2_000):
-                own.kill_all()
+        if self._own.wait(_GRACE_MS):
+            self._own.kill_all()
         if self._launcher is not None:
             self._launcher.kill()
             self._launcher.wait()
@@ -262,8 +286,8 @@ class _Run:
 def _read_result(fd: int) -> tuple[dict[str, Any], bytes]:
     """What a process left: its line of JSON, and the rest."""
     size = os.fstat(fd).st_size
-    head, _, body = os.pread(fd, size, 0).partition(b"\n")
-    return (json.loads(head) if head else {}), body
+    head, whole, body = os.pread(fd, size, 0).partition(b"\n")
+    return (json.loads(head) if whole else {}), body
 
 
 def _state_of(pid: int) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -176,7 +177,8 @@ def _twins(
     shared = context.Array("Q", 2 * len(jobs))
     workers = min(len(jobs), len(os.sched_getaffinity(0)))
     with _pool(workers, context, shared) as pool:
-        futures = [pool.submit(run_twin_cell, job) for job in jobs]
+        with _without_interrupts():  # a worker ignores Ctrl-C, but only once it has started
+            futures = [pool.submit(run_twin_cell, job) for job in jobs]
         _follow(futures, jobs, shared, sum(run.emulated_records for run in runs), progress)
         return [future.result() for future in futures]
 
@@ -201,19 +203,41 @@ def _pool(workers: int, context: Any, shared: Any) -> Iterator[ProcessPoolExecut
     pool = ProcessPoolExecutor(
         workers, mp_context=context, initializer=init_worker, initargs=(shared, os.getpid())
     )
+    processes: Mapping[int, Any] = pool._processes  # kept: a broken pool forgets them
     try:
         yield pool
     except BrokenProcessPool as error:
         raise FabricError(
-            "a twin process died in mid-run; the run is void",
+            f"a twin process{_killed(processes)} died in mid-run; the run is void",
             remedy="look at `dmesg | tail` (out of memory?), or lower records",
         ) from error
     except BaseException:
-        for process in list((pool._processes or {}).values()):
+        for process in list(processes.values()):
             process.kill()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _killed(processes: Mapping[int, Any]) -> str:
+    """Pid and signal of the worker that did not end by the pool's own SIGTERM."""
+    ended = ((pid, process.exitcode) for pid, process in processes.items())
+    killed = [f" (pid {pid}, {_how(code)})" for pid, code in ended if code not in (None, 0, -signal.SIGTERM)]
+    return next(iter(killed), "")
+
+
+def _how(exit_code: int) -> str:
+    return signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Hold SIGINT back from this thread and from what it starts."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _follow(
