@@ -13,7 +13,7 @@ from __future__ import annotations
 from nic_emulator.profile import const
 from testbed.spec.sourced import Sourced
 
-_FIT = "fitted to RAMCloud infud echo quantiles, https://ramcloud.atlassian.net/wiki/x/AYA1Mw (nic_emulator/host_software.py)"
+_FIT = "fitted to RAMCloud infud echo, https://ramcloud.atlassian.net/wiki/x/AYA1Mw (nic_emulator/host_software.py)"
 
 
 def _table(points: tuple[tuple[int, int, str, str], ...]) -> tuple[tuple[Sourced, Sourced], ...]:

@@ -35,7 +35,8 @@ void check_workload(const WorkloadConfig& workload, std::uint32_t mtu_bytes) {
   if ((workload.message_bytes + mtu_bytes - 1) / mtu_bytes > 0xFFFF) {
     throw std::invalid_argument("a message has at most 65535 packets");
   }
-  if (workload.destinations.empty() && workload.others_of < 2) throw std::invalid_argument("a source has a destination");
+  if (workload.destinations.empty() && workload.others_of < 2)
+    throw std::invalid_argument("a source has a destination");
   const bool open = workload.arrivals == Arrivals::kPeriodic || workload.arrivals == Arrivals::kPoisson;
   if (open && workload.interval_ps == 0) throw std::invalid_argument("an open loop has an interval above zero");
   if (workload.arrivals == Arrivals::kClosed && workload.window == 0) {
@@ -88,12 +89,24 @@ void NicEntity::start() {
 
 void NicEntity::handle(std::uint32_t slot, ps_t now_ps) {
   switch (slot) {
-    case kArrival: arrive(take_arrival(0), now_ps); break;
-    case kAckReady: to_port(ack_lane_, kAckReady, ack_queue_, now_ps); break;
-    case kWireReady: to_port(wire_lane_, kWireReady, data_queue_, now_ps); break;
-    case kDepart: depart(now_ps); break;
-    case kPosted: posted(now_ps); break;
-    case kGenerate: generate(now_ps); break;
+    case kArrival:
+      arrive(take_arrival(0), now_ps);
+      break;
+    case kAckReady:
+      to_port(ack_lane_, kAckReady, ack_queue_, now_ps);
+      break;
+    case kWireReady:
+      to_port(wire_lane_, kWireReady, data_queue_, now_ps);
+      break;
+    case kDepart:
+      depart(now_ps);
+      break;
+    case kPosted:
+      posted(now_ps);
+      break;
+    case kGenerate:
+      generate(now_ps);
+      break;
     case kReply: {
       const Reply reply = replies_.pop();
       slots_.set(kReply, replies_.empty() ? kNever : replies_.front().time_ps);
@@ -105,7 +118,9 @@ void NicEntity::handle(std::uint32_t slot, ps_t now_ps) {
       }
       break;
     }
-    default: timer(now_ps); break;
+    default:
+      timer(now_ps);
+      break;
   }
 }
 
@@ -281,12 +296,18 @@ TxStream& NicEntity::tx_stream(std::uint32_t peer) {
 }
 
 Counters NicEntity::counters() const {
-  return {{"tx_messages", sent_.messages},       {"tx_packets", sent_.packets},
-          {"tx_retransmits", sent_.retransmits}, {"tx_acks", sent_.acks},
-          {"tx_naks", sent_.naks},               {"tx_timeouts", sent_.timeouts},
-          {"rx_messages", received_.messages},   {"rx_packets", received_.packets},
-          {"rx_duplicates", received_.duplicates}, {"rx_out_of_order", received_.out_of_order},
-          {"rx_acks", received_.acks},           {"rx_naks", received_.naks}};
+  return {{"tx_messages", sent_.messages},
+          {"tx_packets", sent_.packets},
+          {"tx_retransmits", sent_.retransmits},
+          {"tx_acks", sent_.acks},
+          {"tx_naks", sent_.naks},
+          {"tx_timeouts", sent_.timeouts},
+          {"rx_messages", received_.messages},
+          {"rx_packets", received_.packets},
+          {"rx_duplicates", received_.duplicates},
+          {"rx_out_of_order", received_.out_of_order},
+          {"rx_acks", received_.acks},
+          {"rx_naks", received_.naks}};
 }
 
 }  // namespace tb

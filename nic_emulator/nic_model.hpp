@@ -30,14 +30,14 @@ enum class Reliability : std::uint8_t { kGoBackN = 0, kSelective = 1 };
 struct NicConfig {
   WireFormat format = WireFormat::kThin;
   Reliability reliability = Reliability::kSelective;
-  std::uint32_t mtu_bytes = 4096;            // payload of a full packet
-  std::uint32_t first_header_bytes = 26;     // Ethernet to FCS around the payload of a first packet
+  std::uint32_t mtu_bytes = 4096;         // payload of a full packet
+  std::uint32_t first_header_bytes = 26;  // Ethernet to FCS around the payload of a first packet
   std::uint32_t other_header_bytes = 26;
-  std::uint32_t ack_bytes = 64;              // whole acknowledgement frame
+  std::uint32_t ack_bytes = 64;  // whole acknowledgement frame
   std::uint8_t data_class = 3;
   std::uint8_t ack_class = 3;
-  std::uint32_t window_pkts = 64;            // receiver's grant, or fixed limit of packets in flight for each stream
-  std::uint32_t ack_every_pkts = 16;         // and with every last packet of a message
+  std::uint32_t window_pkts = 64;     // receiver's grant, or fixed limit of packets in flight for each stream
+  std::uint32_t ack_every_pkts = 16;  // and with every last packet of a message
   std::uint32_t tx_depth_pkts = 16;
   std::uint32_t retry_limit = 7;
   ps_t ack_latency_ps = 0;
@@ -139,9 +139,9 @@ class NicEntity final : public ModelEntity<NicEntity> {
   std::vector<RxStream> rx_;
   Ring<Posted> posted_;
   Ring<Reply> replies_;
-  Ring<std::uint32_t> ready_;                            // streams with something to send
-  Ring<Frame*> wire_lane_, ack_lane_;                    // leaving the stages, by time
-  Ring<Frame*> data_queue_, ack_queue_;                  // waiting for the port
+  Ring<std::uint32_t> ready_;            // streams with something to send
+  Ring<Frame*> wire_lane_, ack_lane_;    // leaving the stages, by time
+  Ring<Frame*> data_queue_, ack_queue_;  // waiting for the port
   using Deadline = std::pair<ps_t, std::uint32_t>;
   std::priority_queue<Deadline, std::vector<Deadline>, std::greater<>> deadlines_;
   std::uint32_t outstanding_streams_ = 0;

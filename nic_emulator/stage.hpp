@@ -19,9 +19,9 @@ struct StageConfig {
   ps_t latency_ps = 0;
   ps_t occupancy_ps = 0;
   std::uint64_t occupancy_ps_per_kib = 0;
-  QuantileTable jitter;          // added to each item's latency
-  ps_t stall_interval_ps = 0;    // mean time between the end of a stall and the next; 0: never
-  QuantileTable stall;           // how long a stall lasts
+  QuantileTable jitter;        // added to each item's latency
+  ps_t stall_interval_ps = 0;  // mean time between the end of a stall and the next; 0: never
+  QuantileTable stall;         // how long a stall lasts
 };
 
 class Stage {

@@ -41,21 +41,21 @@ struct TxMessage {
 
 struct TxStream {
   std::uint32_t peer = 0;
-  std::uint32_t window_pkts = 0;     // granted by the receiver, or fixed
+  std::uint32_t window_pkts = 0;  // granted by the receiver, or fixed
   std::uint64_t next_msn = 0;
-  std::uint64_t end_psn = 0;         // behind the last packet posted
-  std::uint64_t next_psn = 0;        // to be sent next
-  std::uint64_t high_psn = 0;        // behind the highest ever sent
-  std::uint64_t una_psn = 0;         // oldest unacknowledged
-  std::uint64_t sacked = 0;          // bit i: una + 1 + i has arrived
-  std::uint64_t repaired_psn = 0;    // holes below this are queued already
-  Ring<std::uint64_t> holes;         // to be sent again
+  std::uint64_t end_psn = 0;       // behind the last packet posted
+  std::uint64_t next_psn = 0;      // to be sent next
+  std::uint64_t high_psn = 0;      // behind the highest ever sent
+  std::uint64_t una_psn = 0;       // oldest unacknowledged
+  std::uint64_t sacked = 0;        // bit i: una + 1 + i has arrived
+  std::uint64_t repaired_psn = 0;  // holes below this are queued already
+  Ring<std::uint64_t> holes;       // to be sent again
   Ring<TxMessage> messages;
-  std::size_t sending = 0;           // place in `messages` of the one that next_psn belongs to
+  std::size_t sending = 0;  // place in `messages` of the one that next_psn belongs to
   ps_t deadline_ps = 0;
   std::uint32_t retries = 0;
-  bool ready = false;                // in the scheduler's ring
-  bool timed = false;                // in the timer heap
+  bool ready = false;  // in the scheduler's ring
+  bool timed = false;  // in the timer heap
 
   [[nodiscard]] bool outstanding() const { return una_psn < high_psn; }
   [[nodiscard]] bool arrived(std::uint64_t psn) const {
@@ -87,11 +87,11 @@ struct RxMessage {
 struct RxStream {
   std::uint32_t peer = 0;
   std::uint64_t expected_psn = 0;
-  std::uint64_t arrived = 0;           // bit i: expected + 1 + i has arrived
-  std::uint64_t msn = 0;               // go-back-N: messages completed; selective: highest seen
+  std::uint64_t arrived = 0;  // bit i: expected + 1 + i has arrived
+  std::uint64_t msn = 0;      // go-back-N: messages completed; selective: highest seen
   std::uint32_t packets_since_ack = 0;
-  std::uint32_t marks = 0;             // go-back-N: of the message under way
-  std::uint64_t bytes = 0;             // go-back-N: of the message under way
+  std::uint32_t marks = 0;  // go-back-N: of the message under way
+  std::uint64_t bytes = 0;  // go-back-N: of the message under way
   bool nak_sent = false;
   std::vector<RxMessage> partial;
 

@@ -10,9 +10,13 @@ from __future__ import annotations
 
 from nic_emulator.profile import NicProfile, Stage, const
 
-_SPLIT = "a plausible share of the public 2 us (https://www.theregister.com/2025/09/08/dmatrix_jetstream_nic/); no breakdown is public"
-_PCIE_SWITCH = "Gen5 PCIe switch, PEX89000 class, about 115 ns; Gen4 PEX88000 is 105 ns (linleygroup num=6069)"
-_MAC = "half of FPGA MAC+PCS+FEC, 255 ns (no FEC) to 685 ns (RS-FEC) TX+RX loopback on F-tile (intel.com 750198)"
+_SPLIT = "a plausible share of the public 2 us, of which no breakdown is public (nic_emulator/transparent.py)"
+_PCIE_SWITCH = (
+    "Gen5 PCIe switch, PEX89000 class, about 115 ns; Gen4 PEX88000 is 105 ns (linleygroup num=6069)"
+)
+_MAC = (
+    "half of FPGA MAC+PCS+FEC, 255 ns (no FEC) to 685 ns (RS-FEC) TX+RX loopback on F-tile (intel.com 750198)"
+)
 _PCIE_RATE = "PCIe 5.0 x16: 63.0 GB/s raw, 256-byte payloads with 26 bytes around them: 57 GB/s"
 _FORMAT = "docs/wire-format.md; the real format is not public"
 
@@ -50,7 +54,9 @@ PROFILE = NicProfile(
     first_header_bytes=const(26, "byte", "assumed", f"Ethernet 14 + thin header 8 + FCS 4: {_FORMAT}"),
     other_header_bytes=const(26, "byte", "assumed", f"Ethernet 14 + thin header 8 + FCS 4: {_FORMAT}"),
     ack_bytes=const(64, "byte", "assumed", f"the smallest Ethernet frame: {_FORMAT}"),
-    data_class=const(3, "priority", "V", "SONiC's first lossless class (files/build_templates/qos_config.j2)"),
+    data_class=const(
+        3, "priority", "V", "SONiC's first lossless class (files/build_templates/qos_config.j2)"
+    ),
     ack_class=const(6, "priority", "assumed", "control above data"),
     window_pkts=const(64, "packets", "assumed", "credits for 256 KiB a stream: 400 Gb/s times 5 us"),
     ack_every_pkts=const(16, "packets", "assumed", "and with each last packet of a message"),

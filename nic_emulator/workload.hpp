@@ -25,10 +25,10 @@ struct WorkloadConfig {
   std::uint64_t message_bytes = 0;
   ps_t start_ps = 0;
   ps_t interval_ps = 0;
-  ps_t measure_until_ps = 0;      // messages intended before this are recorded, and the run waits for them
-  std::uint32_t window = 1;       // closed loop
-  bool common_times = false;      // every card draws the same intended times (synchronous incast)
-  bool reply = false;             // answer each complete message with one of the same size
+  ps_t measure_until_ps = 0;  // messages intended before this are recorded, and the run waits for them
+  std::uint32_t window = 1;   // closed loop
+  bool common_times = false;  // every card draws the same intended times (synchronous incast)
+  bool reply = false;         // answer each complete message with one of the same size
 };
 
 inline constexpr std::uint32_t kPurposeDestination = 0x1000;

@@ -126,22 +126,28 @@ void bind_clock(nb::module_& m) {
       .def_prop_ro("ready", &Clock::ready)
       .def("start", &Clock::start)
       .def("quit", [](Clock& clock, Quit reason) { clock.segment_.quit(reason); })
-      .def("reach_ps", [](Clock& clock, std::uint32_t from, std::uint32_t to) { return clock.segment_.reach(from, to); })
-      .def("set_reach_ps", [](Clock& clock, std::uint32_t from, std::uint32_t to, std::uint64_t value) {
-        clock.segment_.reach(from, to) = value;
-      })
+      .def("reach_ps",
+           [](Clock& clock, std::uint32_t from, std::uint32_t to) { return clock.segment_.reach(from, to); })
+      .def("set_reach_ps", [](Clock& clock, std::uint32_t from, std::uint32_t to,
+                              std::uint64_t value) { clock.segment_.reach(from, to) = value; })
       .def("echo_ps", [](Clock& clock, std::uint32_t wire) { return clock.segment_.echo(wire); })
       .def("progress", &Clock::progress);
   nb::class_<MemberPlace>(m, "MemberPlace")
-      .def("__init__", [](MemberPlace* self, std::string netns, std::vector<std::string> interfaces) {
-        new (self) MemberPlace{std::move(netns), std::move(interfaces)};
-      }, nb::arg("netns"), nb::arg("interfaces"));
+      .def(
+          "__init__",
+          [](MemberPlace* self, std::string netns, std::vector<std::string> interfaces) {
+            new (self) MemberPlace{std::move(netns), std::move(interfaces)};
+          },
+          nb::arg("netns"), nb::arg("interfaces"));
   nb::class_<VirtualGroup>(m, "VirtualGroup")
-      .def("__init__", [](VirtualGroup* self, const Plan& plan, std::vector<std::uint32_t> group_of, std::uint32_t number,
-                          Clock& clock, const std::vector<MemberPlace>& places, std::uint32_t snap_bytes) {
-        new (self) VirtualGroup(plan, std::move(group_of), number, clock.segment_, places, snap_bytes);
-      }, nb::arg("plan"), nb::arg("group_of"), nb::arg("number"), nb::arg("clock"), nb::arg("places"),
-         nb::arg("snap_bytes") = 0xFFFFFFFFU, nb::keep_alive<1, 2>(), nb::keep_alive<1, 5>())
+      .def(
+          "__init__",
+          [](VirtualGroup* self, const Plan& plan, std::vector<std::uint32_t> group_of, std::uint32_t number,
+             Clock& clock, const std::vector<MemberPlace>& places, std::uint32_t snap_bytes) {
+            new (self) VirtualGroup(plan, std::move(group_of), number, clock.segment_, places, snap_bytes);
+          },
+          nb::arg("plan"), nb::arg("group_of"), nb::arg("number"), nb::arg("clock"), nb::arg("places"),
+          nb::arg("snap_bytes") = 0xFFFFFFFFU, nb::keep_alive<1, 2>(), nb::keep_alive<1, 5>())
       .def("run", &VirtualGroup::run, nb::call_guard<nb::gil_scoped_release>())
       .def("tx_records", [](VirtualGroup& g) { return raw(g.group().tx_records); })
       .def("rx_records", [](VirtualGroup& g) { return raw(g.group().rx_records); })
@@ -162,16 +168,19 @@ void bind_functions(nb::module_& m) {
   m.def("quantile_ps", [](const std::vector<QuantileTable::Point>& points, std::uint64_t random) {
     return QuantileTable(points).draw(random);
   });
-  m.def("crc32c", [](nb::bytes data) { return crc32c(0, data.c_str(), data.size()); });
-  m.def("crc32c_portable", [](nb::bytes data) { return crc32c_portable(0, data.c_str(), data.size()); });
-  m.def("encode", [](const Frame& frame, std::uint32_t snap_bytes, ps_t first_bit_ps, std::uint64_t link_seq) {
-    require_whole(frame, 1U << 14);
-    std::vector<unsigned char> bytes(encoded_bytes(frame, snap_bytes) + 64);
-    bytes.resize(encode(frame, snap_bytes, bytes));
-    stamp(bytes, first_bit_ps, link_seq);
-    return raw(bytes);
-  }, nb::arg("frame"), nb::arg("snap_bytes") = 0xFFFFFFFFU, nb::arg("first_bit_ps") = 0, nb::arg("link_seq") = 0);
-  m.def("decode", [](nb::bytes data) {
+  m.def("crc32c", [](const nb::bytes& data) { return crc32c(0, data.c_str(), data.size()); });
+  m.def("crc32c_portable", [](const nb::bytes& data) { return crc32c_portable(0, data.c_str(), data.size()); });
+  m.def(
+      "encode",
+      [](const Frame& frame, std::uint32_t snap_bytes, ps_t first_bit_ps, std::uint64_t link_seq) {
+        require_whole(frame, 1U << 14);
+        std::vector<unsigned char> bytes(encoded_bytes(frame, snap_bytes) + 64);
+        bytes.resize(encode(frame, snap_bytes, bytes));
+        stamp(bytes, first_bit_ps, link_seq);
+        return raw(bytes);
+      },
+      nb::arg("frame"), nb::arg("snap_bytes") = 0xFFFFFFFFU, nb::arg("first_bit_ps") = 0, nb::arg("link_seq") = 0);
+  m.def("decode", [](const nb::bytes& data) {
     const std::span<const unsigned char> bytes{reinterpret_cast<const unsigned char*>(data.c_str()), data.size()};
     Frame frame;
     Trailer trailer;

@@ -126,8 +126,10 @@ void bind_nic(nb::module_& m) {
       .def_rw("occupancy_ps", &StageConfig::occupancy_ps)
       .def_rw("occupancy_ps_per_kib", &StageConfig::occupancy_ps_per_kib)
       .def_rw("stall_interval_ps", &StageConfig::stall_interval_ps)
-      .def("set_jitter", [](StageConfig& s, std::vector<QuantileTable::Point> p) { s.jitter = QuantileTable(std::move(p)); })
-      .def("set_stall", [](StageConfig& s, std::vector<QuantileTable::Point> p) { s.stall = QuantileTable(std::move(p)); });
+      .def("set_jitter",
+           [](StageConfig& s, std::vector<QuantileTable::Point> p) { s.jitter = QuantileTable(std::move(p)); })
+      .def("set_stall",
+           [](StageConfig& s, std::vector<QuantileTable::Point> p) { s.stall = QuantileTable(std::move(p)); });
   nb::class_<NicConfig>(m, "NicConfig")
       .def(nb::init<>())
       .def_rw("format", &NicConfig::format)
@@ -146,11 +148,16 @@ void bind_nic(nb::module_& m) {
       .def_rw("rto_ps", &NicConfig::rto_ps)
       .def_rw("ingress_latency_ps", &NicConfig::ingress_latency_ps)
       .def("set_stages", [](NicConfig& c, const std::string& where, std::vector<StageConfig> stages) {
-        if (where == "post") c.post = std::move(stages);
-        else if (where == "send") c.send = std::move(stages);
-        else if (where == "receive") c.receive = std::move(stages);
-        else if (where == "notify") c.notify = std::move(stages);
-        else throw nb::value_error("stages are post, send, receive or notify");
+        if (where == "post")
+          c.post = std::move(stages);
+        else if (where == "send")
+          c.send = std::move(stages);
+        else if (where == "receive")
+          c.receive = std::move(stages);
+        else if (where == "notify")
+          c.notify = std::move(stages);
+        else
+          throw nb::value_error("stages are post, send, receive or notify");
       });
   nb::class_<WorkloadConfig>(m, "WorkloadConfig")
       .def(nb::init<>())
@@ -189,27 +196,33 @@ void bind_models(nb::module_& m) {
   bind_switch(m);
   nb::class_<Plan>(m, "Plan")
       .def(nb::init<std::uint64_t>(), nb::arg("seed"))
-      .def("add_nic", [](Plan& plan, std::string name, NicConfig config, WorkloadConfig workload) {
-        return plan.add_node(std::move(name), std::make_shared<NicModel>(std::move(config), std::move(workload)));
-      })
-      .def("add_switch", [](Plan& plan, std::string name, SwitchConfig config) {
-        return plan.add_node(std::move(name), std::make_shared<SwitchModel>(std::move(config)));
-      })
-      .def("add_python", [](Plan& plan, std::string name, nb::object factory, ps_t delay_ps, bool last_bit,
-                            std::uint32_t max_frame_bytes) {
-        return plan.add_node(std::move(name),
-                             std::make_shared<PythonNode>(std::move(factory), delay_ps, last_bit, max_frame_bytes));
-      }, nb::arg("name"), nb::arg("factory"), nb::arg("ingress_delay_ps"), nb::arg("last_bit"),
-         nb::arg("max_frame_bytes") = 9216)
+      .def("add_nic",
+           [](Plan& plan, std::string name, NicConfig config, WorkloadConfig workload) {
+             return plan.add_node(std::move(name), std::make_shared<NicModel>(std::move(config), std::move(workload)));
+           })
+      .def("add_switch",
+           [](Plan& plan, std::string name, SwitchConfig config) {
+             return plan.add_node(std::move(name), std::make_shared<SwitchModel>(std::move(config)));
+           })
+      .def(
+          "add_python",
+          [](Plan& plan, std::string name, nb::object factory, ps_t delay_ps, bool last_bit,
+             std::uint32_t max_frame_bytes) {
+            return plan.add_node(std::move(name),
+                                 std::make_shared<PythonNode>(std::move(factory), delay_ps, last_bit, max_frame_bytes));
+          },
+          nb::arg("name"), nb::arg("factory"), nb::arg("ingress_delay_ps"), nb::arg("last_bit"),
+          nb::arg("max_frame_bytes") = 9216)
       .def("add_link", [](Plan& plan, std::uint32_t a, std::uint16_t a_port, std::uint32_t b, std::uint16_t b_port,
-                          std::uint32_t byte_time_ps, ps_t latency_ps) {
-        plan.add_link({a, b, a_port, b_port, byte_time_ps, latency_ps});
-      })
-      .def_prop_ro("node_names", [](const Plan& plan) {
-        std::vector<std::string> names;
-        for (const PlanNode& node : plan.nodes) names.push_back(node.name);
-        return names;
-      })
+                          std::uint32_t byte_time_ps,
+                          ps_t latency_ps) { plan.add_link({a, b, a_port, b_port, byte_time_ps, latency_ps}); })
+      .def_prop_ro("node_names",
+                   [](const Plan& plan) {
+                     std::vector<std::string> names;
+                     names.reserve(plan.nodes.size());
+                     for (const PlanNode& node : plan.nodes) names.push_back(node.name);
+                     return names;
+                   })
       .def_prop_ro("wires", [](const Plan& plan) { return 2 * plan.links.size(); })
       .def_prop_ro("sources", &Plan::sources);
 }

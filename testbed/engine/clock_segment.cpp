@@ -5,10 +5,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <csignal>
-#include <climits>
 #include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <csignal>
 #include <ctime>
 #include <functional>
 #include <queue>
@@ -147,6 +147,7 @@ std::vector<ps_t> echo_delays(const Plan& plan, const std::vector<std::uint32_t>
   const auto out = leaving(plan, edges);
   std::vector<ps_t> echo(edges.size(), kNever);
   std::vector<ps_t> turnaround;
+  turnaround.reserve(plan.nodes.size());
   for (const PlanNode& node : plan.nodes) turnaround.push_back(node.model->turnaround_ps());
   std::vector<ps_t> distance(edges.size());
   for (std::uint32_t start = 0; start < edges.size(); ++start) {

@@ -31,13 +31,13 @@ struct Ingress {
 
 /// One end of a full-duplex link.
 struct Port {
-  Entity* peer = nullptr;             // neighbour in the same group, or null
-  std::uint32_t wire = kNoWire;       // number of the outgoing direction; kNoWire: nothing is plugged in
+  Entity* peer = nullptr;        // neighbour in the same group, or null
+  std::uint32_t wire = kNoWire;  // number of the outgoing direction; kNoWire: nothing is plugged in
   std::uint32_t peer_entity = 0;
   std::uint16_t peer_port = 0;
   std::uint32_t byte_time_ps = 0;
-  ps_t latency_ps = 0;                // propagation, FEC and modules, one way
-  ps_t busy_until_ps = 0;             // end of the transmission under way, gap included
+  ps_t latency_ps = 0;     // propagation, FEC and modules, one way
+  ps_t busy_until_ps = 0;  // end of the transmission under way, gap included
   Ingress peer_ingress;
 
   [[nodiscard]] ps_t wire_time_ps(const Frame& frame) const {

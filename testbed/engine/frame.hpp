@@ -22,24 +22,24 @@ inline constexpr std::uint32_t kNoBuffer = 0xFFFFFFFFU;
 inline constexpr std::uint32_t kPsnMask = 0xFFFFFFU;
 
 struct Frame {
-  ps_t time_ps = 0;                   // when the entity that holds the frame acts on it
-  std::uint64_t ack_bits = 0;         // ack: packets received behind `psn`, bit 0 = psn + 1
-  std::uint32_t frame_bytes = 0;      // Ethernet frame from destination address to FCS
-  std::uint32_t payload_bytes = 0;    // message bytes in this frame
-  std::uint32_t psn = 0;              // 24-bit packet sequence number; ack: the next one expected
-  std::uint32_t message_bytes = 0;    // RoCEv2 first packet (RETH DMA length); otherwise 0
-  std::uint32_t cookie = 0;           // sender's own: record of the message; never on the wire
-  std::uint32_t buffer = kNoBuffer;   // real bytes, where there are any
-  std::uint32_t pool_index = 0;       // place in the pool
-  std::uint16_t src = 0;              // endpoint that sent it
-  std::uint16_t dst = 0;              // endpoint that it is for
-  std::uint16_t msn = 0;              // message sequence number of the stream, 16 bits
-  std::uint16_t index = 0;            // packet of the message (not in a last packet)
-  std::uint16_t entropy = 0;          // UDP source port, where the format has one
-  std::uint16_t credit = 0;           // ack: packets granted beyond `psn`
+  ps_t time_ps = 0;                  // when the entity that holds the frame acts on it
+  std::uint64_t ack_bits = 0;        // ack: packets received behind `psn`, bit 0 = psn + 1
+  std::uint32_t frame_bytes = 0;     // Ethernet frame from destination address to FCS
+  std::uint32_t payload_bytes = 0;   // message bytes in this frame
+  std::uint32_t psn = 0;             // 24-bit packet sequence number; ack: the next one expected
+  std::uint32_t message_bytes = 0;   // RoCEv2 first packet (RETH DMA length); otherwise 0
+  std::uint32_t cookie = 0;          // sender's own: record of the message; never on the wire
+  std::uint32_t buffer = kNoBuffer;  // real bytes, where there are any
+  std::uint32_t pool_index = 0;      // place in the pool
+  std::uint16_t src = 0;             // endpoint that sent it
+  std::uint16_t dst = 0;             // endpoint that it is for
+  std::uint16_t msn = 0;             // message sequence number of the stream, 16 bits
+  std::uint16_t index = 0;           // packet of the message (not in a last packet)
+  std::uint16_t entropy = 0;         // UDP source port, where the format has one
+  std::uint16_t credit = 0;          // ack: packets granted beyond `psn`
   Opcode opcode = Opcode::kData;
   WireFormat format = WireFormat::kThin;
-  std::uint8_t traffic_class = 0;     // 802.1Q priority 0 .. 7
+  std::uint8_t traffic_class = 0;  // 802.1Q priority 0 .. 7
   std::uint8_t flags = 0;
 };
 static_assert(sizeof(Frame) == 64, "a frame fills one cache line");

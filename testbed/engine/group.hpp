@@ -116,11 +116,11 @@ class Group {
   static void fill(Port& port, const Plan& plan, const PlanLink& link, bool forward);
 
   FramePool pool_;
-  SlotTree order_;                             // one slot for each member
+  SlotTree order_;  // one slot for each member
   std::vector<std::unique_ptr<Entity>> entities_;
-  std::vector<Entity*> by_id_;                 // null for strangers
-  std::vector<std::uint32_t> place_;           // id -> slot of order_
-  std::vector<ps_t> lookahead_ps_;             // by slot: least delay of a frame from any neighbour
+  std::vector<Entity*> by_id_;        // null for strangers
+  std::vector<std::uint32_t> place_;  // id -> slot of order_
+  std::vector<ps_t> lookahead_ps_;    // by slot: least delay of a frame from any neighbour
   FrameIo* io_ = nullptr;
   ps_t horizon_ = 0;
   ps_t limit_ps_ = 0;

@@ -40,7 +40,8 @@ PacketSocket::PacketSocket(const std::vector<std::string>& interfaces, std::size
     if (index == 0 && !name.empty()) fail("interface " + name);
     index_.push_back(index);
     if (index == 0) continue;
-    if (port_by_index_.size() <= static_cast<std::size_t>(index)) port_by_index_.resize(static_cast<std::size_t>(index) + 1, kNoPort);
+    if (port_by_index_.size() <= static_cast<std::size_t>(index))
+      port_by_index_.resize(static_cast<std::size_t>(index) + 1, kNoPort);
     port_by_index_[static_cast<std::size_t>(index)] = static_cast<std::uint32_t>(index_.size() - 1);
   }
   const auto plugged = std::count_if(index_.begin(), index_.end(), [](int index) { return index != 0; });
@@ -77,8 +78,9 @@ PacketSocket::Received PacketSocket::receive(std::span<unsigned char> room, bool
   socklen_t length = sizeof from;
   for (;;) {
     const bool addressed = only_port_ == kNoPort;
-    const ssize_t got = recvfrom(fd_, room.data(), room.size(), patient ? 0 : MSG_DONTWAIT,
-                                 addressed ? reinterpret_cast<sockaddr*>(&from) : nullptr, addressed ? &length : nullptr);
+    const ssize_t got =
+        recvfrom(fd_, room.data(), room.size(), patient ? 0 : MSG_DONTWAIT,
+                 addressed ? reinterpret_cast<sockaddr*>(&from) : nullptr, addressed ? &length : nullptr);
     if (got < 0 && errno == EINTR && !patient) continue;
     if (got < 0 && (errno == EAGAIN || errno == EINTR || errno == ENETDOWN)) return {};
     if (got < 0) fail("receive");

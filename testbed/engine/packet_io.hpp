@@ -26,7 +26,7 @@ class PacketSocket {
   /// The next frame, if asked for after a wait of at most `kPatienceMilliseconds`; 0 bytes if there is none. A signal
   /// ends the wait.
   Received receive(std::span<unsigned char> room, bool patient);
-  static constexpr int kPatienceMilliseconds = 100;
+  static constexpr long kPatienceMilliseconds = 100;
   /// Wait for a frame at most `milliseconds`; false if none came.
   [[nodiscard]] bool wait(int milliseconds) const;
   /// Frames that the kernel dropped on this socket since the last call.
@@ -34,9 +34,9 @@ class PacketSocket {
 
  private:
   int fd_ = -1;
-  std::vector<int> index_;                 // port -> interface index
+  std::vector<int> index_;  // port -> interface index
   std::vector<std::uint32_t> port_by_index_;
-  std::uint32_t only_port_;                // the port of a socket with one interface, which needs no addresses
+  std::uint32_t only_port_;  // the port of a socket with one interface, which needs no addresses
 };
 
 }  // namespace tb

@@ -1,18 +1,20 @@
 """From plain data to the engine's plan. The data is JSON, so that every process of a run builds the same plan.
 
-Shape of the data: `{"seed", "nodes": [...], "links": [[a, a_port, b, b_port, byte_time_ps, latency_ps], ...]}`; a node is
-`{"kind": "nic", "name", "config", "stages", "workload"}` or `{"kind": "switch", "name", "config"}`, whose `config` and
+Shape: `{"seed", "nodes": [...], "links": [[a, a_port, b, b_port, byte_time_ps, latency_ps], ...]}`; a node is
+`{"kind": "nic", "name", "config", "stages", "workload"}` or `{"kind": "switch", "name", "config"}`; `config` and
 `workload` hold the fields of the engine's NicConfig, SwitchConfig and WorkloadConfig by name. Imports the extension only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from testbed.engine import _engine
 
 PlanData = Mapping[str, Any]
+
+_Config = TypeVar("_Config")
 
 _ENUMS: dict[str, Any] = {
     "format": _engine.WireFormat,
@@ -42,7 +44,7 @@ def _add_node(plan: _engine.Plan, node: Mapping[str, Any]) -> None:
         plan.add_switch(node["name"], _filled(_engine.SwitchConfig(), node["config"]))
 
 
-def _filled(config: Any, values: Mapping[str, Any]) -> Any:
+def _filled(config: _Config, values: Mapping[str, Any]) -> _Config:
     """A configuration with its fields set; an unknown field is an AttributeError."""
     for name, value in values.items():
         setattr(config, name, getattr(_ENUMS[name], value) if name in _ENUMS else value)
@@ -52,7 +54,7 @@ def _filled(config: Any, values: Mapping[str, Any]) -> Any:
 def _stage(data: Mapping[str, Any]) -> _engine.StageConfig:
     """One stage."""
     plain = {name: value for name, value in data.items() if name not in ("jitter", "stall")}
-    stage: _engine.StageConfig = _filled(_engine.StageConfig(), plain)
+    stage = _filled(_engine.StageConfig(), plain)
     stage.set_jitter(_points(data.get("jitter", ())))
     stage.set_stall(_points(data.get("stall", ())))
     return stage

@@ -13,15 +13,17 @@ namespace tb {
 std::string prepare_process(const std::string& name, int cpu, int priority) {
   prctl(PR_SET_NAME, name.c_str());
   // A signal that only ends a wait.
-  struct sigaction wake {};
+  struct sigaction wake{};
   wake.sa_handler = [](int) {};
   sigaction(SIGUSR1, &wake, nullptr);
-  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) throw std::system_error(errno, std::generic_category(), "PR_SET_PDEATHSIG");
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+    throw std::system_error(errno, std::generic_category(), "PR_SET_PDEATHSIG");
   if (cpu >= 0) {
     cpu_set_t set;
     CPU_ZERO(&set);
     CPU_SET(static_cast<unsigned>(cpu), &set);
-    if (sched_setaffinity(0, sizeof set, &set) != 0) throw std::system_error(errno, std::generic_category(), "pin to a CPU");
+    if (sched_setaffinity(0, sizeof set, &set) != 0)
+      throw std::system_error(errno, std::generic_category(), "pin to a CPU");
   }
   sched_param param{};
   param.sched_priority = priority;

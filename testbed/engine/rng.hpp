@@ -32,9 +32,8 @@ class RandomStream {
 
   /// 64 random bits number `counter` of this stream.
   [[nodiscard]] std::uint64_t at(std::uint64_t counter) const {
-    const PhiloxBlock block = philox4x32({static_cast<std::uint32_t>(counter),
-                                          static_cast<std::uint32_t>(counter >> 32), entity_, purpose_},
-                                         seed_);
+    const PhiloxBlock block = philox4x32(
+        {static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32), entity_, purpose_}, seed_);
     return (std::uint64_t{block[1]} << 32) | block[0];
   }
   /// The next 64 random bits.

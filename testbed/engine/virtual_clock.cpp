@@ -84,8 +84,8 @@ ps_t VirtualGroup::send(const Entity& from, std::uint32_t port_number, Frame* fr
   const Port& port = from.ports()[port_number];
   if (frame->buffer == kNoBuffer) {
     frame->buffer = buffers_.take();
-    buffers_.length(frame->buffer) = static_cast<std::uint32_t>(
-        encode(*frame, snap_bytes_, {buffers_.at(frame->buffer), buffers_.bytes()}));
+    buffers_.length(frame->buffer) =
+        static_cast<std::uint32_t>(encode(*frame, snap_bytes_, {buffers_.at(frame->buffer), buffers_.bytes()}));
   }
   const std::span<unsigned char> bytes{buffers_.at(frame->buffer), buffers_.length(frame->buffer)};
   stamp(bytes, first_bit_ps, clock_.sent(port.wire));

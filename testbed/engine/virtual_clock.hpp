@@ -36,17 +36,17 @@ enum class Quit : std::uint32_t { kRunning = 0, kDone = 1, kDeadlock = 2, kError
 /// giver sets the futex word and then reads `waits_for_frame`; the waiter sets `waits_for_frame` and then reads the
 /// word; both in sequentially consistent order, so one of them sees the other.
 struct alignas(128) GroupLine {
-  std::atomic<std::uint32_t> futex;      // 1: the token is here
+  std::atomic<std::uint32_t> futex;  // 1: the token is here
   std::atomic<std::uint32_t> waits_for_frame;
   std::uint32_t pid;
   std::uint32_t reserved;
-  std::uint64_t frames_to;               // sent to this group; written by the holder
-  std::uint64_t frames_taken;            // of these, taken from the socket; written by the group as holder
-  std::uint64_t clock_ps;                // every event before this is processed
-  std::uint64_t hops;                    // frames sent
-  std::uint64_t wakes;                   // times the token came
-  std::uint64_t messages;                // messages completed here
-  std::uint64_t foreign;                 // frames that are not ours
+  std::uint64_t frames_to;     // sent to this group; written by the holder
+  std::uint64_t frames_taken;  // of these, taken from the socket; written by the group as holder
+  std::uint64_t clock_ps;      // every event before this is processed
+  std::uint64_t hops;          // frames sent
+  std::uint64_t wakes;         // times the token came
+  std::uint64_t messages;      // messages completed here
+  std::uint64_t foreign;       // frames that are not ours
 };
 static_assert(sizeof(GroupLine) == 128);
 
@@ -56,10 +56,10 @@ struct ClockHeader {
   std::uint32_t wires;
   std::uint32_t sources;
   std::uint32_t sources_done;
-  std::atomic<std::uint32_t> quit;       // Quit
-  std::atomic<std::uint32_t> ready;      // groups that wait for the start
-  std::atomic<std::uint64_t> beat;       // hand-offs
-  std::atomic<std::uint32_t> holder;     // group with the token
+  std::atomic<std::uint32_t> quit;    // Quit
+  std::atomic<std::uint32_t> ready;   // groups that wait for the start
+  std::atomic<std::uint64_t> beat;    // hand-offs
+  std::atomic<std::uint32_t> holder;  // group with the token
   std::uint32_t reserved[5];
 };
 static_assert(sizeof(ClockHeader) == 64);
@@ -126,7 +126,9 @@ class BufferPool {
     return number;
   }
   void give(std::uint32_t number) { free_.push_back(number); }
-  [[nodiscard]] unsigned char* at(std::uint32_t number) { return slabs_[number / kSlab].get() + (number % kSlab) * bytes_; }
+  [[nodiscard]] unsigned char* at(std::uint32_t number) {
+    return slabs_[number / kSlab].get() + (number % kSlab) * bytes_;
+  }
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
   std::uint32_t& length(std::uint32_t number) { return length_[number]; }
 
@@ -141,8 +143,8 @@ class BufferPool {
 
 /// Where the interfaces of an entity are.
 struct MemberPlace {
-  std::string netns;                     // path of its network namespace; empty: the process's own
-  std::vector<std::string> interfaces;   // by port; empty: no link, or one inside the process
+  std::string netns;                    // path of its network namespace; empty: the process's own
+  std::vector<std::string> interfaces;  // by port; empty: no link, or one inside the process
 };
 
 /// One process's part of a run under the virtual clock.
@@ -165,7 +167,7 @@ class VirtualGroup final : public FrameIo {
   struct Inlet {  // where frames of one of our sockets come from
     std::uint32_t entity;
     std::uint32_t port;
-    std::uint32_t wire;       // the incoming direction
+    std::uint32_t wire;  // the incoming direction
     std::uint64_t received;
     Ingress ingress;
     std::uint32_t byte_time_ps;

@@ -19,7 +19,8 @@ constexpr std::size_t kPatternBytes = 1U << 16;
 constexpr std::size_t kLongestPayload = 1U << 14;
 
 // BTH opcodes of reliable connections, InfiniBand specification volume 1, table 35.
-constexpr std::uint8_t kWriteFirst = 0x06, kWriteMiddle = 0x07, kWriteLast = 0x08, kWriteOnly = 0x0A, kAcknowledge = 0x11;
+constexpr std::uint8_t kWriteFirst = 0x06, kWriteMiddle = 0x07, kWriteLast = 0x08, kWriteOnly = 0x0A,
+                       kAcknowledge = 0x11;
 constexpr std::uint8_t kSyndromeNakSequence = 0x60;
 
 void put(unsigned char* at, std::uint64_t value, std::size_t bytes) {
@@ -69,7 +70,8 @@ void put_ethernet(const Frame& frame, unsigned char* out, std::uint16_t type) {
 }
 
 void put_thin(const Frame& frame, unsigned char* out) {
-  const unsigned flags = ((frame.flags & kFlagFirst) != 0 ? 0x20U : 0U) | ((frame.flags & kFlagLast) != 0 ? 0x10U : 0U) |
+  const unsigned flags = ((frame.flags & kFlagFirst) != 0 ? 0x20U : 0U) |
+                         ((frame.flags & kFlagLast) != 0 ? 0x10U : 0U) |
                          ((frame.flags & kFlagMarked) != 0 ? 0x08U : 0U);
   put(out, (static_cast<unsigned>(frame.opcode) << 6) | flags | (frame.traffic_class & 7U), 1);
   put(out + 1, frame.psn, 3);
@@ -137,7 +139,8 @@ void put_icrc(unsigned char* ip, std::size_t size) {
   unsigned char masked[8 + kIp + kUdp + kBth];
   std::memset(masked, 0xFF, 8);
   std::memcpy(masked + 8, ip, kIp + kUdp + kBth);
-  for (const std::size_t field : {8U + 1U, 8U + 8U, 8U + 10U, 8U + 11U, 8U + 26U, 8U + 27U, 8U + 32U}) masked[field] = 0xFF;
+  for (const std::size_t field : {8U + 1U, 8U + 8U, 8U + 10U, 8U + 11U, 8U + 26U, 8U + 27U, 8U + 32U})
+    masked[field] = 0xFF;
   std::uint32_t crc = libdeflate_crc32(0, masked, sizeof masked);
   crc = libdeflate_crc32(crc, ip + kIp + kUdp + kBth, size - (kIp + kUdp + kBth));
   for (std::size_t i = 0; i < kIcrc; ++i) ip[size + i] = static_cast<unsigned char>(crc >> (8 * i));
@@ -154,10 +157,17 @@ bool get_roce(std::span<const unsigned char> bytes, Frame& frame) {
   frame.entropy = static_cast<std::uint16_t>(get(ip + 20, 2));
   frame.psn = static_cast<std::uint32_t>(get(bth + 9, 3));
   switch (bth[0]) {
-    case kWriteFirst: frame.flags |= kFlagFirst; break;
-    case kWriteOnly: frame.flags |= kFlagFirst | kFlagLast; break;
-    case kWriteMiddle: break;
-    case kWriteLast: frame.flags |= kFlagLast; break;
+    case kWriteFirst:
+      frame.flags |= kFlagFirst;
+      break;
+    case kWriteOnly:
+      frame.flags |= kFlagFirst | kFlagLast;
+      break;
+    case kWriteMiddle:
+      break;
+    case kWriteLast:
+      frame.flags |= kFlagLast;
+      break;
     case kAcknowledge: {
       const bool nak = (bth[kBth] & 0x60U) == kSyndromeNakSequence;
       frame.opcode = nak ? Opcode::kNack : Opcode::kAck;
@@ -165,7 +175,8 @@ bool get_roce(std::span<const unsigned char> bytes, Frame& frame) {
       frame.msn = static_cast<std::uint16_t>(get(bth + kBth + 2, 2));
       return true;
     }
-    default: return false;
+    default:
+      return false;
   }
   if ((frame.flags & kFlagFirst) != 0) frame.message_bytes = static_cast<std::uint32_t>(get(bth + kBth + 12, 4));
   return true;
@@ -175,8 +186,9 @@ bool get_thin(std::span<const unsigned char> bytes, Frame& frame) {
   const unsigned char* at = bytes.data() + kEthernet;
   frame.format = WireFormat::kThin;
   frame.opcode = static_cast<Opcode>(at[0] >> 6);
-  frame.flags = static_cast<std::uint8_t>(((at[0] & 0x20U) != 0 ? kFlagFirst : 0) | ((at[0] & 0x10U) != 0 ? kFlagLast : 0) |
-                                          ((at[0] & 0x08U) != 0 ? kFlagMarked : 0));
+  frame.flags =
+      static_cast<std::uint8_t>(((at[0] & 0x20U) != 0 ? kFlagFirst : 0) | ((at[0] & 0x10U) != 0 ? kFlagLast : 0) |
+                                ((at[0] & 0x08U) != 0 ? kFlagMarked : 0));
   frame.traffic_class = at[0] & 7U;
   frame.psn = static_cast<std::uint32_t>(get(at + 1, 3));
   if (frame.opcode == Opcode::kData) {

@@ -15,22 +15,22 @@ namespace tb {
 
 inline constexpr std::uint32_t kTrailerMagic = 0x544E5442U;  // "TNTB"
 inline constexpr std::uint8_t kTrailerVersion = 1;
-inline constexpr std::uint16_t kThinEtherType = 0x88B5;      // IEEE 802 local experimental 1
-inline constexpr std::uint16_t kRocePort = 4791;             // IANA, RoCEv2
+inline constexpr std::uint16_t kThinEtherType = 0x88B5;  // IEEE 802 local experimental 1
+inline constexpr std::uint16_t kRocePort = 4791;         // IANA, RoCEv2
 inline constexpr std::size_t kTrailerBytes = 40;
 
 /// What the emulation adds behind a frame; big-endian on the wire.
 struct Trailer {
   std::uint32_t magic = kTrailerMagic;
   std::uint8_t version = kTrailerVersion;
-  std::uint8_t flags = 0;             // bit 0: payload cut
-  std::uint16_t kept_bytes = 0;       // payload bytes that are here
-  std::uint64_t first_bit_ps = 0;     // ideal arrival of the first bit at the far end
-  std::uint64_t link_seq = 0;         // number of the frame on its direction of the link
-  std::uint32_t frame_bytes = 0;      // modelled length, FCS included
-  std::uint32_t payload_bytes = 0;    // modelled payload
-  std::uint32_t payload_crc = 0;      // CRC32C of identity and payload (bytes that are here)
-  std::uint32_t check = 0;            // CRC32C of the 36 bytes before
+  std::uint8_t flags = 0;           // bit 0: payload cut
+  std::uint16_t kept_bytes = 0;     // payload bytes that are here
+  std::uint64_t first_bit_ps = 0;   // ideal arrival of the first bit at the far end
+  std::uint64_t link_seq = 0;       // number of the frame on its direction of the link
+  std::uint32_t frame_bytes = 0;    // modelled length, FCS included
+  std::uint32_t payload_bytes = 0;  // modelled payload
+  std::uint32_t payload_crc = 0;    // CRC32C of identity and payload (bytes that are here)
+  std::uint32_t check = 0;          // CRC32C of the 36 bytes before
 };
 static_assert(sizeof(Trailer) == kTrailerBytes);
 

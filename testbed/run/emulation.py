@@ -77,7 +77,9 @@ def emulate(
 class _Run:
     """The processes of one cell, from start to end."""
 
-    def __init__(self, live: LiveFabric, plan_data: Mapping[str, Any], snap_bytes: int, stack: ExitStack) -> None:
+    def __init__(
+        self, live: LiveFabric, plan_data: Mapping[str, Any], snap_bytes: int, stack: ExitStack
+    ) -> None:
         self._live = live
         self._names = list(live.fabric.node_names())
         self._data = plan_data
@@ -117,7 +119,9 @@ class _Run:
         self._launcher.stdin.close()
         line = self._launcher.stdout.readline()
         if not line:
-            raise FabricError("the launcher ended before it started a process", remedy="see its message above")
+            raise FabricError(
+                "the launcher ended before it started a process", remedy="see its message above"
+            )
         self._pids = json.loads(line)
         state.record_children(self._pids)
         for name, pid in {"launcher": self._launcher.pid, **self._pids, **self._live.processes()}.items():
@@ -192,9 +196,16 @@ class _Run:
             if "error" in about:
                 text = f"'{name}' stopped the run: {about['error']}"
                 if "StreamError" in about["error"]:
-                    return NicError(text, remedy="the peer did not answer: look for drops in the counters, or lower the load")
-                return MeasurementError(text, remedy="the run cannot be trusted; run again, and report it if it repeats")
-        return FabricError("a process ended the run without saying why", remedy="run again; report it if it repeats")
+                    return NicError(
+                        text,
+                        remedy="the peer did not answer: look for drops in the counters, or lower the load",
+                    )
+                return MeasurementError(
+                    text, remedy="the run cannot be trusted; run again, and report it if it repeats"
+                )
+        return FabricError(
+            "a process ended the run without saying why", remedy="run again; report it if it repeats"
+        )
 
     def finish(self, report: Report) -> Emulated:
         """Let the clock run; collect when it is over."""
@@ -254,7 +265,9 @@ class _Run:
         for name, fd in zip(self._names, self._results, strict=True):
             about, body = _read_result(fd)
             if not about or len(body) != about["tx_bytes"] + about["rx_bytes"]:
-                raise FabricError(f"process '{name}' left no whole result", remedy="look at `dmesg | tail`, then run again")
+                raise FabricError(
+                    f"process '{name}' left no whole result", remedy="look at `dmesg | tail`, then run again"
+                )
             tx.append(body[: about["tx_bytes"]])
             rx.append(body[about["tx_bytes"] :])
             counters.update(about["counters"])

@@ -62,7 +62,9 @@ def _places(tx: npt.NDArray[np.void], rx: npt.NDArray[np.void]) -> npt.NDArray[n
     rx_keys, order = _sorted_keys(rx)
     if (rx_keys[1:] == rx_keys[:-1]).any():
         twice = rx[order[1:]][rx_keys[1:] == rx_keys[:-1]][0]
-        raise _broken(f"message {twice['msn']} of stream {twice['src']} -> {twice['dst']} was delivered twice")
+        raise _broken(
+            f"message {twice['msn']} of stream {twice['src']} -> {twice['dst']} was delivered twice"
+        )
     keys = _keys(tx)
     found = np.searchsorted(rx_keys, keys)
     missing = (found >= len(rx_keys)) | (rx_keys[np.minimum(found, max(len(rx_keys) - 1, 0))] != keys)

@@ -35,7 +35,8 @@ void SwitchEntity::start() {
   for (const auto& group : config_.groups) {
     for (const std::uint32_t number : group) {
       if (number < port_count_ && ports_[number].wire != kNoWire) continue;
-      throw std::invalid_argument("a group of " + name() + " names port " + std::to_string(number) + ", which has no link");
+      throw std::invalid_argument("a group of " + name() + " names port " + std::to_string(number) +
+                                  ", which has no link");
     }
   }
 }

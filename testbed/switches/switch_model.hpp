@@ -31,8 +31,8 @@ struct SwitchConfig {
   std::uint64_t buffer_bytes = 0;
   std::uint32_t cell_bytes = 256;
   std::int32_t alpha_log2 = 0;
-  std::uint64_t reserved_bytes = 0;  // of each queue that is in use
-  std::uint64_t hash_seed = 0;       // of the path choice; each switch has its own
+  std::uint64_t reserved_bytes = 0;                // of each queue that is in use
+  std::uint64_t hash_seed = 0;                     // of the path choice; each switch has its own
   std::vector<std::vector<std::uint16_t>> groups;  // egress ports of equal cost
   std::vector<std::uint32_t> route;                // endpoint -> index into groups; kNoRoute: unknown
 };

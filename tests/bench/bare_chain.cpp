@@ -210,7 +210,7 @@ class Forwarder {
 
 // All veth pairs by one `ip -batch`, each made right between its two namespaces.
 void wire(const std::vector<pid_t>& pids, bool ring) {
-  std::FILE* batch = popen("ip -batch -", "w");
+  std::FILE* batch = popen("ip -batch -", "w");  // NOLINT(bugprone-command-processor): a fixed command
   check(batch != nullptr, "popen(ip)");
   const std::size_t links = ring ? pids.size() : pids.size() - 1;
   for (std::size_t i = 0; i < links; ++i) {
@@ -264,6 +264,12 @@ void report(const Shared& shared, const Options& options, double hops_per_s) {
               static_cast<long long>(options.window_pkts) - static_cast<long long>(held), fifo ? "true" : "false");
 }
 
+int whole(const char* text) {
+  char* end = nullptr;
+  const long value = std::strtol(text, &end, 10);
+  return end != text && *end == '\0' && value > 0 && value < 1'000'000'000 ? static_cast<int>(value) : -1;
+}
+
 Options parse(int count, char** values) {
   const std::string_view shape = count == 7 ? values[1] : "";
   if (shape != "ring" && shape != "chain") {
@@ -271,11 +277,11 @@ Options parse(int count, char** values) {
     std::exit(2);
   }
   const Options options{.ring = shape == "ring",
-                        .processes = std::atoi(values[2]),
-                        .window_pkts = std::atoi(values[3]),
-                        .frame_bytes = std::atoi(values[4]),
-                        .milliseconds = std::atoi(values[5]),
-                        .cpu = std::atoi(values[6])};
+                        .processes = whole(values[2]),
+                        .window_pkts = whole(values[3]),
+                        .frame_bytes = whole(values[4]),
+                        .milliseconds = whole(values[5]),
+                        .cpu = static_cast<int>(std::strtol(values[6], nullptr, 10))};
   const bool good = options.processes >= 2 && options.processes <= kMaxProcesses && options.window_pkts >= 1 &&
                     options.frame_bytes >= 64 && options.frame_bytes <= kMtuBytes + kHeaderBytes &&
                     options.milliseconds >= 1;

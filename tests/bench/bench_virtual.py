@@ -41,7 +41,7 @@ def run(quick: bool) -> list[BenchRow]:
     return rows
 
 
-def _experiment(kind: Any, topology: str, parameters: dict[str, int | str]) -> Experiment:  # noqa: ANN401 - a Literal
+def _experiment(kind: Any, topology: str, parameters: dict[str, int | str]) -> Experiment:
     return Experiment(
         name="bench",
         question="How fast?",
@@ -98,7 +98,9 @@ def _compare(
     ]  # fmt: skip
 
 
-def _row(name: str, speeds: Sequence[float], against: str, reference: Sequence[float], target: str) -> BenchRow:
+def _row(
+    name: str, speeds: Sequence[float], against: str, reference: Sequence[float], target: str
+) -> BenchRow:
     median, other = statistics.median(speeds), statistics.median(reference)
     ratio = statistics.median(a / b for a, b in zip(speeds, reference, strict=True))
     return BenchRow(
@@ -143,7 +145,9 @@ def _memory_probe(state: RunState, memory: dict[str, float]) -> Callable[[int, i
 
         latest = {child.name: child.pid for child in read_state(state.path).children}
         memory["NIC"] = _pss_mib(latest["c1"])
-        memory["switch"] = _pss_mib(next(pid for name, pid in latest.items() if name[0] in "ls" and name[1:].isdigit()))
+        memory["switch"] = _pss_mib(
+            next(pid for name, pid in latest.items() if name[0] in "ls" and name[1:].isdigit())
+        )
 
     return probe
 

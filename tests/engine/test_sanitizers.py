@@ -90,7 +90,13 @@ def test_core_under_sanitizers_reports_nothing(extension: Path, tmp_path: Path) 
         "UBSAN_OPTIONS": "print_stacktrace=1",
     }
     done = subprocess.run(
-        [sys.executable, "-P", str(Path(__file__).with_name("sanitized_main.py")), str(extension), str(stored)],
+        [
+            sys.executable,
+            "-P",
+            str(Path(__file__).with_name("sanitized_main.py")),
+            str(extension),
+            str(stored),
+        ],
         capture_output=True,
         text=True,
         env=environment,
