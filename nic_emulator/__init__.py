@@ -1,4 +1,4 @@
-"""The process that stands in for a card, and the NIC models behind it. Profiles know no engine and no input or output."""
+"""The process that stands in for a card, and the NIC models behind it. Profiles know no engine and do no input."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ void NicEntity::arrive(Frame* frame, ps_t now_ps) {
       receive_go_back_n(stream, *frame, now_ps);
     }
   } else {
-    ++received_.acks;
+    ++(frame->opcode == Opcode::kAck ? received_.acks : received_.naks);
     acknowledged(*frame, now_ps);
   }
   group_.drop_frame(frame);
@@ -156,7 +156,6 @@ void NicEntity::acknowledged(const Frame& frame, ps_t now_ps) {
       queue_holes(stream, psn + 1 + highest);
     }
   } else if (frame.opcode == Opcode::kNack) {
-    ++received_.naks;
     rewind(stream, psn);
   }
   offer(stream, now_ps);

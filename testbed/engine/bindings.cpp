@@ -201,8 +201,8 @@ void bind_functions(nb::module_& m) {
 
 NB_MODULE(_engine, module) {
   module.attr("NEVER_PS") = tb::kNever;
-  nb::exception<tb::ClockError>(module, "ClockError");
-  nb::exception<tb::StreamError>(module, "StreamError");
+  nb::exception<tb::ClockError>(module, "ClockError", PyExc_RuntimeError);
+  nb::exception<tb::StreamError>(module, "StreamError", PyExc_RuntimeError);
   tb::bind_models(module);
   tb::bind_twin(module);
   tb::bind_clock(module);

@@ -10,7 +10,7 @@ import pytest
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
 from testbed.run.join import RX_DTYPE, TX_DTYPE
-from tests.engine.plans import NO_ROUTE, Data, Wire, card, chain, closed, drained, one_message, poisson, records_of, run, star
+from tests.engine.plans import NO_ROUTE, Data, Wire, card, chain, closed, drained, finished, one_message, poisson, records_of, run, star
 
 FORMATS = pytest.mark.parametrize("wire_format", ["thin", "rocev2"])
 PATIENT = {"rto_ps": 20_000_000, "retry_limit": 1000, "ack_latency_ps": 50_000}
@@ -50,26 +50,34 @@ def test_lossy_incast_delivers_every_message_once_and_whole(wire_format: str, me
         assert sums["tx_retransmits"] == records["retransmits"].sum() >= sums["out_discards"]
 
 
+def bursts(wire_format: str) -> Data:
+    """Two open loops of more than 65536 messages each, that now and then find the buffer full."""
+    load = poisson(0, 4096, interval_ps=400_000, until_ps=400_000 * 70_000)
+    senders = [card(load, wire_format=wire_format, **PATIENT) for _ in range(2)]
+    return star([card(wire_format=wire_format), *senders], buffer_bytes=9_000, cell_bytes=254)
+
+
 def test_selective_repair_sends_again_what_was_lost_and_little_else() -> None:
-    sums = {wire_format: totals(drained(lossy(wire_format))) for wire_format in ("thin", "rocev2")}
+    sums = {wire_format: totals(finished(bursts(wire_format))) for wire_format in ("thin", "rocev2")}
     waste = {key: value["tx_retransmits"] / value["out_discards"] for key, value in sums.items()}
-    assert waste["thin"] < 1.5 < waste["rocev2"]
+    assert waste["thin"] < 1.1 < 2 < waste["rocev2"]
     assert sums["rocev2"]["rx_out_of_order"] > 0
     assert sums["thin"]["tx_naks"] > 0
 
 
 @FORMATS
 def test_lossy_acknowledgements_are_survived(wire_format: str) -> None:
-    # Data in both directions over one slow link: acknowledgements queue behind data, in the same class, and drop too.
+    # Data in both directions over one slow link: acknowledgements queue behind data, in the same class, take a cell
+    # like data, and are dropped like them.
     def load(dst: int) -> Data:
-        return closed(dst, 20_000, until_ps=3 * 10**9, window=8)
+        return closed(dst, 20_000, until_ps=10**9, window=8)
 
     cards = [card(load(1), wire_format=wire_format, **PATIENT), card(load(0), wire_format=wire_format, **PATIENT)]
     wires = [Wire(byte_time_ps=5), Wire(byte_time_ps=80), Wire(byte_time_ps=5)]
-    twin = drained(chain(*cards, wires, buffer_bytes=24_000, cell_bytes=64))
+    twin = drained(chain(*cards, wires, buffer_bytes=5 * 4300, cell_bytes=4300))
     sums = totals(twin)
-    assert len(records_of(twin)) > 100
-    assert sums["rx_acks"] < sums["tx_acks"] + sums["tx_naks"]
+    assert len(records_of(twin)) > 50
+    assert sums["rx_acks"] < sums["tx_acks"]
     assert sums["rx_duplicates"] > 0
     assert twin.frames_in_use == 0
 
@@ -94,11 +102,8 @@ def test_go_back_n_and_selective_with_thousands_of_streams_leak_no_frame(wire_fo
 
 @FORMATS
 def test_go_back_n_and_selective_through_sequence_wrap_of_messages(wire_format: str) -> None:
-    # More than 65536 messages of one stream: the 16 bits of the message number wrap, with losses all along.
-    load = poisson(0, 4096, interval_ps=400_000, until_ps=400_000 * 70_000)
-    cards = [card(wire_format=wire_format), *[card(load, wire_format=wire_format, **PATIENT) for _ in range(2)]]
-    wires = [Wire(byte_time_ps=40), Wire(), Wire()]
-    records = run(star(cards, wires=wires, buffer_bytes=20_000, cell_bytes=254))
+    # The 16 bits of the message number wrap, with losses all along.
+    records = run(bursts(wire_format))
     assert len(records[records["src"] == 1]) > 66_000
     assert records["retransmits"].sum() > 1000
 
@@ -187,13 +192,13 @@ BAD_SWITCHES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", BAD_CARDS)
 def test_card_that_cannot_be_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r".{20}"):
+    with pytest.raises(ValueError, match=r"\w+ \w+ \w+"):
         build_plan(chain(card(one_message(1, 64), **BAD_CARDS[name]), card(), [Wire()]))
 
 
 @pytest.mark.parametrize("name", BAD_LOADS)
 def test_workload_that_cannot_be_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r".{20}"):
+    with pytest.raises(ValueError, match=r"\w+ \w+ \w+"):
         build_plan(chain(card(one_message(1, 64) | BAD_LOADS[name]), card(), [Wire()]))
 
 
@@ -201,7 +206,7 @@ def test_workload_that_cannot_be_is_refused(name: str) -> None:
 def test_switch_that_cannot_be_is_refused(name: str) -> None:
     data = chain(card(one_message(1, 64)), card(), [Wire(), Wire()])
     data["nodes"][2]["config"] |= BAD_SWITCHES[name]
-    with pytest.raises(ValueError, match=r".{20}"):
+    with pytest.raises(ValueError, match=r"\w+ \w+ \w+"):
         _engine.Twin(build_plan(data))
 
 
@@ -210,7 +215,7 @@ def test_switch_that_cannot_be_is_refused(name: str) -> None:
 )
 def test_link_that_cannot_be_is_refused(link: list[int]) -> None:
     data = chain(card(one_message(1, 64)), card(), [Wire()])
-    with pytest.raises(ValueError, match=r".{20}"):
+    with pytest.raises(ValueError, match=r"\w+ \w+ \w+"):
         _engine.Twin(build_plan({**data, "links": [link]}))
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from nic_emulator import NICS
@@ -98,3 +104,47 @@ def run_both(
     twin = twin_run(data)
     assert_equal(emulated, twin, what)
     return emulated, twin
+
+
+class Once:
+    """A `report` for `emulate` that acts one time, when the run is well under way."""
+
+    def __init__(self, act: Callable[[], None], *, after_messages: int = 200) -> None:
+        self._act = act
+        self._after = after_messages
+        self.acted_at_s: float | None = None
+
+    def __call__(self, virtual_ps: int, messages: int) -> None:
+        if self.acted_at_s is None and messages >= self._after:
+            self.acted_at_s = time.monotonic()
+            self._act()
+
+
+def in_namespace(live: LiveFabric, name: str, *command: str) -> str:
+    """Run a command in a node's network namespace; its output."""
+    enter = ["nsenter", f"--net=/proc/{live.netns_pid(name)}/ns/net", "--"]
+    return subprocess.run([*enter, *command], capture_output=True, text=True, check=True).stdout
+
+
+_SEND = """
+import socket, sys
+sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+sender.bind((sys.argv[1], 0))
+for text in sys.argv[2:]:
+    sender.send(bytes.fromhex(text))
+"""
+
+
+def inject(live: LiveFabric, name: str, interface: str, *frames: bytes) -> None:
+    """Send frames out of an interface as a stranger in the node's namespace would."""
+    in_namespace(live, name, sys.executable, "-c", _SEND, interface, *(frame.hex() for frame in frames))
+
+
+def captured_frames(path: Path) -> list[bytes]:
+    """The frames of a pcap file, which this machine wrote."""
+    data, place, found = path.read_bytes(), 24, []
+    while place < len(data):
+        (size_bytes,) = struct.unpack_from("<I", data, place + 8)
+        found.append(data[place + 16 : place + 16 + size_bytes])
+        place += 16 + size_bytes
+    return found
