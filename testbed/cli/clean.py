@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,9 @@ def clean(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")
     ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Where results went, if not to results/: unfinished ones are removed.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Remove what a killed run left, and only what is the testbed's.
@@ -27,7 +31,12 @@ def clean(
     become_root("looking at other processes' namespaces")
     from testbed.fabric.clean import clean as clean_machine
 
+    from testbed.run.loader import results_dir
+    from testbed.run.store import remove_abandoned
+
     removed = clean_machine(dry_run=dry_run)
+    recorded = set(removed)
+    removed += [item for item in remove_abandoned(out or results_dir(), dry_run=dry_run) if item not in recorded]
     if as_json:
         print_json({"dry_run": dry_run, "removed": removed})
         return

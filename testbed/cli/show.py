@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from testbed.cli.output import JsonOption, print_json, stdout, table
 from testbed.errors import SpecError
-
-if TYPE_CHECKING:
-    from testbed.spec.fabric import Fabric
 
 # singular, as the user writes it -> plural, as the catalogue knows it
 PROFILE_KINDS = {"switch": "switches", "nic": "nics", "medium": "media"}
@@ -130,42 +127,10 @@ def _show_topology(topology: str, overrides: list[str], draw: Path | None, *, as
 
         print_json(to_dict(fabric))
         return
+    from testbed.report.describe import describe_fabric
+
     console = stdout()
     console.print(f"{topology}  {TOPOLOGIES.describe(topology)}", markup=False, highlight=False)
-    console.print(table(["", ""], fabric_rows(fabric)), markup=False, highlight=False)
-    console.print(table(LINK_COLUMNS, link_rows(fabric)), markup=False, highlight=False)
+    console.print(describe_fabric(fabric, width=console.width), markup=False, highlight=False)
     if draw is not None:
         console.print(f"drawn: {draw}", markup=False, highlight=False)
-
-
-def fabric_rows(fabric: Fabric) -> list[tuple[str, str]]:
-    """What the fabric consists of."""
-    tiers: dict[int, list[str]] = {}
-    for switch in fabric.switches:
-        tiers.setdefault(switch.tier, []).append(switch.name)
-    cards = sum(endpoint.cards for endpoint in fabric.endpoints)
-    servers = len({endpoint.server for endpoint in fabric.endpoints})
-    rows = [("parameters", ", ".join(f"{key}={value}" for key, value in dict(fabric.parameters).items()))]
-    rows += [("cards", f"{cards:,} behind {len(fabric.endpoints):,} NICs in {servers:,} servers")]
-    rows += [(f"tier {tier}", f"{len(names):,}: {_shorten(names)}") for tier, names in sorted(tiers.items())]
-    return rows
-
-
-LINK_COLUMNS = ("links>", "from", "to", "rate", "medium", "length>")
-
-
-def link_rows(fabric: Fabric) -> list[tuple[str, ...]]:
-    """The links, those alike counted together."""
-    from testbed.units import format_length, format_rate
-
-    tier = {switch.name: f"tier {switch.tier}" for switch in fabric.switches}
-    counts: dict[tuple[str, ...], int] = {}
-    for link in fabric.links:
-        ends = (tier.get(link.a, "NIC"), tier.get(link.b, "NIC"))
-        key = (*ends, format_rate(link.rate_bps), link.medium, format_length(link.length_mm))
-        counts[key] = counts.get(key, 0) + 1
-    return [(f"{count:,}", *key) for key, count in counts.items()]
-
-
-def _shorten(names: list[str]) -> str:
-    return " ".join(names) if len(names) <= 12 else f"{' '.join(names[:3])} … {names[-1]}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -110,8 +112,33 @@ def tier_name(tier: int, highest: int) -> str:
     return "spine" if highest == 1 else "core"
 
 
-def describe_fabric(fabric: Fabric) -> str:
-    """Counts, tiers, link classes, oversubscription and diameter, as text."""
+def fabric_line(fabric: Fabric, switch: str) -> str:
+    """The fabric in one line: `leaf_spine 2 x 4, 16 cards, 400 Gb/s, tomahawk5, 3 m DAC`.
+
+    The counts are those of the switches of each tier, the highest first; a single switch needs none. Rate and
+    cable are those of the cards' own links.
+    """
+    counts = sorted(Counter(one.tier for one in fabric.switches).items(), reverse=True)
+    tiers = " x ".join(f"{number:,}" for _, number in counts)
+    if len(counts) == 1:
+        tiers = "" if tiers == "1" else f"{tiers} switches"
+    nics = len(fabric.endpoints)
+    cards = f"{fabric.cards():,} cards" + (f" behind {nics:,} NICs" if nics != fabric.cards() else "")
+    links = [link for endpoint in fabric.endpoints for link in fabric.links_of(endpoint.name)]
+    rate = _span({link.rate_bps for link in links}, format_rate).replace("bps", "b/s")
+    media = "/".join(dict.fromkeys(link.medium.upper() for link in links))
+    lengths = _span({link.length_mm for link in links}, format_length)
+    return ", ".join([f"{fabric.topology} {tiers}".rstrip(), cards, rate, switch, f"{lengths} {media}"])
+
+
+def _span(values: set[int], formatted: Callable[[int], str]) -> str:
+    """`400 Gbps`, or `100 Gbps to 400 Gbps` where not all are equal."""
+    ends = dict.fromkeys((min(values), max(values)))
+    return " to ".join(re.sub(r"(?<=\d)(?=[a-zA-Z])", " ", formatted(value)) for value in ends)
+
+
+def describe_fabric(fabric: Fabric, *, width: int = 160) -> str:
+    """Counts, tiers, link classes, oversubscription and diameter, as text; long rows are wrapped."""
     highest = max((switch.tier for switch in fabric.switches), default=0)
     rows = [
         ("topology", fabric.topology),
@@ -122,9 +149,14 @@ def describe_fabric(fabric: Fabric) -> str:
         *_ratio_rows(fabric, highest),
         ("diameter", f"{diameter_hops(fabric)} links from card to card"),
     ]
-    width = max(len(label) for label, _ in rows)
-    lines = [f"{label:<{width}}  {text}" for label, text in rows]
+    column = max(len(label) for label, _ in rows) + 2
+    lines = [_wrapped(f"{label:<{column}}", text, width) for label, text in rows]
     return "\n".join([*lines, "", *_link_table(fabric, highest)])
+
+
+def _wrapped(label: str, text: str, width: int) -> str:
+    """A text beside its label, no line wider than `width`."""
+    return textwrap.fill(text, width, initial_indent=label, subsequent_indent=" " * len(label))
 
 
 def _cards_text(fabric: Fabric) -> str:

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from testbed.analysis.answers import readable_size
+from testbed.analysis.curves import DepthCurve
 from testbed.report import canvas
 from testbed.report.view import CellView, RunView, nics, panels
 from testbed.units import PS_PER_US
@@ -94,25 +95,32 @@ def comparison_figure(runs: Sequence[RunView]) -> Figure:
 
 
 def queue_depth_figure(runs: Sequence[RunView]) -> Figure:
-    """The deepest queue of each cell over virtual time."""
+    """The deepest queue of each cell over virtual time; all panels span the same time."""
     drawn = canvas.grid(panels(runs))
+    times = [cell.depth.time_ps for run in runs for cell in run.cells if cell.depth is not None]
+    last_us = max((int(of[-1]) for of in times if len(of)), default=PS_PER_US) / PS_PER_US
     for panel, axis in drawn.axes.items():
         for run, cell in _cells_of(runs, panel):
             if cell.depth is not None:
-                label = f"{cell.summary.nic}: {cell.depth.label}"
-                axis.step(
-                    cell.depth.time_ps / PS_PER_US,
-                    cell.depth.depth_bytes / _BYTES_PER_KIB,
-                    where="post",
-                    **{**_line(cell, run, runs), "label": label, "linewidth": 0.9, "alpha": 0.85},
-                )
-        axis.set_ylim(0, 1.3 * max(axis.get_ylim()[1], 1))
-        axis.margins(x=0.01)
+                _depth(axis, cell.depth, cell.summary.nic, _line(cell, run, runs))
+        axis.set(xlim=(0, 1.01 * last_us), ylim=(0, 1.35 * max(axis.dataLim.ymax, 1)))
         if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=7, loc="upper right", frameon=True, framealpha=0.85, edgecolor="none")
+        else:
+            axis.set_yticks([0])
+            axis.text(0.5, 0.5, "no frame waited", transform=axis.transAxes, ha="center", color="#555555")
     _label_outer(drawn, "virtual time (µs)", "queue depth (KiB)")
     canvas.caption(drawn.figure, "Depth of the deepest queue", runs)
     return drawn.figure
+
+
+def _depth(axis: Axes, depth: DepthCurve, nic: str, line: dict[str, Any]) -> None:
+    axis.step(
+        depth.time_ps / PS_PER_US,
+        depth.depth_bytes / _BYTES_PER_KIB,
+        where="post",
+        **{**line, "label": f"{nic}: {depth.label}", "linewidth": 0.9, "alpha": 0.8},
+    )
 
 
 def _cells_of(runs: Sequence[RunView], panel: tuple[str, int]) -> list[tuple[RunView, CellView]]:

@@ -11,7 +11,6 @@ import math
 import multiprocessing
 import os
 import signal
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -32,6 +31,7 @@ from testbed.report.text import report_text
 from testbed.report.view import view_run
 from testbed.run import cell_files
 from testbed.run.assumptions import assumptions_of_run
+from testbed.run.files import storing
 from testbed.run.metadata import collect_metadata
 from testbed.run.plan import plan_data
 from testbed.run.progress import Progress
@@ -152,7 +152,8 @@ def _emulate(
                     snap_bytes=resolved.experiment.snap_bytes,
                     report=report,
                 )
-                done.records.tofile(_emulated_path(writer.directory, run))
+                with storing(_emulated_path(writer.directory, run)) as path:
+                    path.write_bytes(done.records.tobytes())
                 before += run.emulated_records
                 speeds[run.cell.id] = {
                     "records": len(done.records),

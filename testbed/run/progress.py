@@ -17,6 +17,9 @@ class Progress(Protocol):
     def update(self, virtual_ps: int, messages_done: int) -> None:
         """The stage's virtual time; messages done so far in the whole run, all stages counted."""
 
+    def note(self, text: str) -> None:
+        """Something to tell once, such as what a dead run had left and is removed now."""
+
     def finish(self) -> None:
         """Nothing more will come, whether the run succeeded or not."""
 
@@ -32,6 +35,9 @@ class NullProgress:
 
     def update(self, virtual_ps: int, messages_done: int) -> None:
         """See `Progress.update`."""
+
+    def note(self, text: str) -> None:
+        """See `Progress.note`."""
 
     def finish(self) -> None:
         """See `Progress.finish`."""

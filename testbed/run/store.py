@@ -182,6 +182,15 @@ def abandoned_partials(out: Path) -> list[Path]:
     ]
 
 
+def remove_abandoned(out: Path, *, dry_run: bool = False) -> list[str]:
+    """Remove the unfinished results of dead runs below `out`; what was (or would be) removed, a line each."""
+    found = abandoned_partials(out)
+    for path in () if dry_run else found:
+        with storing(path):
+            shutil.rmtree(path)
+    return [f"partial result {path}" for path in found]
+
+
 def _is_held(partial: Path) -> bool:
     """Whether a living process holds the lock of a partial directory."""
     try:

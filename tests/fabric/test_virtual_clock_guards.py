@@ -130,7 +130,6 @@ def test_clock_interface_taken_down_fails_the_run(state: RunState, node: str, in
         with pytest.raises(TestbedError) as caught:
             emulate(live, data, state=state, report=report)
         assert_prompt(report)
-    print(caught.value)
     assert "c1" in str(caught.value) or "l1" in str(caught.value)
 
 
@@ -143,7 +142,6 @@ def test_clock_interface_down_and_up_again_fails_the_run(state: RunState) -> Non
         with pytest.raises(TestbedError) as caught:
             emulate(live, data, state=state, report=report)
         assert_prompt(report)
-    print(caught.value)
     assert "c1" in str(caught.value) or "l1" in str(caught.value)
 
 

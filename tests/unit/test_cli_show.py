@@ -39,7 +39,7 @@ def test_profile_rows_of_nested_profile_give_path_value_and_source() -> None:
 def test_show_topology_counts_cards_and_links(tb: Tb) -> None:
     result = tb("show", "leaf_spine", "--set", "leaves=2")
     assert result.exit_code == 0
-    assert "tier 0      2: l1 l2" in result.stdout
+    assert "2 x leaf: l1 l2" in result.stdout
     assert "400 Gb/s" in result.stdout or "400Gbps" in result.stdout
 
 
