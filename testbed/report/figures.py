@@ -100,10 +100,12 @@ def queue_depth_figure(runs: Sequence[RunView]) -> Figure:
     times = [cell.depth.time_ps for run in runs for cell in run.cells if cell.depth is not None]
     last_us = max((int(of[-1]) for of in times if len(of)), default=PS_PER_US) / PS_PER_US
     for panel, axis in drawn.axes.items():
+        highest_kib = 1.0
         for run, cell in _cells_of(runs, panel):
-            if cell.depth is not None:
+            if cell.depth is not None and len(cell.depth.depth_bytes):
                 _depth(axis, cell.depth, cell.summary.nic, _line(cell, run, runs))
-        axis.set(xlim=(0, 1.01 * last_us), ylim=(0, 1.35 * max(axis.dataLim.ymax, 1)))
+                highest_kib = max(highest_kib, float(max(cell.depth.depth_bytes)) / _BYTES_PER_KIB)
+        axis.set(xlim=(0, 1.01 * last_us), ylim=(0, 1.35 * highest_kib))
         if axis.get_legend_handles_labels()[0]:
             axis.legend(fontsize=7, loc="upper right", frameon=True, framealpha=0.85, edgecolor="none")
         else:
