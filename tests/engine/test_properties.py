@@ -31,7 +31,7 @@ def wires(draw: st.DrawFn, count: int) -> list[Wire]:
 def cards_of(draw: st.DrawFn, count: int, wire_format: str, *, quiet: bool) -> list[Data]:
     """Closed loops to random peers; quiet: only the first card sends, one message at a time."""
     config = {"ack_latency_ps": draw(st.integers(0, 10**5)), "ingress_latency_ps": draw(st.integers(0, 10**5))}
-    config |= {"rto_ps": 10**9 if quiet else 5 * 10**7, "retry_limit": 1000}
+    config["retry_limit"] = 1000
     place = draw(st.sampled_from(["post", "send", "receive", "notify"]))
     at = {place: [stage(draw(st.integers(0, 10**6)), occupancy_ps=draw(st.integers(0, 10**5)))]}
     cards = []
@@ -41,7 +41,9 @@ def cards_of(draw: st.DrawFn, count: int, wire_format: str, *, quiet: bool) -> l
         window = 1 if quiet else draw(st.integers(1, 8))
         load = closed(peers, draw(st.sampled_from(SIZES_BYTES)), until_ps=10**8, window=window)
         silent = number > 0 if quiet else draw(st.integers(0, 4)) == 0
-        cards.append(card(None if silent else load, wire_format=wire_format, at=at, **config))
+        # Equal time-outs can lock two streams in step, each dropping the other's acknowledgements for ever.
+        rto_ps = 10**9 if quiet else 5 * 10**7 + 7_919_993 * number
+        cards.append(card(None if silent else load, wire_format=wire_format, at=at, rto_ps=rto_ps, **config))
     return cards
 
 
@@ -78,7 +80,7 @@ def total(counters: dict[str, int], name: str) -> int:
 
 def frame_bytes(data: Data, size: int) -> int:
     thin = data["nodes"][0]["config"]["format"] == "THIN"
-    return max(64, size + (26 if thin else 78 - (-size % -4)))
+    return max(64, 26 + size) if thin else 78 + size + -size % 4
 
 
 @given(fabrics())
@@ -101,17 +103,12 @@ def test_fabric_any_every_frame_is_accounted_for(data: Data) -> None:
     assert sent == sums["rx_packets"] + sums["rx_acks"] + sums["rx_naks"] + dropped
     assert sums["tx_retransmits"] == records["retransmits"].sum()
     assert sums["tx_messages"] == sums["rx_messages"] == len(records)
-    assert dropped > 0 or sums["tx_timeouts"] == 0 or buffer_delays(data)
+    assert dropped or sums["tx_timeouts"] or not sums["tx_retransmits"]
 
 
 CARD_COUNTERS = (
     "tx_messages tx_packets tx_retransmits tx_acks tx_naks tx_timeouts rx_messages rx_packets rx_acks rx_naks"
 ).split()
-
-
-def buffer_delays(data: Data) -> bool:
-    """Whether a queue may hold a frame for longer than a time-out."""
-    return bool(data["nodes"][-1]["config"]["buffer_bytes"] >= 10**6)
 
 
 @given(fabrics())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import tomllib
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from testbed import __version__
 
@@ -32,6 +35,19 @@ def test_lock_file_pins_every_dependency_of_pyproject(repository: Path) -> None:
     names = {normal(re.split(r"[<>=~ ]", one)[0]) for one in wanted}
     assert len(names) > 10
     assert names <= set(locked(repository))
+
+
+def test_lock_file_holds_all_that_its_packages_need(repository: Path) -> None:
+    """Else a package of the system's Python could stand in for it on one machine and be missing on the next."""
+    pinned = set(locked(repository))
+    missing = {
+        f"{name} needs {requirement.name}"
+        for name in pinned
+        for text in importlib.metadata.requires(name) or []
+        if (requirement := Requirement(text)) and normal(requirement.name) not in pinned
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+    }
+    assert missing == set()
 
 
 def test_documented_versions_are_those_of_the_lock_file(repository: Path) -> None:
