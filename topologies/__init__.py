@@ -1,19 +1,21 @@
 """Fabrics to choose from: one file and one pure function each, from parameters to a `Fabric`.
 
-A new one: copy the shortest file, change `build`, and add a line to the table below.
+A new one: copy the shortest file and change `build`; the table finds it by itself.
 """
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 from testbed.errors import Problems, SpecError
 from testbed.registry import Registry, unknown_name
 from testbed.spec.fabric import Fabric
 from testbed.spec.parameters import ParameterValue
-from topologies import dumbbell, fat_tree, leaf_spine, rail_optimized, single_switch, squadrack
 from topologies._build import MAX_ENDPOINTS
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "TOPOLOGIES",
     "Builder",
     "build_fabric",
+    "builder_of",
     "parameter_names",
     "parse_parameters",
     "unknown_parameters",
@@ -28,23 +31,42 @@ __all__ = [
 
 Builder: TypeAlias = Callable[..., Fabric]
 
-TOPOLOGIES: Registry[Builder] = Registry(
-    "topology",
-    {
-        "single_switch": single_switch.build,
-        "dumbbell": dumbbell.build,
-        "leaf_spine": leaf_spine.build,
-        "rail_optimized": rail_optimized.build,
-        "fat_tree": fat_tree.build,
-        "squadrack": squadrack.build,
-    },
-)
-"""Every topology that an experiment can name, from the smallest."""
+
+def _beside_this_file() -> Iterator[tuple[str, Builder]]:
+    """The `build` of every file here, by the file's name."""
+    for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
+        yield path.stem, importlib.import_module(f"{__name__}.{path.stem}").build
+
+
+TOPOLOGIES: Registry[Builder] = Registry("topology", dict(_beside_this_file()))
+"""Every topology that an experiment can name."""
+
+
+def builder_of(topology: str) -> Builder:
+    """The builder of a topology: of a name in the table, or of a user's own file (`path/to/mine.py`)."""
+    if not topology.endswith(".py"):
+        return TOPOLOGIES.get(topology)
+    path = Path(topology).resolve()
+    remedy = "name a file with a function `build` that returns a Fabric, or one of: " + ", ".join(TOPOLOGIES.names())
+    if not path.is_file():
+        raise SpecError(f"there is no topology file {topology}", remedy=remedy)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None  # a .py file always has a spec and a loader
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (SyntaxError, ImportError, NameError) as error:
+        raise SpecError(f"{topology} cannot be read: {error}", remedy=remedy) from error
+    build: Builder | None = getattr(module, "build", None)
+    if not callable(build):
+        raise SpecError(f"{topology} has no function `build`", remedy=remedy)
+    return build
 
 
 def build_fabric(topology: str, parameters: Mapping[str, ParameterValue]) -> Fabric:
     """The fabric of a topology; unknown names, unknown parameters and bad values are each one `SpecError`."""
-    builder = TOPOLOGIES.get(topology)
+    builder = builder_of(topology)
     problems = unknown_parameters(topology, builder, parameters)
     known = {name: value for name, value in parameters.items() if name in parameter_names(builder)}
     fabric = None

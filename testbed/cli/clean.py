@@ -30,13 +30,14 @@ def clean(
     """
     become_root("looking at other processes' namespaces")
     from testbed.fabric.clean import clean as clean_machine
-
     from testbed.run.loader import results_dir
     from testbed.run.store import remove_abandoned
 
     removed = clean_machine(dry_run=dry_run)
     recorded = set(removed)
-    removed += [item for item in remove_abandoned(out or results_dir(), dry_run=dry_run) if item not in recorded]
+    removed += [
+        item for item in remove_abandoned(out or results_dir(), dry_run=dry_run) if item not in recorded
+    ]
     if as_json:
         print_json({"dry_run": dry_run, "removed": removed})
         return

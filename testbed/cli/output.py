@@ -33,6 +33,11 @@ def stderr() -> Console:
     return Console(stderr=True, width=None if wide else WIDTH_OFF_TERMINAL)
 
 
+def table_width() -> int | None:
+    """The columns of the terminal on stdout; None, as wide as needed, where there is none."""
+    return stdout().width if sys.stdout.isatty() or "COLUMNS" in os.environ else None
+
+
 def print_json(value: object) -> None:
     """Print a value as JSON, indented, keys in their order."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from testbed.cli.output import JsonOption, print_json
+from testbed.cli.output import JsonOption, print_json, table_width
 from testbed.errors import Interrupted
 
 if TYPE_CHECKING:
+    from testbed.run.execute import RunOutcome
     from testbed.spec.experiment import Experiment
 
 EPILOG = (
@@ -65,10 +66,39 @@ def run(
 
     wanted = list(_with_seeds(_adjust(load_experiment(experiment), overrides, seed, snap), repeat))
     target = out or results_dir()
-    prepare(wanted[0], engine, target)
+    prepare(wanted[-1], engine, target)  # they differ in the seed alone, and the last is the largest
     outcomes = [_execute(one, engine, target, quiet=as_json) for one in wanted]
+    if repeat > 1:
+        _show_repeats(outcomes, as_json=as_json)
+    elif as_json:
+        print_json(run_json(outcomes[0]))
+
+
+def run_json(outcome: RunOutcome) -> dict[str, Any]:
+    """What `--json` prints of one run: its summary.json, and where it is."""
+    from testbed.spec.codec import to_dict
+
+    return {**to_dict(outcome.summary), "directory": str(outcome.directory)}
+
+
+def repeats_json(outcomes: Sequence[RunOutcome]) -> dict[str, Any]:
+    """What `--json` prints of several: each run, and what they say together."""
+    from testbed.analysis.summary import summarise_repeats
+    from testbed.spec.codec import to_dict
+
+    together = to_dict(summarise_repeats([outcome.summary for outcome in outcomes]))
+    return {**together, "runs": [run_json(outcome) for outcome in outcomes]}
+
+
+def _show_repeats(outcomes: Sequence[RunOutcome], *, as_json: bool) -> None:
+    from testbed.analysis.summary import summarise_repeats
+    from testbed.report.text import repeat_table
+
     if as_json:
-        print_json(outcomes[0] if repeat == 1 else {"schema_version": 1, "runs": outcomes})
+        print_json(repeats_json(outcomes))
+        return
+    runs = [outcome.summary for outcome in outcomes]
+    typer.echo(repeat_table(runs, summarise_repeats(runs), width=table_width()))
 
 
 def prepare(experiment: Experiment, engine: Engine, out: Path) -> None:
@@ -91,23 +121,20 @@ def prepare(experiment: Experiment, engine: Engine, out: Path) -> None:
 
 def _adjust(base: Experiment, overrides: list[str] | None, seed: int | None, snap: str | None) -> Experiment:
     from testbed.spec.overrides import apply_overrides
-    from testbed.units import parse_size
 
-    adjusted = apply_overrides(base, overrides or [])
-    if seed is not None:
-        adjusted = replace(adjusted, seed=seed)
-    if snap is not None:
-        adjusted = replace(adjusted, snap_bytes=parse_size(snap))
-    return adjusted
+    of_options = [] if snap is None else [f"snap={snap}"]
+    adjusted = apply_overrides(base, [*(overrides or []), *of_options])
+    return adjusted if seed is None else replace(adjusted, seed=seed)
 
 
 def _with_seeds(experiment: Experiment, repeat: int) -> Iterator[Experiment]:
     return (replace(experiment, seed=experiment.seed + offset) for offset in range(repeat))
 
 
-def _execute(experiment: Experiment, engine: Engine, out: Path, *, quiet: bool) -> dict[str, Any]:
-    """Run one experiment with a progress view; print its text unless `quiet`; return its JSON."""
+def _execute(experiment: Experiment, engine: Engine, out: Path, *, quiet: bool) -> RunOutcome:
+    """Run one experiment with a progress view; print its report unless `quiet`."""
     from testbed.cli.progress_view import ProgressView
+    from testbed.report.text import report_text, saved_text
     from testbed.run.execute import execute
 
     view = ProgressView()
@@ -117,8 +144,9 @@ def _execute(experiment: Experiment, engine: Engine, out: Path, *, quiet: bool) 
         finally:
             view.finish()
     if not quiet:
-        typer.echo(outcome.text)
-    return {**outcome.summary, "directory": str(outcome.directory)}
+        typer.echo(report_text(outcome.summary, result=str(experiment.name), width=table_width()), nl=False)
+        typer.echo(saved_text(str(outcome.directory)))
+    return outcome
 
 
 @contextmanager

@@ -113,9 +113,10 @@ def _plain(cell: object) -> str:
 
 
 def _show_topology(topology: str, overrides: list[str], draw: Path | None, *, as_json: bool) -> None:
-    from topologies import TOPOLOGIES, build_fabric, parse_parameters
+    from topologies import build_fabric, builder_of, parse_parameters
 
-    parameters = parse_parameters(topology, TOPOLOGIES.get(topology), overrides)
+    builder = builder_of(topology)
+    parameters = parse_parameters(topology, builder, overrides)
     fabric = build_fabric(topology, parameters)
     if draw is not None:
         _refuse_drawing(draw)
@@ -130,7 +131,7 @@ def _show_topology(topology: str, overrides: list[str], draw: Path | None, *, as
     from testbed.report.describe import describe_fabric
 
     console = stdout()
-    console.print(f"{topology}  {TOPOLOGIES.describe(topology)}", markup=False, highlight=False)
+    console.print(f"{topology}  {(builder.__doc__ or "").strip().partition("\n")[0]}", markup=False, highlight=False)
     console.print(describe_fabric(fabric, width=console.width), markup=False, highlight=False)
     if draw is not None:
         console.print(f"drawn: {draw}", markup=False, highlight=False)

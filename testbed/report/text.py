@@ -17,8 +17,13 @@ from rich.table import Table
 from rich.text import Text
 
 from testbed.analysis.answers import approximate_time, readable_size
-from testbed.analysis.percentiles import SeedSpread, across_seeds
-from testbed.analysis.summary import CellSummary, ClockStatement, RunSummary, largest_assumptions
+from testbed.analysis.summary import (
+    CellSummary,
+    ClockStatement,
+    RepeatSummary,
+    RunSummary,
+    largest_assumptions,
+)
 from testbed.spec.sourced import Assumption
 from testbed.units import PS_PER_MS, PS_PER_NS, PS_PER_US
 
@@ -50,7 +55,7 @@ class Scale:
 def report_text(
     summary: RunSummary, *, result: str = "RESULT", width: int | None = None, colour: bool = False
 ) -> str:
-    """The whole report of a run. Intervals are left out where the table would be wider than `width`."""
+    """The whole report of a run; on a narrow terminal the table leaves out what `cell_table` says."""
     parts = [
         _prose(_heading(summary), width),
         cell_table(summary.cells, width=width, colour=colour),
@@ -59,29 +64,72 @@ def report_text(
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
-def cell_table(cells: Sequence[CellSummary], *, width: int | None = None, colour: bool = False) -> str:
-    """One row per cell, with 95 % intervals where there is room for them."""
-    full = _printed(_table(cells, intervals=True), colour)
-    if width is None or _columns_of(full) <= width:
-        return full
-    return _printed(_table(cells, intervals=False), colour) + "(95 % intervals: in report.txt)\n"
-
-
-def repeat_table(runs: Sequence[RunSummary], *, colour: bool = False) -> str:
-    """Over the runs of several seeds: the mean of each percentile and its 95 % t-interval."""
-    spreads = [[_spread(runs, cell.id, name) for name in COLUMNS] for cell in runs[0].cells]
-    found = [spread.mean_ps for row in spreads for spread in row if spread]
-    scale = choose_scale(found)
-    table = _empty_table(("scenario", "size", "NIC"), (*COLUMNS, "seeds"))
-    texts = _aligned_columns(
-        [[(s.mean_ps, s.low_ps, s.high_ps) if s else (None, None, None) for s in row] for row in spreads],
-        [True] * len(COLUMNS),
-        scale,
+def saved_text(directory: str) -> str:
+    """Where a run's files are, in the form of its report."""
+    return (
+        _prose([("saved", directory), ("", "figures/, records/, hdr/, summary.json, report.txt")], None)
+        + "\n"
     )
-    for cell, row in zip(runs[0].cells, texts, strict=True):
-        table.add_row(cell.scenario, readable_size(cell.size_bytes), cell.nic, *row, str(len(runs)))
-    seeds = ", ".join(str(run.seed) for run in runs)
-    return _printed(table, colour) + f"mean over the seeds {seeds}, with its 95 % t-interval\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Form:
+    """How much of a table is shown."""
+
+    intervals: frozenset[str] = WITH_INTERVAL
+    units: bool = True
+    """In each cell; else once, below the table."""
+    columns: tuple[str, ...] = COLUMNS
+    note: str = ""
+
+
+_FORMS = (
+    _Form(),
+    _Form(intervals=frozenset({"p99.99"}), note="all 95 % intervals: report.txt"),
+    _Form(intervals=frozenset(), note="95 % intervals: report.txt"),
+    _Form(intervals=frozenset(), units=False, note="95 % intervals: report.txt"),
+    _Form(
+        intervals=frozenset(),
+        units=False,
+        columns=tuple(name for name in COLUMNS if name != "p90"),
+        note="p90 and 95 % intervals: report.txt",
+    ),
+)
+"""From the widest to the narrowest."""
+
+
+def cell_table(cells: Sequence[CellSummary], *, width: int | None = None, colour: bool = False) -> str:
+    """One row per cell; where it is wider than `width`, intervals go first, then units, then p90."""
+    for form in _FORMS:
+        text = _printed(_table(cells, form), colour)
+        if width is None or _columns_of(text) <= width:
+            break
+    scale = _scale_of(cells)
+    notes = [f"times in {scale.unit}"] if not form.units else []
+    notes += [form.note] if form.note else []
+    return text + (f"({'; '.join(notes)})\n" if notes else "")
+
+
+def repeat_table(
+    runs: Sequence[RunSummary], spreads: RepeatSummary, *, width: int | None = None, colour: bool = False
+) -> str:
+    """Over the runs of several seeds: the mean of each percentile and its 95 % t-interval."""
+    for shown in (COLUMNS, ("p50", "p99", "p99.9", "p99.99"), ("p50", "p99.9"), ("p99.9",)):
+        text = _printed(_repeat_table(runs[0].cells, spreads, shown), colour)
+        if width is None or _columns_of(text) <= width:
+            break
+    seeds = ", ".join(str(seed) for seed in spreads.seeds)
+    return text + f"mean over the seeds {seeds}, with its 95 % t-interval\n"
+
+
+def _repeat_table(cells: Sequence[CellSummary], spreads: RepeatSummary, columns: Sequence[str]) -> Table:
+    found = [[cell.percentiles[name] for name in columns] for cell in spreads.cells]
+    rows = [[(s.mean_ps, s.low_ps, s.high_ps) if s else (None, None, None) for s in row] for row in found]
+    scale = choose_scale(value for row in rows for value, _, _ in row if value is not None)
+    table = _empty_table(("scenario", "size", "NIC"), columns)
+    for cell, row in zip(cells, _aligned_columns(rows, [True] * len(columns), scale), strict=True):
+        table.add_row(cell.scenario, readable_size(cell.size_bytes), cell.nic, *row)
+    return table
 
 
 def choose_scale(values_ps: Iterable[int]) -> Scale:
@@ -131,10 +179,10 @@ def _closing(summary: RunSummary, result: str) -> list[tuple[str, str]]:
 
 def _rests_on(assumptions: tuple[Assumption, ...], result: str) -> str:
     if not assumptions:
-        return "no assumed values"
-    largest = ", ".join(f"{found.path} = {_assumed(found)}" for found in largest_assumptions(assumptions))
+        return "no assumed or estimated values"
+    largest = "; ".join(f"{found.path} = {_assumed(found)}" for found in largest_assumptions(assumptions))
     plural = "value" if len(assumptions) == 1 else "values"
-    return f"{len(assumptions)} assumed {plural} (./tb assumptions {result}); the largest: {largest}"
+    return f"{len(assumptions)} assumed or estimated {plural} (./tb assumptions {result}); the largest: {largest}"
 
 
 def _assumed(found: Assumption) -> str:
@@ -164,14 +212,20 @@ def _prose(lines: Iterable[tuple[str, str]], width: int | None) -> str:
     return "\n".join(wrapped).replace(_NO_BREAK, " ")
 
 
-def _table(cells: Sequence[CellSummary], *, intervals: bool) -> Table:
-    table = _empty_table(("scenario", "size", "NIC"), (*COLUMNS, "max", "n"))
-    rows = [[*(_triple(cell, name) for name in COLUMNS), (cell.max_ps, None, None)] for cell in cells]
-    scale = choose_scale(value for row in rows for value, _, _ in row if value is not None)
-    shown = [intervals and name in WITH_INTERVAL for name in (*COLUMNS, "max")]
-    for cell, texts in zip(cells, _aligned_columns(rows, shown, scale), strict=True):
+def _table(cells: Sequence[CellSummary], form: _Form) -> Table:
+    table = _empty_table(("scenario", "size", "NIC"), (*form.columns, "max", "n"))
+    rows = [[*(_triple(cell, name) for name in form.columns), (cell.max_ps, None, None)] for cell in cells]
+    shown = [name in form.intervals for name in (*form.columns, "max")]
+    scale = _scale_of(cells)
+    for cell, texts in zip(cells, _aligned_columns(rows, shown, scale, units=form.units), strict=True):
         table.add_row(cell.scenario, readable_size(cell.size_bytes), cell.nic, *texts, f"{cell.n:,}")
     return table
+
+
+def _scale_of(cells: Sequence[CellSummary]) -> Scale:
+    """One for all times of a table."""
+    percentiles = [_triple(cell, name)[0] for cell in cells for name in COLUMNS]
+    return choose_scale(v for v in (*percentiles, *(cell.max_ps for cell in cells)) if v is not None)
 
 
 Triple = tuple[int | None, int | None, int | None]
@@ -184,22 +238,22 @@ def _triple(cell: CellSummary, name: str) -> Triple:
 
 
 def _aligned_columns(
-    rows: Sequence[Sequence[Triple]], intervals: Sequence[bool], scale: Scale
+    rows: Sequence[Sequence[Triple]], intervals: Sequence[bool], scale: Scale, *, units: bool = True
 ) -> list[list[str]]:
     """The texts of all rows, padded so that values and bounds stand below each other in each column."""
     columns = [
-        _aligned(column, shown, scale)
+        _aligned(column, shown, scale, f" {scale.unit}" if units else "")
         for column, shown in zip(zip(*rows, strict=True), intervals, strict=True)
     ]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def _aligned(column: Sequence[Triple], interval: bool, scale: Scale) -> list[str]:
+def _aligned(column: Sequence[Triple], interval: bool, scale: Scale, unit: str) -> list[str]:
     pad = _padding(column, scale)
     if not interval:
-        return [f"{pad(0, value)} {scale.unit}" if value is not None else MISSING for value, _, _ in column]
+        return [f"{pad(0, value)}{unit}" if value is not None else MISSING for value, _, _ in column]
     texts = [
-        f"{pad(0, value)} {scale.unit} [{pad(1, low)}, {pad(2, high)}]" if value is not None else MISSING
+        f"{pad(0, value)}{unit} [{pad(1, low)}, {pad(2, high)}]" if value is not None else MISSING
         for value, low, high in column
     ]
     width = max(len(text) for text in texts)
@@ -217,14 +271,6 @@ def _padding(column: Sequence[Triple], scale: Scale) -> Callable[[int, int | Non
 
     widths = [max(len(text(triple[part])) for triple in column) for part in range(3)]
     return lambda part, value: text(value).rjust(widths[part])
-
-
-def _spread(runs: Sequence[RunSummary], cell_id: str, name: str) -> SeedSpread | None:
-    """A percentile over the runs; None unless every run states it."""
-    cells = [cell for run in runs for cell in run.cells if cell.id == cell_id]
-    values = [cell.percentiles[name].value_ps for cell in cells if name in cell.percentiles]
-    stated = [value for value in values if value is not None]
-    return across_seeds(stated) if len(stated) == len(runs) else None
 
 
 def _empty_table(left: Sequence[str], right: Sequence[str]) -> Table:

@@ -72,6 +72,8 @@ def _merged(rows: Iterable[Assumption]) -> list[Assumption]:
         own = "" if name.startswith(_TABLES) else thing  # host software is alike wherever it runs
         places.setdefault((own, name, row.value, row.unit, row.mark, row.source), []).append(row)
     return [
-        Assumption(", ".join(row.path for row in same), same[0].value, same[0].unit, same[0].mark, same[0].source)
+        Assumption(
+            ", ".join(row.path for row in same), same[0].value, same[0].unit, same[0].mark, same[0].source
+        )
         for same in places.values()
     ]

@@ -16,16 +16,18 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.sharedctypes import SynchronizedArray
 from pathlib import Path
 from typing import Any
 
 from nic_emulator import NICS
 from testbed.analysis.answers import answers
+from testbed.analysis.percentiles import PPM
 from testbed.analysis.records import digest
 from testbed.analysis.summary import ClockStatement, RunSummary
 from testbed.errors import FabricError, MeasurementError
-from testbed.report.describe import describe_fabric
+from testbed.report.describe import fabric_line
 from testbed.report.figures import write_figures
 from testbed.report.text import report_text
 from testbed.report.view import view_run
@@ -37,12 +39,15 @@ from testbed.run.plan import plan_data
 from testbed.run.progress import Progress
 from testbed.run.resolve import Resolved, resolve
 from testbed.run.schedule import Schedule, schedule_of
-from testbed.run.store import ResultWriter
+from testbed.run.store import ResultWriter, remove_abandoned
 from testbed.run.twin_cell import TwinJob, TwinOutcome, init_worker, run_twin_cell
 from testbed.spec.codec import to_dict
 from testbed.spec.experiment import Cell, Experiment
 
 _POLL_S = 0.2
+_FRAME_BYTES = 4096
+_REAL_FRAME_WORK = 35
+"""How many frames a twin computes while one goes over real links; only the time left is estimated with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +55,9 @@ class RunOutcome:
     """Where the result is, and what it says."""
 
     directory: Path
-    summary: dict[str, Any]
+    summary: RunSummary
     text: str
+    """The report at its full width."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,16 +71,61 @@ class _CellRun:
     emulated_until_ps: int
     records_until_ps: int
 
+    @property
+    def message_work(self) -> int:
+        """What a message costs the twin, in frames about."""
+        return self.cell.size_bytes // _FRAME_BYTES + 2
+
+
+class _Tally:
+    """Turns messages done per cell and clock into what a progress listener wants to know."""
+
+    def __init__(self, runs: Sequence[_CellRun], records: int, progress: Progress) -> None:
+        self._progress = progress
+        cost = _REAL_FRAME_WORK * _workers(len(runs))
+        self._real_work = [run.message_work * cost for run in runs]
+        self._twin_work = [run.message_work for run in runs]
+        self._real = [0] * len(runs)
+        self._twin = [0] * len(runs)
+        emulated = [run.emulated_records for run in runs]
+        self._whole = max(1, _dot(emulated, self._real_work) + _dot([records] * len(runs), self._twin_work))
+        progress.start(len(runs) * records + sum(emulated))
+
+    def real(self, run: _CellRun, virtual_ps: int, messages: int) -> None:
+        """A cell on real frames has come so far."""
+        self._real[run.index] = min(messages, run.emulated_records)
+        self._tell(virtual_ps)
+
+    def twin(self, virtual_ps: int, messages: Sequence[int]) -> None:
+        """All cells of the twin have come so far."""
+        self._twin = list(messages)
+        self._tell(virtual_ps)
+
+    def _tell(self, virtual_ps: int) -> None:
+        work = _dot(self._real, self._real_work) + _dot(self._twin, self._twin_work)
+        self._progress.update(virtual_ps, sum(self._real) + sum(self._twin), work * PPM // self._whole)
+
+
+def _dot(counts: Sequence[int], work: Sequence[int]) -> int:
+    return sum(count * each for count, each in zip(counts, work, strict=True))
+
+
+def _workers(jobs: int) -> int:
+    """How many twins run at once."""
+    return min(jobs, len(os.sched_getaffinity(0)))
+
 
 def execute(experiment: Experiment, *, engine: str, out: Path, progress: Progress) -> RunOutcome:
     """Run an experiment on `emulation` (real frames, then the twin) or on the `twin` alone; save the result."""
     resolved = resolve(experiment)
     runs = _cell_runs(resolved, emulated=engine == "emulation")
-    progress.start(len(runs) * experiment.records + sum(run.emulated_records for run in runs))
+    tally = _Tally(runs, experiment.records, progress)
     try:
+        for item in remove_abandoned(out):
+            progress.note(f"removed {item} of a run that was killed")
         with ResultWriter(out, experiment.name, to_dict(experiment)) as writer:
-            speeds = _emulate(resolved, runs, writer, progress) if engine == "emulation" else {}
-            outcomes = _twins(resolved, runs, writer, progress)
+            speeds = _emulate(resolved, runs, writer, progress, tally) if engine == "emulation" else {}
+            outcomes = _twins(resolved, runs, writer, progress, tally)
             progress.stage("report")
             return _report(resolved, engine, outcomes, speeds, writer)
     finally:
@@ -121,7 +172,7 @@ def _emulated_path(directory: Path, run: _CellRun) -> Path:
 
 
 def _emulate(
-    resolved: Resolved, runs: Sequence[_CellRun], writer: ResultWriter, progress: Progress
+    resolved: Resolved, runs: Sequence[_CellRun], writer: ResultWriter, progress: Progress, tally: _Tally
 ) -> dict[str, dict[str, Any]]:
     """Every cell on real frames, on one fabric; its records wait in the result's directory for the comparison."""
     if not any(run.emulated_records for run in runs):
@@ -132,29 +183,24 @@ def _emulate(
     from testbed.fabric.state import RunState
     from testbed.run.emulation import emulate
 
-    clean()
+    for item in clean():
+        progress.note(f"removed {item} of a run that was killed")
     speeds = {}
     with RunState.create(writer.result_id) as state:
         state.record_partial(writer.directory)
         progress.stage("build the fabric")
         with build_fabric(resolved.fabric, state=state) as live:
-            before = 0
             for run in runs:
                 progress.stage(f"{run.cell.id}, real frames")
-
-                def report(virtual_ps: int, messages: int, *, limit: int = run.emulated_records, base: int = before) -> None:
-                    progress.update(virtual_ps, base + min(messages, limit))
-
                 done = emulate(
                     live,
                     _plan(resolved, run, run.emulated_until_ps),
                     state=state,
                     snap_bytes=resolved.experiment.snap_bytes,
-                    report=report,
+                    report=partial(tally.real, run),
                 )
                 with storing(_emulated_path(writer.directory, run)) as path:
                     path.write_bytes(done.records.tobytes())
-                before += run.emulated_records
                 speeds[run.cell.id] = {
                     "records": len(done.records),
                     "packet_hops": done.hops,
@@ -170,17 +216,16 @@ def _emulate(
 
 
 def _twins(
-    resolved: Resolved, runs: Sequence[_CellRun], writer: ResultWriter, progress: Progress
+    resolved: Resolved, runs: Sequence[_CellRun], writer: ResultWriter, progress: Progress, tally: _Tally
 ) -> list[TwinOutcome]:
     """Every cell in the twin, in as many processes as there are cores."""
     jobs = [_job(resolved, run, writer.directory) for run in runs]
     context = multiprocessing.get_context("spawn")
     shared = context.Array("Q", 2 * len(jobs))
-    workers = min(len(jobs), len(os.sched_getaffinity(0)))
-    with _pool(workers, context, shared) as pool:
+    with _pool(_workers(len(jobs)), context, shared) as pool:
         with _without_interrupts():  # a worker ignores Ctrl-C, but only once it has started
             futures = [pool.submit(run_twin_cell, job) for job in jobs]
-        _follow(futures, jobs, shared, sum(run.emulated_records for run in runs), progress)
+        _follow(futures, jobs, shared, progress, tally)
         return [future.result() for future in futures]
 
 
@@ -245,21 +290,21 @@ def _follow(
     futures: Sequence[Future[TwinOutcome]],
     jobs: Sequence[TwinJob],
     shared: SynchronizedArray[Any],
-    before: int,
     progress: Progress,
+    tally: _Tally,
 ) -> None:
     """Tell how far the workers are until all are done or one has failed."""
-    waiting = set(futures)
+    waiting, shown = set(futures), -1
     while waiting:
         done, waiting = wait(waiting, timeout=_POLL_S, return_when="FIRST_EXCEPTION")
         for future in done:
             future.result()
+        current = next((job.index for job, one in zip(jobs, futures, strict=True) if not one.done()), shown)
+        if current != shown:
+            shown = current
+            progress.stage(f"{jobs[current].cell.id}, twin")
         values = shared[:]
-        under_way = [job for job, future in zip(jobs, futures, strict=True) if future.running()]
-        if under_way:
-            progress.stage(f"{under_way[0].cell.id}, twin")
-        current = under_way[0].index if under_way else 0
-        progress.update(values[2 * current], before + sum(values[1::2]))
+        tally.twin(values[2 * current], values[1::2])
 
 
 # ------------------------------------------------------------------------------------------------- the result
@@ -274,11 +319,13 @@ def _report(
 ) -> RunOutcome:
     """Summary, tables and figures of a finished run."""
     summary = _summary(resolved, engine, outcomes, writer.directory)
-    plain = to_dict(summary)
     queue = {name: [item for o in outcomes for item in o.queue[name]] for name in outcomes[0].queue}
-    writer.write_json("summary.json", plain)
+    writer.write_json("summary.json", to_dict(summary))
     writer.write_json("counters.json", {o.summary.id: o.counters for o in outcomes})
-    writer.write_json("metadata.json", collect_metadata() | {"engine": engine, "emulation": speeds, "twin": _speeds(outcomes)})
+    writer.write_json(
+        "metadata.json",
+        collect_metadata() | {"engine": engine, "emulation": speeds, "twin": _speeds(outcomes)},
+    )
     writer.write_queue_depth(queue)
     view = view_run(
         summary,
@@ -289,8 +336,7 @@ def _report(
     write_figures([view], writer.directory / "figures")
     text = report_text(summary, result=resolved.experiment.name)
     writer.write_text("report.txt", text)
-    where = f"saved        {writer.final}\n             figures/, records/ (Parquet), hdr/, summary.json, report.txt\n"
-    return RunOutcome(directory=writer.final, summary=plain, text=text + where)
+    return RunOutcome(directory=writer.final, summary=summary, text=text)
 
 
 def _speeds(outcomes: Sequence[TwinOutcome]) -> dict[str, dict[str, Any]]:
@@ -304,9 +350,7 @@ def _speeds(outcomes: Sequence[TwinOutcome]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _summary(
-    resolved: Resolved, engine: str, outcomes: Sequence[TwinOutcome], directory: Path
-) -> RunSummary:
+def _summary(resolved: Resolved, engine: str, outcomes: Sequence[TwinOutcome], directory: Path) -> RunSummary:
     """All cells together; a run whose real frames disagree with the twin has no result."""
     experiment = resolved.experiment
     difference = next((o.difference for o in outcomes if o.difference), None)
@@ -321,7 +365,7 @@ def _summary(
         experiment=experiment.name,
         question=experiment.question,
         seed=experiment.seed,
-        fabric=_fabric_line(resolved),
+        fabric=fabric_line(resolved.fabric, resolved.switch_profile.name),
         clock=ClockStatement(
             engine=engine,
             clock="virtual" if emulated else "twin",
@@ -334,8 +378,3 @@ def _summary(
         assumptions=assumptions_of_run(resolved),
         answers=answers(cells),
     )
-
-
-def _fabric_line(resolved: Resolved) -> str:
-    """The fabric in one line."""
-    return f"{describe_fabric(resolved.fabric).splitlines()[0]}, {resolved.switch_profile.name}"

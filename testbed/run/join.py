@@ -38,6 +38,8 @@ RX_DTYPE = np.dtype(
 )
 """The receiver's half; layout of `RxRecord` in testbed/engine/group.hpp."""
 
+_NO_KEY = np.uint64(2**64 - 1)
+"""No endpoint sends to itself."""
 _COMMON = ("src", "dst", "seq", "message_bytes", "intended_ps", "posted_ps", "first_byte_ps", "retransmits")
 _RECEIVED = ("delivered_ps", "completed_ps", "marks")
 
@@ -67,7 +69,7 @@ def _places(tx: npt.NDArray[np.void], rx: npt.NDArray[np.void]) -> npt.NDArray[n
         )
     keys = _keys(tx)
     found = np.searchsorted(rx_keys, keys)
-    missing = (found >= len(rx_keys)) | (rx_keys[np.minimum(found, max(len(rx_keys) - 1, 0))] != keys)
+    missing = np.append(rx_keys, _NO_KEY)[found] != keys
     if missing.any():
         lost = tx[missing][0]
         raise _broken(f"message {lost['msn']} of stream {lost['src']} -> {lost['dst']} was never delivered")

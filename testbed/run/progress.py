@@ -14,8 +14,11 @@ class Progress(Protocol):
     def stage(self, name: str) -> None:
         """A stage begins: a cell on a clock ("poisson-4KiB-rdma, virtual"), or a step such as "build"."""
 
-    def update(self, virtual_ps: int, messages_done: int) -> None:
-        """The stage's virtual time; messages done so far in the whole run, all stages counted."""
+    def update(self, virtual_ps: int, messages_done: int, work_ppm: int) -> None:
+        """The stage's virtual time; messages done so far in the whole run; and how much of its work that is.
+
+        A message on real frames is more work than one in the twin, so time left follows from the work.
+        """
 
     def note(self, text: str) -> None:
         """Something to tell once, such as what a dead run had left and is removed now."""
@@ -33,7 +36,7 @@ class NullProgress:
     def stage(self, name: str) -> None:
         """See `Progress.stage`."""
 
-    def update(self, virtual_ps: int, messages_done: int) -> None:
+    def update(self, virtual_ps: int, messages_done: int, work_ppm: int) -> None:
         """See `Progress.update`."""
 
     def note(self, text: str) -> None:

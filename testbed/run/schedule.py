@@ -65,6 +65,7 @@ class Schedule:
         independent = records
         if self.cell.scenario.kind == "incast":
             independent = math.ceil(records / len(self.senders()))
+            records = independent * len(self.senders())  # whole rounds
         margin = 1 + 6 / math.sqrt(independent) + 20 / independent
         per_ps = sum(1 / self.interval_ps(endpoint) for endpoint in self.senders())
         return math.ceil(records * margin / per_ps)

@@ -18,6 +18,8 @@ BYTE_400G_PS = 20
 FOREVER_PS = 10**15
 """Later than any run of these tests ends."""
 NO_ROUTE = _engine.NO_ROUTE
+FRAME_FIELDS = tuple(name for name in vars(_engine.Frame) if not name.startswith("_"))
+"""Everything that a model may read from a frame."""
 
 _FORMATS: dict[str, dict[str, Any]] = {
     "thin": {
@@ -150,9 +152,7 @@ def chain(sender: Data, receiver: Data, wires: Sequence[Wire], *, seed: int = 1,
     return plan([sender, receiver, *switches], links, seed=seed)
 
 
-def star(
-    cards: Sequence[Data], *, wires: Sequence[Wire] | None = None, seed: int = 1, **config: Any
-) -> Data:
+def star(cards: Sequence[Data], *, wires: Sequence[Wire] | None = None, seed: int = 1, **config: Any) -> Data:
     """All cards at one switch, whose port e + 1 leads to card e."""
     count = len(cards)
     wires = wires or [Wire()] * count
@@ -176,7 +176,10 @@ def leaf_spine(
     local = [[number for number in range(count) if number % leaves == leaf] for leaf in range(leaves)]
     nodes = [_leaf(local, leaf, spines, config) for leaf in range(leaves)]
     ways = [number % leaves for number in range(count)]
-    nodes += [switch([[1 + leaf] for leaf in range(leaves)], ways, hash_seed=99 + spine, **config) for spine in range(spines)]
+    nodes += [
+        switch([[1 + leaf] for leaf in range(leaves)], ways, hash_seed=99 + spine, **config)
+        for spine in range(spines)
+    ]
     edge = edge or [Wire()] * count
     core = core or [Wire()] * (leaves * spines)
     links = [
@@ -184,7 +187,13 @@ def leaf_spine(
         for number in range(count)
     ]
     links += [
-        (count + leaf, 1 + len(local[leaf]) + spine, count + leaves + spine, 1 + leaf, core[leaf * spines + spine])
+        (
+            count + leaf,
+            1 + len(local[leaf]) + spine,
+            count + leaves + spine,
+            1 + leaf,
+            core[leaf * spines + spine],
+        )
         for leaf in range(leaves)
         for spine in range(spines)
     ]

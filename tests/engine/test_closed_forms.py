@@ -1,12 +1,13 @@
 """Unloaded one-way latency is the sum of its stages, to the picosecond, for every hop count.
 
-The forms are written out here, without the models: a frame of F bytes has its last bit F + 8 byte times behind its first
-(preamble and delimiter count), and the next one starts F + 20 byte times behind it (the gap counts). A stage that is
-free lets an item of b bytes out after occupancy + ceil(b * per_kib / 1024) + latency.
+The forms are written out here, without the models: a frame of F bytes has its last bit F + 8 byte times after its
+first (preamble and delimiter count), and the next one starts F + 20 byte times behind it (the gap counts). A stage
+that is free lets an item of b bytes out after occupancy + ceil(b * per_kib / 1024) + latency.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -61,7 +62,12 @@ class Server:
 
 
 def through_switch(
-    first_bits: Sequence[int], frames: Sequence[tuple[int, int]], wires: tuple[Wire, Wire], pipeline_ps: int, *, cut: bool
+    first_bits: Sequence[int],
+    frames: Sequence[tuple[int, int]],
+    wires: tuple[Wire, Wire],
+    pipeline_ps: int,
+    *,
+    cut: bool,
 ) -> list[int]:
     """First bits of one flow's frames at the egress of a switch, from its first bits at the ingress."""
     starts: list[int] = []
@@ -74,7 +80,9 @@ def through_switch(
     return starts
 
 
-def expected(message_bytes: int, wire_format: str, wires: Sequence[Wire], pipeline_ps: int, *, cut: bool) -> list[int]:
+def expected(
+    message_bytes: int, wire_format: str, wires: Sequence[Wire], pipeline_ps: int, *, cut: bool
+) -> list[int]:
     """posted, first byte, delivered, completed of a message that is alone in the fabric; at most 64 packets."""
     frames = frames_bytes(message_bytes, wire_format)
     posted = Server(POST).pass_(START_PS, message_bytes)
@@ -84,7 +92,7 @@ def expected(message_bytes: int, wire_format: str, wires: Sequence[Wire], pipeli
         bits[index] = max(send.pass_(injected, payload), port_free)
         port_free = bits[index] + (size + 20) * wires[0].byte_time_ps
     first_byte = bits[0]
-    for before, behind in zip(wires, wires[1:], strict=False):
+    for before, behind in itertools.pairwise(wires):
         arrivals = [bit + before.latency_ps for bit in bits]
         bits = through_switch(arrivals, frames, (before, behind), pipeline_ps, cut=cut)
     receive = Server(RECEIVE)
@@ -100,7 +108,9 @@ def measured(records: Records) -> list[int]:
     return [int(records[0][name]) for name in names]
 
 
-def send_one(message_bytes: int, wire_format: str, wires: Sequence[Wire], pipeline_ps: int, *, cut: bool) -> list[int]:
+def send_one(
+    message_bytes: int, wire_format: str, wires: Sequence[Wire], pipeline_ps: int, *, cut: bool
+) -> list[int]:
     at = {"post": POST, "send": SEND, "receive": RECEIVE, "notify": NOTIFY}
     sender = card(one_message(1, message_bytes, start_ps=START_PS), wire_format=wire_format, at=at)
     receiver = card(wire_format=wire_format, at=at, ingress_latency_ps=INGRESS_PS)
@@ -119,7 +129,9 @@ RATES = {
 @pytest.mark.parametrize("rates", RATES)
 @pytest.mark.parametrize("cut", [True, False], ids=["cut_through", "stored"])
 @pytest.mark.parametrize("wire_format", ["thin", "rocev2"])
-def test_latency_unloaded_is_the_sum_of_its_stages(wire_format: str, cut: bool, rates: str, hops: int) -> None:
+def test_latency_unloaded_is_the_sum_of_its_stages(
+    wire_format: str, cut: bool, rates: str, hops: int
+) -> None:
     wires = [
         Wire(byte_time_ps=byte_ps, latency_ps=100_000 + 1_111 * hop)
         for hop, byte_ps in enumerate(RATES[rates][: hops + 1])

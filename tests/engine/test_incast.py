@@ -58,7 +58,9 @@ def test_incast_peak_queue_is_all_but_one_frame(senders: int) -> None:
 @pytest.mark.parametrize("packets", [2, 5, 16])
 def test_incast_of_long_messages_peak_queue(packets: int) -> None:
     # A round of 8 arrives in each slot and one frame leaves; at the last round the arrivals come before the departure.
-    assert port_counters(incast(8, packets=packets))["queue_watermark_bytes"] == (7 * packets + 1) * FRAME_BYTES
+    assert (
+        port_counters(incast(8, packets=packets))["queue_watermark_bytes"] == (7 * packets + 1) * FRAME_BYTES
+    )
 
 
 def test_incast_queue_trace_is_a_staircase() -> None:

@@ -16,7 +16,9 @@ from tests.engine.plans import Wire, card, chain, finished, poisson, records_of,
 
 SERVICE_PS = 1_000_000
 BATCHES = 30
-LOADS = pytest.mark.parametrize(("permille", "messages"), [(500, 1_050_000), (800, 1_050_000), (950, 2_000_000)])
+LOADS = pytest.mark.parametrize(
+    ("permille", "messages"), [(500, 1_050_000), (800, 1_050_000), (950, 2_000_000)]
+)
 
 Times = npt.NDArray[np.int64]
 
@@ -70,7 +72,9 @@ def test_md1_mean_wait_in_a_send_stage_is_that_of_theory() -> None:
 
 def test_poisson_gaps_are_exponential_and_independent() -> None:
     load = poisson(1, 64, interval_ps=SERVICE_PS, until_ps=SERVICE_PS * 200_000)
-    gaps = np.diff(run(chain(card(load), card(), [Wire(byte_time_ps=1, latency_ps=1_000)]))["intended_ps"].astype(float))
+    gaps = np.diff(
+        run(chain(card(load), card(), [Wire(byte_time_ps=1, latency_ps=1_000)]))["intended_ps"].astype(float)
+    )
     assert stats.kstest(gaps, "expon", args=(0, SERVICE_PS)).pvalue > 0.001
     assert abs(np.corrcoef(gaps[:-1], gaps[1:])[0, 1]) < 3.3 / math.sqrt(len(gaps))
 
@@ -95,7 +99,10 @@ def test_md1_mean_wait_at_a_switch_output_is_that_of_theory(permille: int, messa
     settled = slice(0, len(starts) * 9 // 10)  # behind the last measured message, unmeasured ones mix in
     np.testing.assert_array_equal(delivered[settled], starts[settled] + 1_000 + (frame_bytes + 8) * 20)
     theory = md1_wait_ps(permille / 1000, service_ps)
-    at_output, at_sender = (starts - arrivals)[settled], (records["first_byte_ps"] - records["posted_ps"])[order][settled]
+    at_output, at_sender = (
+        (starts - arrivals)[settled],
+        (records["first_byte_ps"] - records["posted_ps"])[order][settled],
+    )
     assert interval(at_output)[0] < theory < interval(at_output + at_sender.astype(np.int64))[1]
     assert abs(float(at_output.mean()) / theory - 1) < 0.1
 

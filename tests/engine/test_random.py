@@ -50,7 +50,9 @@ def test_philox_known_answers_are_met(counter: tuple[int, ...], key: tuple[int, 
 
 @given(WORDS, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), WORDS)
 @settings(max_examples=50, deadline=None)
-def test_stream_number_is_a_philox_block_of_its_place(seed: int, entity: int, purpose: int, counter: int) -> None:
+def test_stream_number_is_a_philox_block_of_its_place(
+    seed: int, entity: int, purpose: int, counter: int
+) -> None:
     block = _engine.philox(counter & 0xFFFFFFFF, counter >> 32, entity, purpose, seed)
     assert _engine.random_at(seed, entity, purpose, counter) == (block[1] << 32) | block[0]
 
@@ -113,7 +115,10 @@ def test_exponential_is_monotonic_and_bounded() -> None:
 
 def test_exponential_moments_are_those_of_the_distribution() -> None:
     count = 200_000
-    draws = np.array([_engine.exponential_ps(_engine.random_at(7, 3, 5, k), MEAN_PS) for k in range(count)]) / MEAN_PS
+    draws = (
+        np.array([_engine.exponential_ps(_engine.random_at(7, 3, 5, k), MEAN_PS) for k in range(count)])
+        / MEAN_PS
+    )
     for power, moment in ((1, 1), (2, 2), (3, 6)):
         error = math.sqrt((math.factorial(2 * power) - moment**2) / count)
         assert abs((draws**power).mean() - moment) < 3.3 * error  # 99.9 %
@@ -131,7 +136,9 @@ def test_exponential_draws_pass_kolmogorov_smirnov() -> None:
 @st.composite
 def tables(draw: st.DrawFn) -> list[tuple[int, int]]:
     inner = draw(st.lists(st.integers(1, 2**32 - 1), max_size=8, unique=True).map(sorted))
-    values = draw(st.lists(st.integers(0, 10**12), min_size=len(inner) + 2, max_size=len(inner) + 2).map(sorted))
+    values = draw(
+        st.lists(st.integers(0, 10**12), min_size=len(inner) + 2, max_size=len(inner) + 2).map(sorted)
+    )
     return list(zip([0, *inner, 2**32], values, strict=True))
 
 

@@ -10,16 +10,34 @@ import pytest
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
 from testbed.run.join import RX_DTYPE, TX_DTYPE
-from tests.engine.plans import NO_ROUTE, Data, Wire, card, chain, closed, drained, finished, one_message, poisson, records_of, run, star
+from tests.engine.plans import (
+    NO_ROUTE,
+    Data,
+    Wire,
+    card,
+    chain,
+    closed,
+    drained,
+    finished,
+    one_message,
+    poisson,
+    records_of,
+    run,
+    star,
+)
 
 FORMATS = pytest.mark.parametrize("wire_format", ["thin", "rocev2"])
 PATIENT = {"rto_ps": 20_000_000, "retry_limit": 1000, "ack_latency_ps": 50_000}
 
 
-def lossy(wire_format: str, *, senders: int = 4, message_bytes: int = 65_536, until_ps: int = 10**9, seed: int = 1) -> Data:
+def lossy(
+    wire_format: str, *, senders: int = 4, message_bytes: int = 65_536, until_ps: int = 10**9, seed: int = 1
+) -> Data:
     """Closed loops into one card through a buffer of a few frames."""
     load = closed(0, message_bytes, until_ps=until_ps)
-    cards = [card(load if number else None, wire_format=wire_format, **PATIENT) for number in range(senders + 1)]
+    cards = [
+        card(load if number else None, wire_format=wire_format, **PATIENT) for number in range(senders + 1)
+    ]
     return star(cards, buffer_bytes=40_000, cell_bytes=256, alpha_log2=0, seed=seed)
 
 
@@ -72,7 +90,10 @@ def test_lossy_acknowledgements_are_survived(wire_format: str) -> None:
     def load(dst: int) -> Data:
         return closed(dst, 20_000, until_ps=10**9, window=8)
 
-    cards = [card(load(1), wire_format=wire_format, **PATIENT), card(load(0), wire_format=wire_format, **PATIENT)]
+    cards = [
+        card(load(1), wire_format=wire_format, **PATIENT),
+        card(load(0), wire_format=wire_format, **PATIENT),
+    ]
     wires = [Wire(byte_time_ps=5), Wire(byte_time_ps=80), Wire(byte_time_ps=5)]
     twin = drained(chain(*cards, wires, buffer_bytes=5 * 4300, cell_bytes=4300))
     sums = totals(twin)
@@ -122,7 +143,12 @@ def test_packet_sequence_number_wraps_at_24_bits() -> None:
 def test_lone_lost_frame_is_sent_again_after_the_timeout(wire_format: str) -> None:
     # Three cards send one frame each at the same instant; the third finds no buffer.
     sender = card(one_message(0, 4096), wire_format=wire_format, rto_ps=10**7)
-    data = star([card(wire_format=wire_format), sender, sender, sender], buffer_bytes=4_200, cell_bytes=1, alpha_log2=16)
+    data = star(
+        [card(wire_format=wire_format), sender, sender, sender],
+        buffer_bytes=4_200,
+        cell_bytes=1,
+        alpha_log2=16,
+    )
     records = run(data)
     alone_ps = 200_000 + (4096 + (26 if wire_format == "thin" else 78) + 8) * 20
     assert records["retransmits"].tolist() == [0, 0, 1]
@@ -134,7 +160,9 @@ def test_lone_lost_frame_is_sent_again_after_the_timeout(wire_format: str) -> No
 @pytest.mark.parametrize("limit", [0, 3])
 def test_retry_limit_reached_names_the_stream_and_the_time(wire_format: str, limit: int) -> None:
     data = chain(
-        card(one_message(1, 4096), wire_format=wire_format, rto_ps=10**7, retry_limit=limit), card(), [Wire(), Wire()]
+        card(one_message(1, 4096), wire_format=wire_format, rto_ps=10**7, retry_limit=limit),
+        card(),
+        [Wire(), Wire()],
     )
     data["nodes"][2]["config"]["route"] = [0, NO_ROUTE]
     twin = _engine.Twin(build_plan(data))
@@ -211,7 +239,8 @@ def test_switch_that_cannot_be_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "link", [[0, 0, 0, 0, 20, 1], [0, 0, 9, 0, 20, 1], [0, 0, 1, 0, 0, 1], [0, 0, 1, 0, 20, 0], [0, 1, 1, 1, 20, 1]]
+    "link",
+    [[0, 0, 0, 0, 20, 1], [0, 0, 9, 0, 20, 1], [0, 0, 1, 0, 0, 1], [0, 0, 1, 0, 20, 0], [0, 1, 1, 1, 20, 1]],
 )
 def test_link_that_cannot_be_is_refused(link: list[int]) -> None:
     data = chain(card(one_message(1, 64)), card(), [Wire()])

@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 
 from testbed.engine import _engine
 from testbed.engine._engine import Opcode, WireFormat
+from tests.engine.plans import FRAME_FIELDS
 
 TRAILER_BYTES = 40
 FIRST, LAST, MARKED = 1, 2, 4
-FIELDS = (
-    "frame_bytes payload_bytes message_bytes psn msn index src dst entropy credit ack_bits opcode format traffic_class flags"
-).split()
 
 U16 = st.integers(0, 2**16 - 1)
 PSN = st.integers(0, 2**24 - 1)
@@ -31,7 +29,7 @@ def frame_of(**values: Any) -> _engine.Frame:
 
 
 def fields(frame: _engine.Frame) -> dict[str, Any]:
-    return {name: getattr(frame, name) for name in FIELDS}
+    return {name: getattr(frame, name) for name in FRAME_FIELDS}
 
 
 @st.composite
@@ -82,7 +80,9 @@ def example_frames() -> list[_engine.Frame]:
 
 @given(FRAMES, SNAPS, st.integers(0, 2**62), st.integers(0, 2**64 - 1))
 @settings(max_examples=300, deadline=None)
-def test_frame_encoded_and_decoded_is_the_same(frame: _engine.Frame, snap: int, first_bit_ps: int, link_seq: int) -> None:
+def test_frame_encoded_and_decoded_is_the_same(
+    frame: _engine.Frame, snap: int, first_bit_ps: int, link_seq: int
+) -> None:
     kind, read, about = _engine.decode(_engine.encode(frame, snap, first_bit_ps, link_seq))
     assert kind == "frame"
     assert read is not None
@@ -148,7 +148,9 @@ def test_frame_cut_anywhere_is_no_frame(place: int) -> None:
 
 @given(FRAMES, st.binary(min_size=60, max_size=200))
 @settings(max_examples=200, deadline=None)
-def test_trailer_behind_other_bytes_is_never_intact_data_of_another(frame: _engine.Frame, other: bytes) -> None:
+def test_trailer_behind_other_bytes_is_never_intact_data_of_another(
+    frame: _engine.Frame, other: bytes
+) -> None:
     kind, read, about = _engine.decode(other + _engine.encode(frame)[-TRAILER_BYTES:])
     if kind == "frame" and read is not None and about is not None and read.opcode is Opcode.DATA:
         assert not about["intact"]
@@ -220,7 +222,15 @@ def test_roce_udp_and_bth_have_their_fields(frame: _engine.Frame) -> None:
 def icrc_of(packet: bytes) -> bytes:
     """RoCEv2 annex A17.3.3: CRC-32 of 64 ones and the packet from IP on, its variant fields replaced by ones."""
     ones = bytearray(packet[14:-4])
-    for offset in (1, 8, 10, 11, 26, 27, 32):  # type of service, TTL, header check sum, UDP check sum, BTH reserved
+    for offset in (
+        1,
+        8,
+        10,
+        11,
+        26,
+        27,
+        32,
+    ):  # type of service, TTL, header check sum, UDP check sum, BTH reserved
         ones[offset] = 0xFF
     return zlib.crc32(b"\xff" * 8 + bytes(ones)).to_bytes(4, "little")
 

@@ -41,7 +41,10 @@ class TwinRun:
 
 def scenario_of(kind: Kind, *, fan_in: int = 2) -> Scenario:
     return Scenario(
-        name=kind, kind=kind, load_permille=LOAD_PERMILLE.get(kind, 0), fan_in=fan_in if kind == "incast" else 0
+        name=kind,
+        kind=kind,
+        load_permille=LOAD_PERMILLE.get(kind, 0),
+        fan_in=fan_in if kind == "incast" else 0,
     )
 
 
@@ -97,7 +100,12 @@ def assert_equal(emulated: Emulated, twin: TwinRun, what: object = "") -> None:
 
 
 def run_both(
-    live: LiveFabric, state: RunState, data: dict[str, Any], *, what: object = "", snap_bytes: int | None = None
+    live: LiveFabric,
+    state: RunState,
+    data: dict[str, Any],
+    *,
+    what: object = "",
+    snap_bytes: int | None = None,
 ) -> tuple[Emulated, TwinRun]:
     """A cell on real frames and in the twin, and equal."""
     emulated = emulate(live, data, state=state, snap_bytes=snap_bytes)

@@ -37,14 +37,24 @@ def captures(live: LiveFabric, state: RunState, directory: Path):  # type: ignor
             for link in live.fabric.links_of(node):
                 name = link.interface_at(node)
                 capture = start_capture(
-                    netns_pid=live.netns_pid(node), interface=name, path=directory / f"{name}.pcap", state=state
+                    netns_pid=live.netns_pid(node),
+                    interface=name,
+                    path=directory / f"{name}.pcap",
+                    state=state,
                 )
                 found[name] = stack.enter_context(capture)
         yield found
 
 
 def captured_run(
-    fabric: Fabric, state: RunState, directory: Path, *, nic: str, kind: Kind, size_bytes: int, snap: int | None = None
+    fabric: Fabric,
+    state: RunState,
+    directory: Path,
+    *,
+    nic: str,
+    kind: Kind,
+    size_bytes: int,
+    snap: int | None = None,
 ) -> tuple[dict[str, list[bytes]], dict[str, dict[str, int]]]:
     """The frames that arrived at each interface in a run that equals the twin's, and the run's counters."""
     with build_fabric(fabric, state=state) as live, captures(live, state, directory) as running:
@@ -61,7 +71,9 @@ def captured_run(
 
 
 @pytest.mark.parametrize("nic", ["transparent", "rdma"])
-def test_capture_of_a_run_every_frame_decodes_and_is_counted(state: RunState, tmp_path: Path, nic: str) -> None:
+def test_capture_of_a_run_every_frame_decodes_and_is_counted(
+    state: RunState, tmp_path: Path, nic: str
+) -> None:
     fabric = fabric_of("single_switch", {"cards": CARDS})
     frames, counters = captured_run(fabric, state, tmp_path, nic=nic, kind="idle", size_bytes=8999)
     for interface, arrived in frames.items():
@@ -89,9 +101,13 @@ def test_capture_of_a_run_frame_through_the_switch_keeps_its_bytes(state: RunSta
     assert received <= sent
 
 
-def test_capture_of_a_run_with_snap_holds_headers_and_so_much_payload(state: RunState, tmp_path: Path) -> None:
+def test_capture_of_a_run_with_snap_holds_headers_and_so_much_payload(
+    state: RunState, tmp_path: Path
+) -> None:
     fabric = fabric_of("single_switch", {"cards": CARDS})
-    frames, _ = captured_run(fabric, state, tmp_path, nic="transparent", kind="poisson", size_bytes=65_536, snap=32)
+    frames, _ = captured_run(
+        fabric, state, tmp_path, nic="transparent", kind="poisson", size_bytes=65_536, snap=32
+    )
     arrived = [data for some in frames.values() for data in some]
     assert max(map(len, arrived)) < 200
     decoded = [_engine.decode(data)[1] for data in arrived]
@@ -131,7 +147,9 @@ def test_capture_of_a_run_tshark_reads_the_fields_that_were_meant(state: RunStat
     frames, _ = captured_run(fabric, state, tmp_path, nic="rdma", kind="poisson", size_bytes=20_000)
     opcodes = set()
     for interface, arrived in frames.items():
-        rows = tshark(tmp_path / f"{interface}.pcap", "infiniband.bth.psn", "infiniband.bth.opcode", "ip.src", "ip.dst")
+        rows = tshark(
+            tmp_path / f"{interface}.pcap", "infiniband.bth.psn", "infiniband.bth.opcode", "ip.src", "ip.dst"
+        )
         for data, (psn, opcode, source, destination) in zip(arrived, rows, strict=True):
             frame = _engine.decode(data)[1]
             assert frame is not None

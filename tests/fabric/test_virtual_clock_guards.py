@@ -34,7 +34,11 @@ THIN, IPV4 = b"\x88\xb5", b"\x08\x00"
 STRANGERS = (
     b"\xff" * 6 + b"\x02" * 6 + THIN + b"not ours".ljust(60, b"\0"),
     b"\xff" * 6 + b"\x02" * 6 + THIN + b"\0" * 1500,
-    b"\x02" * 12 + IPV4 + bytes.fromhex("4500001c00000000401100000a0000020a000001") + b"\x12\xb7" * 4 + b"\0" * 40,
+    b"\x02" * 12
+    + IPV4
+    + bytes.fromhex("4500001c00000000401100000a0000020a000001")
+    + b"\x12\xb7" * 4
+    + b"\0" * 40,
     b"\x02" * 14,
 )
 
@@ -54,24 +58,32 @@ def overstate(monkeypatch: pytest.MonkeyPatch, *, factor: int, only: tuple[int, 
 
 
 @pytest.mark.parametrize("nic", ["transparent", "rdma"])
-def test_clock_reach_overstated_fails_the_run(state: RunState, monkeypatch: pytest.MonkeyPatch, nic: str) -> None:
+def test_clock_reach_overstated_fails_the_run(
+    state: RunState, monkeypatch: pytest.MonkeyPatch, nic: str
+) -> None:
     fabric = fabric_of("leaf_spine", {"spines": 2, "leaves": 2, "cards": 4})
     data = cell_data(fabric, kind="poisson", size_bytes=4096, nic=nic, records=2000)
     with build_fabric(fabric, state=state) as live:
         with monkeypatch.context() as patch:
             overstate(patch, factor=4)
-            with pytest.raises(MeasurementError, match=r"port \d+: a frame for \d+ ps came when the clock stood at"):
+            with pytest.raises(
+                MeasurementError, match=r"port \d+: a frame for \d+ ps came when the clock stood at"
+            ):
                 emulate(live, data, state=state)
         run_both(live, state, data)  # the same fabric is none the worse
 
 
-def test_clock_reach_overstated_for_one_pair_fails_the_run(state: RunState, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clock_reach_overstated_for_one_pair_fails_the_run(
+    state: RunState, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fabric = fabric_of("leaf_spine", {"spines": 2, "leaves": 2, "cards": 4})
     data = cell_data(fabric, kind="poisson", size_bytes=4096, nic="transparent", records=2000)
     names = fabric.node_names()
     with build_fabric(fabric, state=state) as live:
         overstate(monkeypatch, factor=3, only=(names.index("l1"), names.index("c1")))
-        with pytest.raises(MeasurementError, match="'c1' stopped the run: ClockError: c1 port 0: a frame for"):
+        with pytest.raises(
+            MeasurementError, match="'c1' stopped the run: ClockError: c1 port 0: a frame for"
+        ):
             emulate(live, data, state=state)
 
 
@@ -93,7 +105,9 @@ def test_clock_strangers_frames_are_counted_and_change_nothing(state: RunState) 
 
 def a_captured_frame(live: LiveFabric, state: RunState, path: Path) -> bytes:
     """A frame that reached c1 in a run that is over."""
-    with start_capture(netns_pid=live.netns_pid("c1"), interface="c1-eth0", path=path, state=state) as capture:
+    with start_capture(
+        netns_pid=live.netns_pid("c1"), interface="c1-eth0", path=path, state=state
+    ) as capture:
         emulate(live, cell_data(live.fabric, kind="poisson", size_bytes=4096, nic="rdma"), state=state)
         capture.stop()
     return captured_frames(path)[3]
@@ -138,7 +152,9 @@ def test_clock_interface_down_and_up_again_fails_the_run(state: RunState) -> Non
     fabric = fabric_of("single_switch", {"cards": 3})
     data = cell_data(fabric, kind="poisson", size_bytes=4096, nic="transparent", records=LONG)
     with build_fabric(fabric, state=state) as live:
-        report = Once(lambda: in_namespace(live, "l1", "sh", "-c", "ip link set l1-eth1 down; ip link set l1-eth1 up"))
+        report = Once(
+            lambda: in_namespace(live, "l1", "sh", "-c", "ip link set l1-eth1 down; ip link set l1-eth1 up")
+        )
         with pytest.raises(TestbedError) as caught:
             emulate(live, data, state=state, report=report)
         assert_prompt(report)

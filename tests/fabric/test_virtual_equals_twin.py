@@ -56,7 +56,11 @@ def test_virtual_every_scenario_nic_and_size_equals_twin(state: RunState, kind: 
             data = cell_data(fabric, kind=kind, size_bytes=size, nic=nic, records=40)
             emulated, twin = run_both(live, state, data, what=(kind, nic, size))
             assert len(emulated.records) >= 40
-            if kind in ("idle", "permutation", "pingpong"):  # nothing is under way when the last message is in
+            if kind in (
+                "idle",
+                "permutation",
+                "pingpong",
+            ):  # nothing is under way when the last message is in
                 assert emulated.counters == twin.counters
 
 
@@ -65,7 +69,9 @@ def test_virtual_every_topology_equals_twin(state: RunState, topology: str) -> N
     fabric = fabric_of(topology, SMALL[topology])
     with build_fabric(fabric, state=state) as live:
         for nic, (kind, size) in product(NICS, MIXED):
-            run_both(live, state, cell_data(fabric, kind=kind, size_bytes=size, nic=nic), what=(kind, size, nic))
+            run_both(
+                live, state, cell_data(fabric, kind=kind, size_bytes=size, nic=nic), what=(kind, size, nic)
+            )
 
 
 @pytest.mark.parametrize("switch", ["ideal", "spectrum4", "tomahawk_ultra"])

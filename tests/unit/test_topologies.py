@@ -255,3 +255,21 @@ def test_mininet_topo_has_the_same_nodes_links_and_ports() -> None:
         assert topo.port(link.a, link.b) == (link.a_port, link.b_port)
     dpids = [topo.nodeInfo(s.name)["dpid"] for s in fabric.switches]
     assert len(set(dpids)) == len(dpids)
+
+
+def test_topology_of_a_users_file_builds_by_its_path(tmp_path: Path) -> None:
+    mine = tmp_path / "my own.py"
+    mine.write_text("from topologies.single_switch import build\n", encoding="utf-8")
+    assert build_fabric(str(mine), {"cards": 3}) == build_fabric("single_switch", {"cards": 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "there is no topology file"), ("x = 1\n", "no function `build`"), ("def build(:\n", "cannot be read")],
+)
+def test_topology_file_that_is_none_is_refused(tmp_path: Path, text: str | None, said: str) -> None:
+    mine = tmp_path / "mine.py"
+    if text is not None:
+        mine.write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError, match=said):
+        build_fabric(str(mine), {})
