@@ -131,7 +131,8 @@ def _show_topology(topology: str, overrides: list[str], draw: Path | None, *, as
     from testbed.report.describe import describe_fabric
 
     console = stdout()
-    console.print(f"{topology}  {(builder.__doc__ or "").strip().partition("\n")[0]}", markup=False, highlight=False)
+    about = (builder.__doc__ or "").strip().partition("\n")[0]
+    console.print(f"{topology}  {about}", markup=False, highlight=False)
     console.print(describe_fabric(fabric, width=console.width), markup=False, highlight=False)
     if draw is not None:
         console.print(f"drawn: {draw}", markup=False, highlight=False)
