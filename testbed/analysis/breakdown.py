@@ -19,8 +19,8 @@ chance. So the percentile's window is taken instead: all messages whose latency 
 the percentile's 95 % interval, bounds and ties included. The means of the components over the window of NIC
 a are subtracted from those over the window of NIC b. The differences of the four components add up to the
 difference of the windows' mean latencies (each is rounded to a picosecond), which is close to, but not the
-same as, the difference of the percentiles. Without a window (percentile not stated, or a bound outside the
-sample) there is no attribution.
+same as, the difference of the percentiles. A bound that lies outside the sample reaches to its end. Where the
+percentile is not stated there is no window, and no attribution.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def components_beyond(records: Records, quantile_ppm: int) -> TailPart | None:
 
 
 def tail_window(records: Records, quantile_ppm: int) -> TailPart | None:
-    """The mean components of the messages inside a percentile's 95 % interval; None without an interval.
+    """The mean components of the messages inside a percentile's 95 % interval; None if it is not stated.
 
     The records are in canonical order.
     """
@@ -120,10 +120,14 @@ def tail_window(records: Records, quantile_ppm: int) -> TailPart | None:
 
 def window_of(records: Records, percentile: Percentile) -> TailPart | None:
     """`tail_window` for a percentile that is already known."""
-    if percentile.low_ps is None or percentile.high_ps is None:
+    if percentile.value_ps is None:
         return None
     latency = latencies_ps(records)
-    inside = (latency >= np.uint64(percentile.low_ps)) & (latency <= np.uint64(percentile.high_ps))
+    inside = np.ones(len(latency), np.bool_)
+    if percentile.low_ps is not None:
+        inside &= latency >= np.uint64(percentile.low_ps)
+    if percentile.high_ps is not None:
+        inside &= latency <= np.uint64(percentile.high_ps)
     return _part(records, inside, percentile.quantile_ppm)
 
 

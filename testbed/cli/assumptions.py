@@ -6,9 +6,7 @@ from typing import Annotated
 
 import typer
 
-from testbed.cli.output import JsonOption, print_json, stdout, table
-
-COLUMNS = ("path", "value", "unit", "mark", "source")
+from testbed.cli.output import JsonOption, numbers_text, print_json, stdout
 
 
 def assumptions(
@@ -32,7 +30,10 @@ def assumptions(
     if as_json:
         print_json({"result": str(directory), "assumptions": found})
         return
-    rows = [[str(row.get(column, "")) for column in COLUMNS] for row in found]
     console = stdout()
-    console.print(f"{directory}: rests on {len(rows)} assumed values", markup=False, highlight=False)
-    console.print(table(COLUMNS, rows), markup=False, highlight=False)
+    plural = "value" if len(found) == 1 else "values"
+    console.print(
+        f"{directory}\nrests on {len(found)} assumed or estimated {plural}", markup=False, highlight=False
+    )
+    rows = [(row["path"], row["value"], row["unit"], row["mark"], row["source"]) for row in found]
+    console.print(numbers_text(rows, console.width), markup=False, highlight=False, soft_wrap=True)

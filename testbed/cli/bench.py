@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,14 +47,19 @@ def bench(
         stderr().print(f"{name}: {found[name].description}", markup=False, highlight=False)
         rows[name] = found[name].run(quick)
     if as_json:
-        benchmarks = {name: [row.to_dict() for row in some] for name, some in rows.items()}
-        print_json({"machine": machine(), "quick": quick, "benchmarks": benchmarks})
+        print_json(bench_json(rows, quick=quick))
         return
     console = stdout()
     console.print(table(COLUMNS, [_cells(row) for some in rows.values() for row in some]), highlight=False)
     console.print(
         "  ".join(f"{key}: {value}" for key, value in machine().items()), markup=False, highlight=False
     )
+
+
+def bench_json(rows: Mapping[str, Sequence[BenchRow]], *, quick: bool) -> dict[str, object]:
+    """What `--json` prints."""
+    benchmarks = {name: [row.to_dict() for row in some] for name, some in rows.items()}
+    return {"machine": machine(), "quick": quick, "benchmarks": benchmarks}
 
 
 def machine() -> dict[str, str | int]:

@@ -39,10 +39,15 @@ def clean(
         item for item in remove_abandoned(out or results_dir(), dry_run=dry_run) if item not in recorded
     ]
     if as_json:
-        print_json({"dry_run": dry_run, "removed": removed})
+        print_json(clean_json(removed, dry_run=dry_run))
         return
     verb = "would remove" if dry_run else "removed"
     for item in removed:
         typer.echo(f"{verb} {item}")
     if not removed:
         typer.echo("nothing was left")
+
+
+def clean_json(removed: list[str], *, dry_run: bool) -> dict[str, object]:
+    """What `--json` prints."""
+    return {"dry_run": dry_run, "removed": removed}

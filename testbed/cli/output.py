@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -53,6 +54,33 @@ def print_error(error: TestbedError) -> None:
     from rich.text import Text
 
     stderr().print(Panel(Text(text), border_style="red", expand=False))
+
+
+def numbers_text(rows: Iterable[tuple[str, Any, str | None, str | None, str | None]], width: int) -> str:
+    """Path, value, unit, mark and source of numbers, nothing cut: `path = value unit  (mark)`, the source below."""
+    lines: list[str] = []
+    for path, value, unit, mark, source in rows:
+        text = f"{path} = {plain(value)}" + (f" {unit}" if unit else "") + (f"  ({mark})" if mark else "")
+        lines += _filled(text, "", width) + _filled(source or "", " " * 4, width)
+    return "\n".join(lines)
+
+
+def plain(value: object) -> str:
+    """A number with its thousands apart; the items of a table, likewise."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return ", ".join(map(plain, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def _filled(text: str, indent: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> Table:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from testbed.cli.output import JsonOption, print_json, stdout, table
+from testbed.cli.output import JsonOption, numbers_text, print_json, stdout
 from testbed.errors import SpecError
 
 # singular, as the user writes it -> plural, as the catalogue knows it
@@ -79,8 +79,7 @@ def _show_profile(kind: str, name: str | None, *, as_json: bool) -> None:
         return
     console = stdout()
     console.print(f"{name}  {known.describe(name)}", markup=False, highlight=False)
-    text = [tuple("" if cell is None else _plain(cell) for cell in row) for row in rows]
-    console.print(table(["field", "value", "unit", "mark", "source"], text), markup=False, highlight=False)
+    console.print(numbers_text(rows, console.width), markup=False, highlight=False, soft_wrap=True)
 
 
 def profile_rows(
@@ -104,12 +103,6 @@ def profile_rows(
             yield from profile_rows(item, f"{path}[{index}]")
     elif path not in ("name", "description"):
         yield path, profile, None, None, None
-
-
-def _plain(cell: object) -> str:
-    if isinstance(cell, int) and not isinstance(cell, bool):
-        return f"{cell:,}"
-    return ", ".join(map(_plain, cell)) if isinstance(cell, tuple) else str(cell)
 
 
 def _show_topology(topology: str, overrides: list[str], draw: Path | None, *, as_json: bool) -> None:

@@ -77,8 +77,8 @@ class _Form:
     """How much of a table is shown."""
 
     intervals: frozenset[str] = WITH_INTERVAL
-    units: bool = True
-    """In each cell; else once, below the table."""
+    bare: bool = False
+    """Whether unit and number of messages stand below the table instead of in each row."""
     columns: tuple[str, ...] = COLUMNS
     note: str = ""
 
@@ -87,10 +87,10 @@ _FORMS = (
     _Form(),
     _Form(intervals=frozenset({"p99.99"}), note="all 95 % intervals: report.txt"),
     _Form(intervals=frozenset(), note="95 % intervals: report.txt"),
-    _Form(intervals=frozenset(), units=False, note="95 % intervals: report.txt"),
+    _Form(intervals=frozenset(), bare=True, note="95 % intervals: report.txt"),
     _Form(
         intervals=frozenset(),
-        units=False,
+        bare=True,
         columns=tuple(name for name in COLUMNS if name != "p90"),
         note="p90 and 95 % intervals: report.txt",
     ),
@@ -99,14 +99,14 @@ _FORMS = (
 
 
 def cell_table(cells: Sequence[CellSummary], *, width: int | None = None, colour: bool = False) -> str:
-    """One row per cell; where it is wider than `width`, intervals go first, then units, then p90."""
+    """One row per cell; where it is wider than `width`, intervals go first, then units and n, then p90."""
     for form in _FORMS:
         text = _printed(_table(cells, form), colour)
         if width is None or _columns_of(text) <= width:
             break
-    scale = _scale_of(cells)
-    notes = [f"times in {scale.unit}"] if not form.units else []
-    notes += [form.note] if form.note else []
+    notes = [form.note] if form.note else []
+    if form.bare:
+        notes = [f"times in {_scale_of(cells).unit}", *_common_n(cells), *notes]
     return text + (f"({'; '.join(notes)})\n" if notes else "")
 
 
@@ -213,13 +213,21 @@ def _prose(lines: Iterable[tuple[str, str]], width: int | None) -> str:
 
 
 def _table(cells: Sequence[CellSummary], form: _Form) -> Table:
-    table = _empty_table(("scenario", "size", "NIC"), (*form.columns, "max", "n"))
+    counted = not (form.bare and _common_n(cells))
+    table = _empty_table(("scenario", "size", "NIC"), (*form.columns, "max", *(["n"] if counted else [])))
     rows = [[*(_triple(cell, name) for name in form.columns), (cell.max_ps, None, None)] for cell in cells]
     shown = [name in form.intervals for name in (*form.columns, "max")]
     scale = _scale_of(cells)
-    for cell, texts in zip(cells, _aligned_columns(rows, shown, scale, units=form.units), strict=True):
-        table.add_row(cell.scenario, readable_size(cell.size_bytes), cell.nic, *texts, f"{cell.n:,}")
+    for cell, texts in zip(cells, _aligned_columns(rows, shown, scale, units=not form.bare), strict=True):
+        count = [f"{cell.n:,}"] if counted else []
+        table.add_row(cell.scenario, readable_size(cell.size_bytes), cell.nic, *texts, *count)
     return table
+
+
+def _common_n(cells: Sequence[CellSummary]) -> list[str]:
+    """The number of messages, if all cells have the same."""
+    numbers = {cell.n for cell in cells}
+    return [f"n = {numbers.pop():,} each"] if len(numbers) == 1 else []
 
 
 def _scale_of(cells: Sequence[CellSummary]) -> Scale:

@@ -253,6 +253,9 @@ def _pool(workers: int, context: Any, shared: Any) -> Iterator[ProcessPoolExecut
     try:
         yield pool
     except BrokenProcessPool as error:
+        pool.shutdown(
+            cancel_futures=True
+        )  # until the pool's own thread has ended, exit codes may not be known
         raise FabricError(
             f"a twin process{_killed(processes)} died in mid-run; the run is void",
             remedy="look at `dmesg | tail` (out of memory?), or lower records",

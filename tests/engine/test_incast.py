@@ -181,6 +181,14 @@ def test_unequal_cards_a_slow_receiver_queues_at_its_own_rate() -> None:
     assert records["completed_ps"].tolist() == [first + k * (FRAME_BYTES + 20) * 80 for k in range(4)]
 
 
+def test_frame_that_has_to_wait_is_stored_whole_before_it_leaves() -> None:
+    # Both arrive at 100 ns; the output is free again 84 byte times later, when most of the long frame is still to come.
+    data = star([card(), card(one_message(0, 1)), card(one_message(0, 4096))])
+    records = records_of(finished(data))
+    whole_ps = 100_000 + LAST_BIT_PS
+    assert records["completed_ps"].tolist() == [200_000 + 72 * 20, whole_ps + 100_000 + LAST_BIT_PS]
+
+
 def test_higher_class_overtakes_waiting_frames_and_never_the_one_on_the_wire() -> None:
     data = incast(4)
     data["nodes"][4]["config"]["data_class"] = 6

@@ -34,13 +34,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place.below(tmp_path_factory.mktemp("runs"))
 
 
+def run_json(place: Place, *options: str) -> dict[str, Any]:
+    """What `run --json` prints: nothing but JSON."""
+    ended = finished(place.run_command(SPEC, "--json", *options))
+    assert ended.code == 0, ended.stderr
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found
+
+
 @pytest.fixture(scope="module")
 def emulated(place: Place) -> dict[str, Any]:
-    """What `run --json` says of a run on real frames."""
-    ended = finished(place.run_command(SPEC, "--json"))
-    assert ended.code == 0, ended.stderr
-    found: dict[str, Any] = json.loads(ended.stdout)  # nothing but JSON
-    return found
+    """A run on real frames."""
+    return run_json(place)
 
 
 def test_virtual_run_json_holds_digest_clock_and_directory(emulated: dict[str, Any]) -> None:
@@ -53,23 +58,18 @@ def test_virtual_run_json_holds_digest_clock_and_directory(emulated: dict[str, A
 
 
 def test_virtual_run_has_the_digest_of_the_twin_alone(place: Place, emulated: dict[str, Any]) -> None:
-    ended = finished(place.run_command(SPEC, "--json", "--engine", "twin"))
-    twin = json.loads(ended.stdout)
+    twin = run_json(place, "--engine", "twin")
     assert twin["clock"]["clock"] == "twin"
     assert twin["records_digest"] == emulated["records_digest"]
     assert [cell["n"] for cell in twin["cells"]] == [400] * 2
 
 
 def test_virtual_run_with_snap_has_the_same_digest(place: Place, emulated: dict[str, Any]) -> None:
-    ended = finished(place.run_command(SPEC, "--json", "--snap", "64"))
-    assert ended.code == 0, ended.stderr
-    assert json.loads(ended.stdout)["records_digest"] == emulated["records_digest"]
+    assert run_json(place, "--snap", "64")["records_digest"] == emulated["records_digest"]
 
 
 def test_virtual_run_repeat_runs_one_seed_after_the_other(place: Place, emulated: dict[str, Any]) -> None:
-    ended = finished(place.run_command(SPEC, "--json", "--engine", "twin", "--repeat", "2"))
-    assert ended.code == 0, ended.stderr
-    runs = json.loads(ended.stdout)["runs"]
+    runs = run_json(place, "--engine", "twin", "--repeat", "2")["runs"]
     assert [run["seed"] for run in runs] == [1, 2]
     assert runs[0]["records_digest"] == emulated["records_digest"] != runs[1]["records_digest"]
     assert len({run["directory"] for run in runs}) == 2
@@ -78,7 +78,7 @@ def test_virtual_run_repeat_runs_one_seed_after_the_other(place: Place, emulated
 def test_virtual_run_of_two_results_plots_both(
     place: Place, emulated: dict[str, Any], tmp_path: Path
 ) -> None:
-    other = json.loads(finished(place.run_command(SPEC, "--json", "--seed", "7", "--engine", "twin")).stdout)
+    other = run_json(place, "--seed", "7", "--engine", "twin")
     figures = tmp_path / "figures"
     command = place.command("plot", emulated["directory"], other["directory"], "--out", str(figures))
     ended = finished(command)

@@ -62,6 +62,15 @@ def test_tail_window_is_the_messages_inside_the_interval() -> None:
     assert found.mean.total_ps == pytest.approx(latency[inside].mean(), abs=3)
 
 
+def test_tail_window_open_bound_reaches_to_the_end_of_the_sample() -> None:
+    records = records_of(n=20_000, network=np.repeat([300, 9_000], [19_900, 100]))  # slow ones all together
+    percentile = percentiles(latencies_ps(records), (P99,))[0]
+    assert percentile.high_ps is None
+    found = tail_window(records, P99)
+    assert found is not None
+    assert found.messages == np.count_nonzero(latencies_ps(records) >= (percentile.low_ps or 0))
+
+
 def test_attribution_only_software_differs_is_all_software() -> None:
     rng = np.random.default_rng(5)
     network = rng.integers(1_000, 9_000, 5_000)

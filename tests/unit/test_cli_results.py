@@ -56,7 +56,7 @@ def test_assumptions_as_json_are_those_of_the_summary(tb: Tb, results: Path) -> 
 
 def test_assumptions_as_text_count_and_name_them(tb: Tb, results: Path) -> None:
     text = tb("assumptions", str(results / "quick")).stdout
-    assert "rests on 1 assumed value" in text
+    assert "rests on 1 assumed or estimated value\n" in text
     assert "nic.transparent.rx" in text
     assert "nobody says" in text
 

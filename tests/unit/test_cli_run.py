@@ -18,7 +18,9 @@ from testbed.cli.writable import ensure_writable
 from testbed.errors import FabricError, Interrupted, SpecError
 from testbed.fabric import capacity
 from testbed.run import preflight
+from testbed.spec.codec import to_dict
 from testbed.spec.experiment import Experiment
+from tests.unit.samples import run_of
 
 Tb = Callable[..., Result]
 
@@ -45,12 +47,8 @@ class FakeExecutor:
         progress.start(experiment.records)
         if self.raises is not None:
             raise self.raises
-        summary = {
-            "schema_version": 1,
-            "seed": experiment.seed,
-            "records_digest": f"digest-{experiment.seed}",
-        }
-        return SimpleNamespace(directory=out / "tiny" / "a", summary=summary, text="the table")
+        summary, _ = run_of(n=200, seed=experiment.seed)
+        return SimpleNamespace(directory=out / "tiny" / "a", summary=summary)
 
 
 @pytest.fixture
@@ -92,7 +90,8 @@ def test_run_passes_overrides_seed_snap_engine_and_out(
     ((experiment, engine, out),) = executor.calls
     assert (experiment.records, experiment.seed, experiment.snap_bytes) == (77, 5, 1024)
     assert (engine, out) == ("twin", tmp_path)
-    assert result.stdout == "the table\n"
+    assert "seed 5\n" in result.stdout
+    assert f"saved        {tmp_path / 'tiny' / 'a'}\n" in result.stdout
 
 
 def test_run_without_engine_is_emulation(tb: Tb, executor: FakeExecutor, script: str, tmp_path: Path) -> None:
@@ -104,12 +103,7 @@ def test_run_as_json_prints_summary_and_directory_only(
     tb: Tb, executor: FakeExecutor, script: str, tmp_path: Path
 ) -> None:
     found = json.loads(tb("run", script, "--json", "--out", str(tmp_path)).stdout)
-    assert found == {
-        "schema_version": 1,
-        "seed": 1,
-        "records_digest": "digest-1",
-        "directory": str(tmp_path / "tiny" / "a"),
-    }
+    assert found == {**to_dict(run_of(n=200, seed=1)[0]), "directory": str(tmp_path / "tiny" / "a")}
 
 
 def test_run_repeated_uses_seeds_in_a_row(
@@ -117,6 +111,14 @@ def test_run_repeated_uses_seeds_in_a_row(
 ) -> None:
     result = tb("run", script, "--seed", "7", "--repeat", "3", "--json", "--out", str(tmp_path))
     assert [run["seed"] for run in json.loads(result.stdout)["runs"]] == [7, 8, 9]
+
+
+def test_run_repeated_prints_each_report_and_the_table_over_the_seeds(
+    tb: Tb, executor: FakeExecutor, script: str, tmp_path: Path
+) -> None:
+    text = tb("run", script, "--repeat", "2", "--out", str(tmp_path)).stdout
+    assert text.count("saved  ") == 2
+    assert text.rstrip().endswith("mean over the seeds 1, 2, with its 95 % t-interval")
 
 
 def test_run_that_fails_tells_error_and_exit_code_and_stdout_stays_empty(

@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 
 from testbed.errors import SpecError
-from testbed.report.describe import describe_fabric, diameter_hops, link_classes, oversubscription
+from testbed.report.describe import (
+    describe_fabric,
+    diameter_hops,
+    fabric_line,
+    link_classes,
+    oversubscription,
+)
 from testbed.report.draw import draw_fabric, fabric_figure
 from topologies import TOPOLOGIES, build_fabric
 
@@ -92,3 +98,23 @@ def test_draw_into_a_bad_file_is_refused(tmp_path: Path, name: str) -> None:
         draw_fabric(build_fabric("dumbbell", {}), tmp_path / name)
     assert caught.value.remedy
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("topology", "parameters", "line"),
+    [
+        ("single_switch", {}, "single_switch, 8 cards, 400 Gb/s, X, 3 m DAC"),
+        ("dumbbell", {}, "dumbbell 2 switches, 8 cards, 400 Gb/s, X, 3 m DAC"),
+        ("leaf_spine", {}, "leaf_spine 2 x 4, 16 cards, 400 Gb/s, X, 3 m DAC"),
+        ("rail_optimized", {"spines": 3}, "rail_optimized 3 x 4, 16 cards, 400 Gb/s, X, 3 m DAC"),
+        ("fat_tree", {"rate": "100Gbps"}, "fat_tree 4 x 8 x 8, 16 cards, 100 Gb/s, X, 3 m DAC"),
+        ("squadrack", {}, "squadrack, 64 cards behind 16 NICs, 400 Gb/s, X, 2 m DAC"),
+    ],
+)
+def test_fabric_line_of_each_topology(topology: str, parameters: dict[str, str | int], line: str) -> None:
+    assert fabric_line(build_fabric(topology, parameters), "X") == line
+
+
+def test_describe_fabric_narrow_wraps_long_rows() -> None:
+    text = describe_fabric(build_fabric("leaf_spine", {}), width=80)
+    assert max(len(row) for row in text.splitlines()) <= 80

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from testbed.analysis.summary import ClockStatement
+from testbed.analysis.summary import ClockStatement, summarise_repeats
 from testbed.report.text import cell_table, choose_scale, clock_text, repeat_table, report_text
 from tests.unit.samples import IDLE, cell_of, random_records, records_of, run_of
 
@@ -18,7 +18,7 @@ def test_report_text_has_every_part_of_the_form() -> None:
     assert text.startswith("sample       leaf_spine 2 x 4; seed 1\n")
     assert "every one equal to the twin's" in text
     assert "\nanswer       unloaded, the p99.9" in text
-    assert "1 assumed value (./tb assumptions results/sample/x)" in text
+    assert "1 assumed or estimated value (./tb assumptions results/sample/x)" in text
     assert "nics.transparent.pipeline = 150 ns" in " ".join(text.split())
     assert summary.records_digest in text
     assert "\x1b" not in text
@@ -57,13 +57,25 @@ def test_cell_table_missing_percentile_is_a_dash_and_no_number() -> None:
     assert row.count("µs") == 3
 
 
-def test_cell_table_narrow_leaves_intervals_out_and_says_where_they_are() -> None:
-    cell = cell_of(IDLE, 4096, "rdma", random_records(20_000, 1))
-    wide, narrow = cell_table([cell], width=500), cell_table([cell], width=100)
-    assert "[" in wide
-    assert "[" not in narrow
-    assert "report.txt" in narrow
-    assert max(len(line) for line in narrow.splitlines()) <= 110
+def test_cell_table_narrow_leaves_out_step_by_step_and_says_where_it_is() -> None:
+    cells = [cell_of(IDLE, 4096, nic, random_records(200_000, 1)) for nic in ("transparent", "rdma")]
+    full = cell_table(cells, width=500)
+    assert (full.count("["), "report.txt" in full) == (4, False)
+    one, none, bare, least = (cell_table(cells, width=width) for width in (120, 100, 80, 70))
+    assert (one.count("["), none.count("["), bare.count("["), least.count("[")) == (2, 0, 0, 0)
+    assert "µs" in none.splitlines()[2]
+    assert "µs" not in bare.splitlines()[2]
+    assert "(times in µs; n = 200,000 each; 95 % intervals: report.txt)" in bare
+    assert "p90" in bare.splitlines()[0]
+    assert "p90" not in least.splitlines()[0]
+    for text, width in ((one, 120), (none, 100), (bare, 80), (least, 70)):
+        assert max(len(line) for line in text.splitlines()) <= width
+
+
+def test_cell_table_narrow_with_different_counts_keeps_the_counts() -> None:
+    cells = [cell_of(IDLE, 4096, "rdma", random_records(n, 1)) for n in (10_000, 20_000)]
+    rows = cell_table(cells, width=80).splitlines()[2:4]
+    assert [row.split()[-1] for row in rows] == ["10,000", "20,000"]
 
 
 def test_cell_table_colour_only_when_asked() -> None:
@@ -112,8 +124,15 @@ def test_clock_text_says_how_exact(change: dict[str, object], expected: str) -> 
 
 def test_repeat_table_shows_mean_and_interval_over_seeds() -> None:
     runs = [run_of(n=2_000, seed=seed)[0] for seed in (1, 11, 21)]
-    text = repeat_table(runs)
+    text = repeat_table(runs, summarise_repeats(runs))
     values = [run.cells[1].percentiles["p50"].value_ps for run in runs]
     assert f"{sum(v or 0 for v in values) / 3e6:.2f} µs [" in text.splitlines()[3]
     assert "seeds 1, 11, 21" in text
     assert "–" in text  # p99.9 of 2,000 messages
+
+
+def test_repeat_table_narrow_shows_fewer_percentiles() -> None:
+    runs = [run_of(n=20_000, seed=seed)[0] for seed in (1, 11)]
+    text = repeat_table(runs, summarise_repeats(runs), width=80)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "p99.9" in text

@@ -15,7 +15,7 @@ from testbed.analysis.percentiles import QUANTILES_PPM, nearest_rank
 from testbed.analysis.records import RECORD_DTYPE, latencies_ps
 from testbed.errors import MeasurementError, SpecError
 from testbed.run import cell_files
-from testbed.run.store import ResultWriter, abandoned_partials, load_result
+from testbed.run.store import ResultWriter, abandoned_partials, load_result, remove_abandoned
 from testbed.spec.codec import to_dict
 from tests.unit.samples import random_records, records_of, run_of
 
@@ -276,3 +276,19 @@ def test_spec_json_is_the_spec(tmp_path: Path) -> None:
         pass
     assert json.loads((writer.final / "spec.json").read_text()) == SPEC
     assert os.access(writer.final, os.R_OK)
+
+
+def test_remove_abandoned_takes_the_dead_and_leaves_living_and_whole(tmp_path: Path) -> None:
+    whole = write_whole(tmp_path)
+    dead = tmp_path / "sample" / ".20200101T000000Z-00000000.partial"
+    dead.mkdir()
+    (dead / ".lock").touch()
+    with ResultWriter(tmp_path, "sample", SPEC) as writer:
+        told = [f"partial result {dead}"]
+        assert remove_abandoned(tmp_path, dry_run=True) == told
+        assert dead.is_dir()
+        assert remove_abandoned(tmp_path) == told
+        assert not dead.exists()
+        assert writer.directory.is_dir()
+    assert whole.is_dir()
+    assert remove_abandoned(tmp_path / "nowhere") == []

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from testbed.analysis.summary import RunSummary, condition, largest_assumptions
+from testbed.analysis.percentiles import across_seeds
+from testbed.analysis.summary import RunSummary, condition, largest_assumptions, summarise_repeats
 from testbed.spec.codec import from_dict, to_dict
 from testbed.spec.experiment import Scenario
 from testbed.spec.sourced import Assumption
@@ -70,15 +71,27 @@ def test_condition_of_each_kind(scenario: Scenario, words: str) -> None:
     assert condition(scenario) == words
 
 
-def test_largest_assumptions_are_the_longest_times() -> None:
+def test_largest_assumptions_are_the_longest_times_that_add_to_a_latency() -> None:
     many = tuple(
         Assumption(path, value, unit, "assumed", "x")
         for path, value, unit in [
             ("a", 5, "ps"),
+            ("nic.retransmission_timeout", 10**9, "ps"),
+            ("nic.stage.stall_interval, nic.other.stall_interval", 10**10, "ps"),
             ("buffer", 10**9, "bytes"),
             ("b", 70, "ps"),
             ("table", (1, 40, 9_000), "ps"),
         ]
     )
-    assert [found.path for found in largest_assumptions(many, 2)] == ["b", "table"]
-    assert [found.path for found in largest_assumptions(many[1:2])] == ["buffer"]
+    assert [found.path for found in largest_assumptions(many, 2)] == ["table", "b"]
+    assert [found.path for found in largest_assumptions(many[3:4])] == ["buffer"]
+
+
+def test_summarise_repeats_is_the_spread_over_the_runs() -> None:
+    runs = [run_of(n=2_000, seed=seed)[0] for seed in (1, 11, 21)]
+    found = summarise_repeats(runs)
+    medians = [run.cells[1].percentiles["p50"].value_ps or 0 for run in runs]
+    assert found.seeds == (1, 11, 21)
+    assert [cell.id for cell in found.cells] == [cell.id for cell in runs[0].cells]
+    assert found.cells[1].percentiles["p50"] == across_seeds(medians)
+    assert found.cells[1].percentiles["p99.9"] is None

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nic_emulator import NICS
+from testbed.run.assumptions import assumptions_of_nic, assumptions_of_run
+from testbed.run.loader import load_experiment
+from testbed.run.resolve import resolve
+from testbed.spec.sourced import Sourced, assumptions_of
+
+
+def test_assumptions_of_nic_list_every_unverified_number_once() -> None:
+    for name in NICS.names():
+        profile = NICS.get(name)
+        found = assumptions_of_nic(profile)
+        places = [place for row in found for place in row.path.split(", ")]
+        assert len(places) == len(set(places))
+        outside_stages = {row.path for row in assumptions_of(profile, name) if ".stages[" not in row.path}
+        assert outside_stages <= set(places)
+
+
+def test_assumptions_of_nic_table_is_one_row_with_its_delays_and_probabilities() -> None:
+    row = next(row for row in assumptions_of_nic(NICS.get("rdma")) if ".jitter" in row.path)
+    assert row.path == "rdma.post.host_post.jitter, rdma.notify.host_poll.jitter"
+    assert isinstance(row.value, tuple)
+    assert row.value[0] == 0
+    assert list(row.value) == sorted(row.value)
+    assert row.source.startswith("at 0, 50, ")
+    assert (row.unit, row.mark) == ("ps", "assumed")
+
+
+def test_assumptions_of_nic_same_number_of_other_stages_stay_apart() -> None:
+    paths = [row.path for row in assumptions_of_nic(NICS.get("rdma"))]
+    assert "rdma.post.wqe_fetch.latency" in paths
+    assert "rdma.send.dma_read.latency" in paths  # the same value from the same source
+
+
+def test_assumptions_of_nic_tables_that_differ_stay_apart() -> None:
+    profile = NICS.get("rdma")
+    zero = Sourced(0, "ppm", "assumed", "x"), Sourced(7, "ps", "E", "y")
+    stages = tuple(replace(s, jitter=(zero,)) if s.name == "host_poll" else s for s in profile.stages)
+    rows = {row.path: row for row in assumptions_of_nic(replace(profile, stages=stages))}
+    assert rows["rdma.notify.host_poll.jitter"].value == (7,)
+    assert "rdma.post.host_post.jitter" in rows
+
+
+def test_assumptions_of_run_cover_nics_and_switch() -> None:
+    resolved = resolve(load_experiment("quickstart"))
+    paths = [row.path for row in assumptions_of_run(resolved)]
+    assert {path.partition(".")[0] for path in paths} >= {
+        *resolved.experiment.nics,
+        resolved.switch_profile.name,
+    }

@@ -1,0 +1,95 @@
+"""docs/json.md names every field that a verb's --json prints, and no other."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from testbed.analysis.summary import RunSummary
+from testbed.cli import bench, clean, run
+from testbed.cli.results import read_summary
+from testbed.run.benchmark import BenchRow
+from testbed.run.execute import RunOutcome
+from testbed.spec.codec import to_dict
+from tests.unit.samples import run_of
+
+Tb = Callable[..., Result]
+
+
+def documented(repository: Path) -> dict[str, set[str]]:
+    """Field paths by command."""
+    sections = re.split(
+        r"^## ", (repository / "docs" / "json.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    return {
+        section.partition("\n")[0].strip("`"): set(re.findall(r"^\| `([^`]+)` \|", section, re.MULTILINE))
+        for section in sections[1:]
+    }
+
+
+def paths(
+    value: Any, path: str = "", *, named: tuple[str, ...] = ("percentiles", "benchmarks")
+) -> Iterator[str]:
+    """The paths of all leaves; the keys of a table by name count as NAME."""
+    if isinstance(value, dict):
+        by_name = path.rpartition(".")[2] in named
+        for key, item in value.items():
+            yield from paths(item, f"{path}.{'NAME' if by_name else key}".lstrip("."), named=named)
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for item in value:
+            yield from paths(item, f"{path}[]", named=named)
+    else:
+        yield path
+
+
+def outcome(seed: int = 1) -> RunOutcome:
+    summary: RunSummary = run_of(n=200_000, seed=seed)[0]
+    return RunOutcome(directory=Path("results/sample/x"), summary=summary, text="")
+
+
+def test_run_json_is_documented(repository: Path) -> None:
+    assert set(paths(run.run_json(outcome()))) == documented(repository)["run"]
+
+
+def test_repeats_json_is_documented(repository: Path) -> None:
+    found = run.repeats_json([outcome(1), outcome(5)])
+    assert [one["seed"] for one in found["runs"]] == [1, 5]
+    assert set(paths({**found, "runs": []})) == documented(repository)["run --repeat N"]
+
+
+@pytest.mark.parametrize(
+    ("command", "section"),
+    [
+        (("list",), "list"),
+        (("show", "nic", "rdma"), "show KIND NAME"),
+        (("check",), "check"),
+    ],
+)
+def test_verb_s_json_is_documented(tb: Tb, repository: Path, command: tuple[str, ...], section: str) -> None:
+    assert set(paths(json.loads(tb(*command, "--json").stdout))) == documented(repository)[section]
+
+
+def test_show_topology_json_is_documented(tb: Tb, repository: Path) -> None:
+    fabric = json.loads(tb("show", "leaf_spine", "--json").stdout)
+    assert set(paths({**fabric, "parameters": None})) == documented(repository)["show TOPOLOGY"]
+
+
+def test_assumptions_json_is_documented(tb: Tb, repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text(json.dumps(to_dict(outcome().summary)), encoding="utf-8")
+    assert read_summary(tmp_path)
+    found = json.loads(tb("assumptions", str(tmp_path), "--json").stdout)
+    assert set(paths(found)) == documented(repository)["assumptions RESULT"]
+
+
+def test_bench_and_clean_json_are_documented(repository: Path) -> None:
+    row = BenchRow(name="x", unit="M/s", median=1.0, low=1.0, high=1.0)
+    assert set(paths(bench.bench_json({"twin": [row]}, quick=True))) == documented(repository)["bench"]
+    assert set(asdict(row)) | {"met"} == set(row.to_dict())
+    assert set(paths(clean.clean_json([], dry_run=True))) == documented(repository)["clean"]
