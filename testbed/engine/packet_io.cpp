@@ -32,7 +32,6 @@ PacketSocket::PacketSocket(const std::vector<std::string>& interfaces, std::size
   if (fd_ < 0) fail("AF_PACKET socket");
   set(fd_, SOL_SOCKET, SO_RCVBUFFORCE, static_cast<int>(receive_buffer_bytes), "SO_RCVBUFFORCE");
   set(fd_, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1, "PACKET_IGNORE_OUTGOING");
-  set(fd_, SOL_PACKET, PACKET_QDISC_BYPASS, 1, "PACKET_QDISC_BYPASS");
   const timeval patience{0, kPatienceMilliseconds * 1000};
   if (setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) != 0) fail("setsockopt SO_RCVTIMEO");
   for (const std::string& name : interfaces) {

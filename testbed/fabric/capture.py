@@ -33,10 +33,14 @@ class CaptureCounts:
     """Lost for want of buffer: the file is not whole unless this is 0."""
 
 
-def capture_command(*, netns_pid: int, interface: str, path: Path, snap_bytes: int = 0) -> list[str]:
+def capture_command(
+    *, netns_pid: int, interface: str, path: Path, snap_bytes: int = 0, inbound_only: bool = False
+) -> list[str]:
     """tcpdump in a node's namespace: whole frames (snap 0), no name resolution, still as root."""
     enter = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/proc/{netns_pid}/ns/net", "--"]
     options = ["-n", "-U", "-Z", "root", "-B", str(_BUFFER_KIB), "-s", str(snap_bytes)]
+    if inbound_only:
+        options += ["-Q", "in"]
     return [*enter, "tcpdump", *options, "--immediate-mode", "-i", interface, "-w", str(path)]
 
 
@@ -102,13 +106,21 @@ def parse_counts(text: str) -> CaptureCounts:
 
 
 def start_capture(
-    *, netns_pid: int, interface: str, path: Path, state: RunState | None = None, snap_bytes: int = 0
+    *,
+    netns_pid: int,
+    interface: str,
+    path: Path,
+    state: RunState | None = None,
+    snap_bytes: int = 0,
+    inbound_only: bool = False,
 ) -> Capture:
     """Capture an interface into a pcap file; every frame after the return is in it.
 
     tcpdump ends with the calling thread at the latest.
     """
-    command = capture_command(netns_pid=netns_pid, interface=interface, path=path, snap_bytes=snap_bytes)
+    command = capture_command(
+        netns_pid=netns_pid, interface=interface, path=path, snap_bytes=snap_bytes, inbound_only=inbound_only
+    )
     try:
         process = subprocess.Popen(
             command,

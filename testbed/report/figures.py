@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from testbed.analysis.answers import readable_size
 from testbed.analysis.curves import DepthCurve
+from testbed.analysis.percentiles import Percentile
 from testbed.report import canvas
 from testbed.report.view import CellView, RunView, nics, panels
 from testbed.units import PS_PER_US
@@ -90,7 +91,12 @@ def comparison_figure(runs: Sequence[RunView]) -> Figure:
         canvas.latency_axis(axis.yaxis, values or [PS_PER_US])
         _two_level_ticks(axis, sizes)
     axes[0][0].set_ylabel("latency (µs)", fontsize=9)
-    canvas.caption(figure, "Percentiles with their 95 % intervals", runs, dots=True)
+    canvas.caption(
+        figure,
+        "Percentiles with their 95 % intervals (an arrow: not bounded by this sample)",
+        runs,
+        dots=True,
+    )
     return figure
 
 
@@ -162,25 +168,39 @@ def _compare(axis: Axes, runs: Sequence[RunView], panel: tuple[str, int], left: 
         shift = (places.index((run, nic)) - (len(places) - 1) / 2) * 0.7 / max(len(places), 2)
         for index, name in enumerate(COMPARED):
             found = cell.summary.percentiles.get(name)
-            if found is None or found.value_ps is None:
-                continue
-            low = found.value_ps if found.low_ps is None else found.low_ps
-            high = found.value_ps if found.high_ps is None else found.high_ps
-            value = found.value_ps
-            drawn += [value, low, high]
-            axis.errorbar(
-                left + index + shift,
-                value / PS_PER_US,
-                yerr=np.array([[value - low], [high - value]]) / PS_PER_US,
-                fmt=canvas.marker(nic, runs),
-                color=canvas.colour(nic, runs),
-                fillstyle=canvas.fill(run, runs),
-                markerfacecoloralt="white",
-                markersize=5,
-                capsize=3,
-                linewidth=1.2,
-            )
+            if found is not None and found.value_ps is not None:
+                drawn += _point(
+                    axis, left + index + shift, cell, found, fill=canvas.fill(run, runs), runs=runs
+                )
     return drawn
+
+
+def _point(
+    axis: Axes, x: float, cell: CellView, found: Percentile, *, fill: canvas.Fill, runs: Sequence[RunView]
+) -> list[float]:
+    """Draw a percentile with its interval; an open bound is an arrow at the end of the sample. What was drawn."""
+    nic, summary = cell.summary.nic, cell.summary
+    value = found.value_ps or 0
+    low, high = (
+        end if bound is None else bound
+        for bound, end in ((found.low_ps, summary.min_ps or value), (found.high_ps, summary.max_ps or value))
+    )
+    axis.errorbar(
+        x,
+        value / PS_PER_US,
+        yerr=np.array([[value - low], [high - value]]) / PS_PER_US,
+        fmt=canvas.marker(nic, runs),
+        color=canvas.colour(nic, runs),
+        fillstyle=fill,
+        markerfacecoloralt="white",
+        markersize=5,
+        capsize=3,
+        linewidth=1.2,
+    )
+    for bound, end, arrow in ((found.low_ps, low, "v"), (found.high_ps, high, "^")):
+        if bound is None:
+            axis.plot(x, end / PS_PER_US, arrow, color=canvas.colour(nic, runs), markersize=6)
+    return [value, low, high]
 
 
 def _two_level_ticks(axis: Axes, sizes: Sequence[int]) -> None:

@@ -85,12 +85,12 @@ class _Form:
 
 _FORMS = (
     _Form(),
-    _Form(intervals=frozenset({"p99.99"}), note="all 95 % intervals: report.txt"),
-    _Form(intervals=frozenset(), note="95 % intervals: report.txt"),
-    _Form(intervals=frozenset(), bare=True, note="95 % intervals: report.txt"),
+    _Form(bare=True),
+    _Form(bare=True, intervals=frozenset({"p99.99"}), note="all 95 % intervals: report.txt"),
+    _Form(bare=True, intervals=frozenset(), note="95 % intervals: report.txt"),
     _Form(
-        intervals=frozenset(),
         bare=True,
+        intervals=frozenset(),
         columns=tuple(name for name in COLUMNS if name != "p90"),
         note="p90 and 95 % intervals: report.txt",
     ),
@@ -99,7 +99,7 @@ _FORMS = (
 
 
 def cell_table(cells: Sequence[CellSummary], *, width: int | None = None, colour: bool = False) -> str:
-    """One row per cell; where it is wider than `width`, intervals go first, then units and n, then p90."""
+    """One row per cell; where it is wider than `width`, units and n go first, then intervals, then p90."""
     for form in _FORMS:
         text = _printed(_table(cells, form), colour)
         if width is None or _columns_of(text) <= width:

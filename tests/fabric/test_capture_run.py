@@ -41,6 +41,7 @@ def captures(live: LiveFabric, state: RunState, directory: Path):  # type: ignor
                     interface=name,
                     path=directory / f"{name}.pcap",
                     state=state,
+                    inbound_only=True,
                 )
                 found[name] = stack.enter_context(capture)
         yield found
@@ -89,6 +90,22 @@ def test_capture_of_a_run_every_frame_decodes_and_is_counted(
         assert len(frames[f"c{card}-eth0"]) == counters["l1"][f"port{card}.out_frames"]
         under_way = len(frames[f"l1-eth{card}"]) - counters["l1"][f"port{card}.in_frames"]
         assert 0 <= under_way <= 3, "the last acknowledgements, when the last message is in"
+
+
+def test_capture_of_a_card_both_directions_are_seen(state: RunState, tmp_path: Path) -> None:
+    """As tcpdump at the interface of any Linux host."""
+    fabric = fabric_of("single_switch", {"cards": 2})
+    with build_fabric(fabric, state=state) as live:
+        path = tmp_path / "c1.pcap"
+        with start_capture(
+            netns_pid=live.netns_pid("c1"), interface="c1-eth0", path=path, state=state
+        ) as capture:
+            data = cell_data(fabric, kind="pingpong", size_bytes=4096, nic="rdma", records=30)
+            emulated, _ = run_both(live, state, data)
+            capture.stop()
+    frames = captured_frames(path)
+    sent = emulated.counters["c1"]["tx_packets"] + emulated.counters["c1"]["tx_acks"]
+    assert len(frames) == sent + emulated.counters["l1"]["port1.out_frames"]
 
 
 def test_capture_of_a_run_frame_through_the_switch_keeps_its_bytes(state: RunState, tmp_path: Path) -> None:
