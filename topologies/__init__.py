@@ -47,7 +47,9 @@ def builder_of(topology: str) -> Builder:
     if not topology.endswith(".py"):
         return TOPOLOGIES.get(topology)
     path = Path(topology).resolve()
-    remedy = "name a file with a function `build` that returns a Fabric, or one of: " + ", ".join(TOPOLOGIES.names())
+    remedy = "name a file with a function `build` that returns a Fabric, or one of: " + ", ".join(
+        TOPOLOGIES.names()
+    )
     if not path.is_file():
         raise SpecError(f"there is no topology file {topology}", remedy=remedy)
     spec = importlib.util.spec_from_file_location(path.stem, path)

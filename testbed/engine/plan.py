@@ -2,7 +2,8 @@
 
 Shape: `{"seed", "nodes": [...], "links": [[a, a_port, b, b_port, byte_time_ps, latency_ps], ...]}`; a node is
 `{"kind": "nic", "name", "config", "stages", "workload"}` or `{"kind": "switch", "name", "config"}`; `config`
-and `workload` hold the fields of the engine's NicConfig, SwitchConfig and WorkloadConfig by name. Imports the extension only.
+and `workload` hold the fields of the engine's NicConfig, SwitchConfig and WorkloadConfig by name. Imports the
+extension only.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from testbed.fabric.state import RunState
 _START_DEADLINE_S = 10.0
 _STOP_DEADLINE_S = 10.0
 _ANSWER_DEADLINE_S = 0.5
+_STILL_ANSWERS = 4
 _POLL_INTERVAL_S = 0.005
 _BUFFER_KIB = 16 * 1024
 _PROGRESS = re.compile(r"(\d+) packets? captured, (\d+) packets? received")
@@ -70,11 +71,19 @@ class Capture:
         return parse_counts(text.decode())
 
     def _wait_until_drained(self, deadline: float) -> None:
-        """On SIGINT tcpdump drops what it has not read yet, so ask it (SIGUSR1) until it has read all."""
+        """On SIGINT tcpdump drops what it has not read yet, so ask it (SIGUSR1) until it has read all.
+
+        With one direction asked for the kernel counts frames of the other that tcpdump leaves out: then all is read
+        when its own count stands still.
+        """
+        counts: list[str] = []
         while self._process.poll() is None and time.monotonic() < deadline:
             self._process.send_signal(signal.SIGUSR1)
             progress = _PROGRESS.findall(self._read_news())
             if progress and progress[-1][0] == progress[-1][1]:
+                return
+            counts += [captured for captured, _received in progress[-1:]]
+            if len(counts) >= _STILL_ANSWERS and len(set(counts[-_STILL_ANSWERS:])) == 1:
                 return
             time.sleep(_POLL_INTERVAL_S)
 

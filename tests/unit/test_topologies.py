@@ -265,7 +265,11 @@ def test_topology_of_a_users_file_builds_by_its_path(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [(None, "there is no topology file"), ("x = 1\n", "no function `build`"), ("def build(:\n", "cannot be read")],
+    [
+        (None, "there is no topology file"),
+        ("x = 1\n", "no function `build`"),
+        ("def build(:\n", "cannot be read"),
+    ],
 )
 def test_topology_file_that_is_none_is_refused(tmp_path: Path, text: str | None, said: str) -> None:
     mine = tmp_path / "mine.py"
