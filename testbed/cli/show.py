@@ -79,7 +79,12 @@ def _show_profile(kind: str, name: str | None, *, as_json: bool) -> None:
         return
     console = stdout()
     console.print(f"{name}  {known.describe(name)}", markup=False, highlight=False)
-    console.print(numbers_text(rows, console.width), markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        numbers_text(list(filter(_says_something, rows)), console.width),
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def profile_rows(
@@ -100,9 +105,22 @@ def profile_rows(
         is_dataclass(item) or isinstance(item, tuple) for item in profile
     ):
         for index, item in enumerate(profile):
-            yield from profile_rows(item, f"{path}[{index}]")
+            yield from profile_rows(item, _item_path(path, index, item))
     elif path not in ("name", "description"):
         yield path, profile, None, None, None
+
+
+def _item_path(path: str, index: int, item: object) -> str:
+    """A stage by its place and name, anything else by its number."""
+    place, name = getattr(item, "place", None), getattr(item, "name", None)
+    return f"{place}.{name}" if place and name else f"{path}[{index}]"
+
+
+def _says_something(row: tuple[str, Any, str | None, str | None, str | None]) -> bool:
+    """Whether a row is more than a stage's name again, or something that it has not."""
+    field, value, _unit, _mark, source = row
+    repeated = field.endswith((".name", ".place"))
+    return not repeated and value != () and value is not False and source != "none"
 
 
 def _show_topology(topology: str, overrides: list[str], draw: Path | None, *, as_json: bool) -> None:

@@ -90,3 +90,14 @@ def test_show_bad_input_exits_2_and_says_what(tb: Tb, arguments: tuple[str, ...]
     assert result.exit_code == 2
     assert message in result.stderr
     assert result.stdout == ""
+
+
+def test_show_nic_names_stages_and_leaves_out_what_they_have_not(tb: Tb) -> None:
+    text = tb("show", "nic", "transparent").stdout
+    assert "send.pcie_switch.latency = 115,000 ps" in text
+    assert "stages[" not in text
+    assert "send.pcie_switch.occupancy" not in text
+
+
+def test_show_switch_shows_a_zero_that_has_a_source(tb: Tb) -> None:
+    assert "alpha_log2 = 0 log2" in tb("show", "switch", "tomahawk5").stdout
