@@ -27,7 +27,7 @@ void set(int fd, int level, int option, int value, const char* name) {
 }  // namespace
 
 PacketSocket::PacketSocket(const std::vector<std::string>& interfaces, std::size_t receive_buffer_bytes)
-    : only_port_(kNoPort) {
+    : names_(interfaces), only_port_(kNoPort) {
   fd_ = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
   if (fd_ < 0) fail("AF_PACKET socket");
   set(fd_, SOL_SOCKET, SO_RCVBUFFORCE, static_cast<int>(receive_buffer_bytes), "SO_RCVBUFFORCE");
@@ -68,7 +68,7 @@ void PacketSocket::send(std::uint32_t port, std::span<const unsigned char> bytes
                              : sendto(fd_, bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&to), sizeof to);
     if (sent == static_cast<ssize_t>(bytes.size())) return;
     if (sent < 0 && errno == EINTR) continue;
-    fail("send on port " + std::to_string(port));
+    fail("send on " + names_[port]);
   }
 }
 

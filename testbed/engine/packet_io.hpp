@@ -34,7 +34,8 @@ class PacketSocket {
 
  private:
   int fd_ = -1;
-  std::vector<int> index_;  // port -> interface index
+  std::vector<std::string> names_;  // port -> interface
+  std::vector<int> index_;          // port -> interface index
   std::vector<std::uint32_t> port_by_index_;
   std::uint32_t only_port_;  // the port of a socket with one interface, which needs no addresses
 };
