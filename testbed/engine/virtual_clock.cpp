@@ -177,6 +177,8 @@ void VirtualGroup::turn() {
   GroupLine& line = clock_.line(number_);
   ++line.wakes;
   drain();
+  const ClockHeader& header = clock_.header();
+  group_.stop_when_done(reported_done_ + header.sources - header.sources_done);  // then nobody waits for anything
   group_.run(horizon());
   clock_ps_ = std::max(clock_ps_, std::min(group_.limit_ps(), kNever));
   clock_.next(number_) = group_.next_event_ps();

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,10 +66,17 @@ def emulate(
     state: RunState,
     snap_bytes: int | None = None,
     report: Report | None = None,
+    groups: Sequence[Sequence[str]] | None = None,
 ) -> Emulated:
-    """Run one cell's plan on a standing fabric."""
+    """Run one cell's plan on a standing fabric.
+
+    Each node has a process of its own unless `groups` says which nodes share one; frames between nodes of a group
+    stay inside it. Together the groups name every node once. The records do not depend on them.
+    """
+    apart = [[name] for name in live.fabric.node_names()]
     with ExitStack() as stack:
-        run = _Run(live, plan_data, NO_SNAP if snap_bytes is None else snap_bytes, stack)
+        snap = NO_SNAP if snap_bytes is None else snap_bytes
+        run = _Run(live, plan_data, snap, groups or apart, stack)
         run.start(state)
         return run.finish(report or (lambda _virtual_ps, _messages: None))
 
@@ -78,16 +85,25 @@ class _Run:
     """The processes of one cell, from start to end."""
 
     def __init__(
-        self, live: LiveFabric, plan_data: Mapping[str, Any], snap_bytes: int, stack: ExitStack
+        self,
+        live: LiveFabric,
+        plan_data: Mapping[str, Any],
+        snap_bytes: int,
+        groups: Sequence[Sequence[str]],
+        stack: ExitStack,
     ) -> None:
         self._live = live
-        self._names = list(live.fabric.node_names())
+        nodes = live.fabric.node_names()
+        self._groups = [sorted(group, key=nodes.index) for group in groups]
+        self._names = [group[0] for group in self._groups]
+        group_of = {name: number for number, group in enumerate(self._groups) for name in group}
+        self._group_of = [group_of[name] for name in nodes]
         self._data = plan_data
         self._snap_bytes = snap_bytes
         self._stack = stack
         plan = build_plan(plan_data)
         self._clock_fd = self._memory("tb-clock")
-        self._clock = _engine.Clock(self._clock_fd, plan, list(range(len(self._names))), True)
+        self._clock = _engine.Clock(self._clock_fd, plan, self._group_of, True)
         self._results = [self._memory(f"tb-result-{name}") for name in self._names]
         self._supervisor = stack.enter_context(Supervisor())
         self._own = stack.enter_context(Supervisor())
@@ -137,15 +153,18 @@ class _Run:
             "cpu": max(os.sched_getaffinity(0)),
             "priority": FIFO_PRIORITY,
             "snap_bytes": self._snap_bytes,
-            "entities": [
-                {
-                    "name": name,
-                    "netns": f"/proc/{self._live.netns_pid(name)}/ns/net",
-                    "interfaces": self._interfaces(name),
-                    "result_fd": fd,
-                }
-                for name, fd in zip(self._names, self._results, strict=True)
+            "group_of": self._group_of,
+            "groups": [
+                {"name": group[0], "places": [self._place(name) for name in group], "result_fd": fd}
+                for group, fd in zip(self._groups, self._results, strict=True)
             ],
+        }
+
+    def _place(self, name: str) -> dict[str, Any]:
+        """Where a node lives."""
+        return {
+            "netns": f"/proc/{self._live.netns_pid(name)}/ns/net",
+            "interfaces": self._interfaces(name),
         }
 
     def _interfaces(self, name: str) -> list[str]:

@@ -6,7 +6,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,9 +106,10 @@ def run_both(
     *,
     what: object = "",
     snap_bytes: int | None = None,
+    groups: Sequence[Sequence[str]] | None = None,
 ) -> tuple[Emulated, TwinRun]:
     """A cell on real frames and in the twin, and equal."""
-    emulated = emulate(live, data, state=state, snap_bytes=snap_bytes)
+    emulated = emulate(live, data, state=state, snap_bytes=snap_bytes, groups=groups)
     twin = twin_run(data)
     assert_equal(emulated, twin, what)
     return emulated, twin

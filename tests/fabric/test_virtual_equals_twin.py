@@ -127,3 +127,20 @@ def test_virtual_same_cell_twice_on_one_fabric_is_the_same(state: RunState) -> N
         third, _ = run_both(live, state, other)
     assert first.records.tobytes() == second.records.tobytes()
     assert first.records.tobytes() != third.records.tobytes()
+
+
+GROUPS = {
+    "cards together": [["c1", "c2", "c3", "c4"], ["l1"], ["l2"], ["s1"], ["s2"]],
+    "switches together": [["c1"], ["c2"], ["c3"], ["c4"], ["s2", "l1", "s1", "l2"]],
+    "by leaf": [["l1", "c1", "c2"], ["l2", "c3", "c4"], ["s1", "s2"]],
+    "all in one": [["c1", "c2", "c3", "c4", "l1", "l2", "s1", "s2"]],
+}
+
+
+@pytest.mark.parametrize("groups", GROUPS.values(), ids=GROUPS)
+def test_virtual_nodes_that_share_a_process_equal_twin(state: RunState, groups: list[list[str]]) -> None:
+    fabric = fabric_of("leaf_spine", SMALL["leaf_spine"])
+    with build_fabric(fabric, state=state) as live:
+        for nic, (kind, size) in product(NICS, MIXED):
+            data = cell_data(fabric, kind=kind, size_bytes=size, nic=nic)
+            run_both(live, state, data, what=(kind, size, nic), groups=groups)
