@@ -79,6 +79,8 @@ class ClockStatement:
     """Whether every record that both have is the same, bit for bit; None if only one of them ran."""
     difference: str | None = None
     """The first difference, in words."""
+    foreign_frames: int = 0
+    """Frames of strangers that reached a card or a switch; left alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

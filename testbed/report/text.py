@@ -156,7 +156,8 @@ def clock_text(clock: ClockStatement) -> str:
     if clock.equal:
         beyond = clock.twin_records - clock.emulated_records
         more = f"; {beyond:,} more from the twin" if beyond > 0 else ""
-        return f"{real}, every one equal to the twin's{more}"
+        foreign = f"; {clock.foreign_frames:,} foreign frames left alone" if clock.foreign_frames else ""
+        return f"{real}, every one equal to the twin's{more}{foreign}"
     return f"{real}, NOT equal to the twin's: {clock.difference or 'the first difference is not known'}"
 
 

@@ -321,7 +321,8 @@ def _report(
     writer: ResultWriter,
 ) -> RunOutcome:
     """Summary, tables and figures of a finished run."""
-    summary = _summary(resolved, engine, outcomes, writer.directory)
+    foreign = sum(speed["foreign_frames"] for speed in speeds.values())
+    summary = _summary(resolved, engine, outcomes, writer.directory, foreign_frames=foreign)
     queue = {name: [item for o in outcomes for item in o.queue[name]] for name in outcomes[0].queue}
     writer.write_json("summary.json", to_dict(summary))
     writer.write_json("counters.json", {o.summary.id: o.counters for o in outcomes})
@@ -353,7 +354,9 @@ def _speeds(outcomes: Sequence[TwinOutcome]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _summary(resolved: Resolved, engine: str, outcomes: Sequence[TwinOutcome], directory: Path) -> RunSummary:
+def _summary(
+    resolved: Resolved, engine: str, outcomes: Sequence[TwinOutcome], directory: Path, *, foreign_frames: int
+) -> RunSummary:
     """All cells together; a run whose real frames disagree with the twin has no result."""
     experiment = resolved.experiment
     difference = next((o.difference for o in outcomes if o.difference), None)
@@ -375,6 +378,7 @@ def _summary(resolved: Resolved, engine: str, outcomes: Sequence[TwinOutcome], d
             emulated_records=emulated,
             twin_records=sum(cell.n for cell in cells),
             equal=True if emulated else None,
+            foreign_frames=foreign_frames,
         ),
         cells=cells,
         records_digest=digest((cell.id, cell_files.read_records(directory, cell.id)) for cell in cells),

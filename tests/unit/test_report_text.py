@@ -115,6 +115,11 @@ def test_choose_scale_fits_the_values(values: list[int], unit: str, shown: str) 
         ({"equal": None}, f"{REAL}, not compared with the twin"),
         ({"equal": False, "difference": "record 3"}, f"{REAL}, NOT equal to the twin's: record 3"),
         ({"emulated_records": 0, "equal": None}, "twin: 5,000 records, no frames on wires"),
+        (
+            {"foreign_frames": 3},
+            "virtual, on real frames: 1,000 records, every one equal to the twin's; 4,000 more from the twin;"
+            " 3 foreign frames left alone",
+        ),
     ],
 )  # fmt: skip
 def test_clock_text_says_how_exact(change: dict[str, object], expected: str) -> None:
