@@ -20,8 +20,6 @@ from typing import Any
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
 
-NO_SNAP = 0xFFFFFFFF
-
 
 def main() -> int:
     """Fork one process for each group of the job; wait for all of them."""

@@ -42,7 +42,7 @@ struct alignas(128) GroupLine {
   std::uint32_t reserved;
   std::uint64_t frames_to;     // sent to this group; written by the holder
   std::uint64_t frames_taken;  // of these, taken from the socket; written by the group as holder
-  std::uint64_t clock_ps;      // every event before this is processed
+  std::uint64_t clock_ps;      // where its event loop is; for progress only
   std::uint64_t hops;          // frames sent
   std::uint64_t wakes;         // times the token came
   std::uint64_t messages;      // messages completed here

@@ -164,7 +164,6 @@ bool SwitchEntity::admit(Queue& queue, const Frame& frame) {
     if (shared_more > free || shared_after > threshold) return false;
   }
   queue.cells = after;
-  queue.bytes += frame.frame_bytes;
   shared_used_ += shared_more;
   shared_watermark_ = std::max(shared_watermark_, shared_used_);
   return true;
@@ -174,7 +173,6 @@ void SwitchEntity::release(Queue& queue, const Frame& frame) {
   const std::uint64_t after = queue.cells - cells(frame);
   shared_used_ -= shared_part(queue.cells) - shared_part(after);
   queue.cells = after;
-  queue.bytes -= frame.frame_bytes;
 }
 
 void SwitchEntity::trace(std::uint32_t egress, ps_t now_ps) {

@@ -62,7 +62,6 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
   struct Queue {
     Ring<Frame*> frames;
     std::uint64_t cells = 0;
-    std::uint64_t bytes = 0;
   };
   struct Egress {
     std::array<Queue, kClasses> queues;
