@@ -23,6 +23,10 @@ void check_format(const NicConfig& config) {
     throw std::invalid_argument("a packet carries 1 to 16384 bytes");
   }
   if (config.data_class > 7 || config.ack_class > 7) throw std::invalid_argument("a class is 0 to 7");
+  if (config.data_dscp > 63 || config.ack_dscp > 63) throw std::invalid_argument("a code point is 0 to 63");
+  if (config.int_enabled && config.format != WireFormat::kThin) {
+    throw std::invalid_argument("in-band telemetry travels behind the thin header only");
+  }
   if (config.format == WireFormat::kRoceV2 && config.reliability == Reliability::kSelective) {
     throw std::invalid_argument("a RoCEv2 acknowledgement cannot name what arrived out of order: use go-back-N");
   }
@@ -67,7 +71,7 @@ std::unique_ptr<Entity> NicModel::make(const NodeContext& context) const {
 }
 
 NicEntity::NicEntity(const NodeContext& context, const NicModel& model)
-    : ModelEntity(context.group, context.id, context.name, 1, kSlots - 1),
+    : ModelEntity(context.group, context.id, context.name, 1, kSlots - 2),
       config_(model.config),
       load_(model.workload),
       workload_(model.workload, context.seed, context.id),
@@ -80,6 +84,7 @@ void NicEntity::start() {
   if (load_.arrivals != Arrivals::kNone && ports_[0].wire == kNoWire) {
     throw std::invalid_argument(name() + " posts messages but has no link");
   }
+  gate_.set_credits(ports_[0].peer_credits, ports_[0].peer_cell_bytes);
   if (workload_.open_loop()) {
     slots_.set(kGenerate, workload_.next_time());
   } else if (load_.arrivals != Arrivals::kNone) {
@@ -90,7 +95,10 @@ void NicEntity::start() {
 void NicEntity::handle(std::uint32_t slot, ps_t now_ps) {
   switch (slot) {
     case kArrival:
-      arrive(take_arrival(0), now_ps);
+      arrive(take_arrival(kArrival), now_ps);
+      break;
+    case kControl:
+      control_arrives(take_arrival(kControl), now_ps);
       break;
     case kAckReady:
       to_port(ack_lane_, kAckReady, ack_queue_, now_ps);
@@ -242,8 +250,15 @@ Frame* NicEntity::make_data(const TxStream& stream, const TxMessage& message, st
   frame->format = config_.format;
   frame->traffic_class = config_.data_class;
   frame->cookie = message.record;
+  if (group_.telemetry.tracing() && group_.telemetry.traces(*frame)) frame->flags |= kFlagTraced;
+  if (config_.int_enabled) {
+    frame->telemetry = group_.telemetry.int_stacks.take();
+    frame->frame_bytes += kIntShimBytes;
+  }
   if (config_.format == WireFormat::kRoceV2) {
     frame->entropy = flow_entropy(id(), stream.peer);
+    frame->dscp = config_.data_dscp;
+    frame->traffic_class = frame->dscp >> 3;
     if (first) frame->message_bytes = message.bytes;
   } else {
     frame->msn = static_cast<std::uint16_t>(message.msn);
@@ -255,21 +270,56 @@ Frame* NicEntity::make_data(const TxStream& stream, const TxMessage& message, st
 void NicEntity::to_port(Ring<Frame*>& lane, std::uint32_t slot, Ring<Frame*>& queue, ps_t now_ps) {
   Frame* frame = lane.pop();
   slots_.set(slot, lane.empty() ? kNever : lane.front()->time_ps);
-  if (ports_[0].busy_until_ps <= now_ps && ack_queue_.empty() && data_queue_.empty()) {
+  if ((frame->flags & kFlagTraced) != 0) trace_arrival(*frame, now_ps);
+  const bool first = ack_queue_.empty() && data_queue_.empty();
+  const bool idle = first && ports_[0].busy_until_ps <= now_ps;
+  if (idle && (gate_.free() || opens_ps(*frame) <= now_ps)) {
     start_transmission(frame, now_ps);
     return;
   }
-  if (ack_queue_.empty() && data_queue_.empty()) slots_.set(kDepart, ports_[0].busy_until_ps);
+  if (first || !gate_.free()) slots_.set(kDepart, std::max(now_ps, ports_[0].busy_until_ps));
   queue.push(frame);
 }
 
 void NicEntity::depart(ps_t now_ps) {
-  Frame* frame = ack_queue_.empty() ? data_queue_.pop() : ack_queue_.pop();
-  start_transmission(frame, now_ps);
-  slots_.set(kDepart, ack_queue_.empty() && data_queue_.empty() ? kNever : ports_[0].busy_until_ps);
+  if (ports_[0].busy_until_ps > now_ps) {  // it has been woken in mid-transmission
+    slots_.set(kDepart, ports_[0].busy_until_ps);
+    return;
+  }
+  ps_t soonest_ps = kNever;
+  for (Ring<Frame*>* queue : {&ack_queue_, &data_queue_}) {
+    if (queue->empty()) continue;
+    const ps_t opens = opens_ps(*queue->front());
+    if (opens <= now_ps) {
+      start_transmission(queue->pop(), now_ps);
+      slots_.set(kDepart, ack_queue_.empty() && data_queue_.empty() ? kNever : ports_[0].busy_until_ps);
+      return;
+    }
+    soonest_ps = std::min(soonest_ps, opens);
+  }
+  slots_.set(kDepart, soonest_ps);
+}
+
+void NicEntity::trace_arrival(const Frame& frame, ps_t now_ps) {
+  HopSample& stop = group_.telemetry.open(frame);
+  stop = HopSample{};
+  stop.arrived_ps = now_ps;
+  stop.psn = frame.psn;
+  stop.entity = id();
+  stop.src = frame.src;
+  stop.dst = frame.dst;
+  stop.traffic_class = config_.data_class;
+  stop.paused_ps = gate_.stopped_ps(config_.data_class, now_ps);
+  for (std::size_t i = 0; i < data_queue_.size(); ++i) stop.ahead_bytes += data_queue_.at(i)->frame_bytes;
 }
 
 void NicEntity::start_transmission(Frame* frame, ps_t now_ps) {
+  gate_.sent(class_of(*frame), frame->frame_bytes);
+  if ((frame->flags & kFlagTraced) != 0) {
+    HopSample& stop = group_.telemetry.open(*frame);
+    stop.paused_ps = gate_.stopped_ps(config_.data_class, now_ps) - stop.paused_ps;
+    group_.telemetry.close(*frame, now_ps, stop.arrived_ps != now_ps ? HopOutcome::kWaited : HopOutcome::kAtOnce);
+  }
   if (frame->opcode != Opcode::kData) {
     transmit(0, frame, now_ps);
     return;
@@ -307,7 +357,11 @@ Counters NicEntity::counters() const {
           {"rx_duplicates", received_.duplicates},
           {"rx_out_of_order", received_.out_of_order},
           {"rx_acks", received_.acks},
-          {"rx_naks", received_.naks}};
+          {"rx_naks", received_.naks},
+          {"rx_trimmed", received_.trimmed},
+          {"rx_fcs_errors", received_.fcs_errors},
+          {"rx_pause_frames", received_.pause_frames},
+          {"pause_rx_ps", gate_.stopped_ps(config_.data_class, group_.now_ps())}};
 }
 
 }  // namespace tb

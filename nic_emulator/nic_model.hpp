@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "../testbed/engine/entity.hpp"
+#include "../testbed/engine/flow_control.hpp"
 #include "../testbed/engine/group.hpp"
 #include "stage.hpp"
 #include "stream.hpp"
@@ -36,6 +37,10 @@ struct NicConfig {
   std::uint32_t ack_bytes = 64;  // whole acknowledgement frame
   std::uint8_t data_class = 3;
   std::uint8_t ack_class = 3;
+  std::uint8_t data_dscp = 24;  // RoCEv2
+  std::uint8_t ack_dscp = 24;
+  bool int_enabled = false;               // thin: data carries in-band telemetry
+  std::uint32_t reorder_window_pkts = 0;  // selective: a hole is lost once a packet so far behind it has come
   std::uint32_t window_pkts = 64;     // receiver's grant, or fixed limit of packets in flight for each stream
   std::uint32_t ack_every_pkts = 16;  // and with every last packet of a message
   std::uint32_t tx_depth_pkts = 16;
@@ -43,6 +48,7 @@ struct NicConfig {
   ps_t ack_latency_ps = 0;
   ps_t rto_ps = 0;
   ps_t ingress_latency_ps = 0;
+  ps_t pause_reaction_ps = 0;  // last bit of a pause frame to its effect
   std::vector<StageConfig> post, send, receive, notify;
 };
 
@@ -51,7 +57,9 @@ class NicModel final : public NodeModel {
   /// Throws std::invalid_argument for what no card can have.
   NicModel(NicConfig config, WorkloadConfig workload);
   [[nodiscard]] std::unique_ptr<Entity> make(const NodeContext& context) const override;
-  [[nodiscard]] Ingress ingress() const override { return {config.ingress_latency_ps, true}; }
+  [[nodiscard]] Ingress ingress() const override {
+    return {config.ingress_latency_ps, true, config.pause_reaction_ps};
+  }
   /// An arrival makes the NIC acknowledge, or inject into the send stages; it never starts a waiting frame.
   [[nodiscard]] ps_t turnaround_ps() const override {
     ps_t send_ps = 0;
@@ -60,7 +68,8 @@ class NicModel final : public NodeModel {
   }
   [[nodiscard]] bool is_source() const override { return workload.arrivals != Arrivals::kNone; }
   [[nodiscard]] std::uint32_t max_frame_bytes() const override {
-    return std::max(config.first_header_bytes, config.other_header_bytes) + config.mtu_bytes;
+    const std::uint32_t stack = config.int_enabled ? kIntShimBytes + kIntMaxHops * kIntHopBytes : 0;
+    return std::max(config.first_header_bytes, config.other_header_bytes) + config.mtu_bytes + stack;
   }
   NicConfig config;
   WorkloadConfig workload;
@@ -80,7 +89,7 @@ class NicEntity final : public ModelEntity<NicEntity> {
   [[nodiscard]] Counters counters() const override;
 
  private:
-  enum Slot : std::uint32_t { kArrival, kAckReady, kWireReady, kDepart, kPosted, kGenerate, kReply, kTimer, kSlots };
+  enum Slot : std::uint32_t { kArrival, kControl, kAckReady, kWireReady, kDepart, kPosted, kGenerate, kReply, kTimer, kSlots };
   struct Posted {
     ps_t time_ps;
     std::uint32_t dst;
@@ -97,6 +106,7 @@ class NicEntity final : public ModelEntity<NicEntity> {
   };
   struct Received {
     std::uint64_t messages = 0, packets = 0, duplicates = 0, out_of_order = 0, acks = 0, naks = 0;
+    std::uint64_t trimmed = 0, fcs_errors = 0, pause_frames = 0;
   };
 
   // posting (nic_model.cpp)
@@ -112,16 +122,26 @@ class NicEntity final : public ModelEntity<NicEntity> {
   void to_port(Ring<Frame*>& lane, std::uint32_t slot, Ring<Frame*>& queue, ps_t now_ps);
   void start_transmission(Frame* frame, ps_t now_ps);
   void depart(ps_t now_ps);
+  [[nodiscard]] ps_t opens_ps(const Frame& frame) const {
+    return gate_.free() ? 0 : gate_.opens_ps(class_of(frame), frame.frame_bytes);
+  }
+  [[nodiscard]] std::uint32_t class_of(const Frame& frame) const {
+    return frame.opcode == Opcode::kData ? config_.data_class : config_.ack_class;
+  }
+  void trace_arrival(const Frame& frame, ps_t now_ps);
   // receiving and reliability (nic_reliability.cpp)
   void arrive(Frame* frame, ps_t now_ps);
+  void control_arrives(Frame* frame, ps_t now_ps);
+  void receive_trimmed(RxStream& stream, const Frame& frame, ps_t now_ps);
   void receive_selective(RxStream& stream, const Frame& frame, ps_t now_ps);
   void receive_go_back_n(RxStream& stream, const Frame& frame, ps_t now_ps);
   void place(RxStream& stream, const Frame& frame, std::uint64_t psn, ps_t memory_ps);
   void deliver(const RxStream& stream, std::uint64_t msn, std::uint64_t bytes, std::uint32_t marks, ps_t memory_ps);
-  void acknowledge(RxStream& stream, Opcode opcode, ps_t now_ps);
+  void acknowledge(RxStream& stream, Opcode opcode, ps_t now_ps, std::uint16_t cut = 0);
   void acknowledged(const Frame& frame, ps_t now_ps);
   void retire(TxStream& stream, ps_t now_ps);
   void queue_holes(TxStream& stream, std::uint64_t below_psn);
+  static void queue_cut(TxStream& stream, std::uint64_t psn);
   void rewind(TxStream& stream, std::uint64_t psn);
   void arm(TxStream& stream, ps_t now_ps);
   void settled();
@@ -144,6 +164,7 @@ class NicEntity final : public ModelEntity<NicEntity> {
   Ring<Frame*> data_queue_, ack_queue_;  // waiting for the port
   using Deadline = std::pair<ps_t, std::uint32_t>;
   std::priority_queue<Deadline, std::vector<Deadline>, std::greater<>> deadlines_;
+  EgressGate gate_;
   std::uint32_t outstanding_streams_ = 0;
   std::uint32_t in_pipe_ = 0;
   std::uint64_t next_seq_ = 0;

@@ -5,8 +5,31 @@
 
 namespace tb {
 
+void NicEntity::control_arrives(Frame* frame, ps_t now_ps) {
+  if ((frame->flags & kFlagCorrupt) != 0) {
+    ++received_.fcs_errors;
+  } else {
+    const std::uint32_t c = config_.data_class;
+    received_.pause_frames += frame->opcode == Opcode::kPause ? 1 : 0;
+    const std::uint32_t changed = gate_.receive(*frame, ports_[0].byte_time_ps, now_ps);
+    if ((changed >> c & 1U) != 0 && frame->opcode == Opcode::kPause && now_ps < group_.telemetry.until_ps()) {
+      const std::uint64_t on = gate_.stopped(c, now_ps) ? 1 : 0;
+      group_.telemetry.add(
+          QueueSample{now_ps, id(), 0, static_cast<std::uint8_t>(c), SampleKind::kPauseReceived, on});
+    }
+    if (!ack_queue_.empty() || !data_queue_.empty()) slots_.set(kDepart, std::max(now_ps, ports_[0].busy_until_ps));
+  }
+  group_.drop_frame(frame);
+}
+
 void NicEntity::arrive(Frame* frame, ps_t now_ps) {
-  if (frame->opcode == Opcode::kData) {
+  if (frame->telemetry != kNoTelemetry) group_.telemetry.add(*frame, now_ps);
+  if ((frame->flags & kFlagCorrupt) != 0) {
+    ++received_.fcs_errors;
+  } else if (frame->opcode == Opcode::kTrimmed) {
+    ++received_.trimmed;
+    receive_trimmed(rx_stream(frame->src), *frame, now_ps);
+  } else if (frame->opcode == Opcode::kData) {
     ++received_.packets;
     RxStream& stream = rx_stream(frame->src);
     if (config_.reliability == Reliability::kSelective) {
@@ -19,6 +42,18 @@ void NicEntity::arrive(Frame* frame, ps_t now_ps) {
     acknowledged(*frame, now_ps);
   }
   group_.drop_frame(frame);
+}
+
+// A switch has cut the payload off: the packet is lost, and the sender learns it at once.
+void NicEntity::receive_trimmed(RxStream& stream, const Frame& frame, ps_t now_ps) {
+  const std::uint64_t psn = extend_psn(stream.expected_psn, frame.psn);
+  if (psn < stream.expected_psn || stream.has(psn)) return;
+  if (config_.reliability == Reliability::kSelective) {
+    acknowledge(stream, Opcode::kNack, now_ps, static_cast<std::uint16_t>(psn - stream.expected_psn + 1));
+  } else if (psn == stream.expected_psn && !stream.nak_sent) {  // a cut packet may have overtaken others
+    stream.nak_sent = true;
+    acknowledge(stream, Opcode::kNack, now_ps);
+  }
 }
 
 void NicEntity::receive_selective(RxStream& stream, const Frame& frame, ps_t now_ps) {
@@ -111,7 +146,7 @@ void NicEntity::deliver(const RxStream& stream, std::uint64_t msn, std::uint64_t
   replies_.push({completed_ps, stream.peer, static_cast<std::uint32_t>(bytes)});
 }
 
-void NicEntity::acknowledge(RxStream& stream, Opcode opcode, ps_t now_ps) {
+void NicEntity::acknowledge(RxStream& stream, Opcode opcode, ps_t now_ps, std::uint16_t cut) {
   stream.packets_since_ack = 0;
   ++(opcode == Opcode::kAck ? sent_.acks : sent_.naks);
   Frame* frame = group_.take_frame();
@@ -125,10 +160,13 @@ void NicEntity::acknowledge(RxStream& stream, Opcode opcode, ps_t now_ps) {
   if (config_.reliability == Reliability::kSelective) {
     frame->ack_bits = stream.arrived;
     frame->credit = static_cast<std::uint16_t>(config_.window_pkts);
+    frame->index = cut;
   }
   if (config_.format == WireFormat::kRoceV2) {
     frame->entropy = flow_entropy(id(), stream.peer);
     frame->msn = static_cast<std::uint16_t>(stream.msn);
+    frame->dscp = config_.ack_dscp;
+    frame->traffic_class = frame->dscp >> 3;
   }
   frame->time_ps = now_ps + config_.ack_latency_ps;
   if (ack_lane_.empty()) slots_.set(kAckReady, frame->time_ps);
@@ -151,9 +189,11 @@ void NicEntity::acknowledged(const Frame& frame, ps_t now_ps) {
   if (config_.reliability == Reliability::kSelective) {
     stream.sacked = frame.ack_bits;
     stream.window_pkts = frame.credit;
+    if (frame.index != 0) queue_cut(stream, psn + frame.index - 1);
     if (frame.ack_bits != 0) {
       const auto highest = 63U - static_cast<unsigned>(__builtin_clzll(frame.ack_bits));
-      queue_holes(stream, psn + 1 + highest);
+      const std::uint64_t below = psn + 1 + highest;
+      if (below > psn + config_.reorder_window_pkts) queue_holes(stream, below - config_.reorder_window_pkts);
     }
   } else if (frame.opcode == Opcode::kNack) {
     rewind(stream, psn);
@@ -188,6 +228,16 @@ void NicEntity::queue_holes(TxStream& stream, std::uint64_t below_psn) {
     if (!stream.arrived(psn)) stream.holes.push(psn);
   }
   stream.repaired_psn = std::max(stream.repaired_psn, below_psn);
+}
+
+// A switch has cut this packet: send it again, once for each cut.
+void NicEntity::queue_cut(TxStream& stream, std::uint64_t psn) {
+  if (stream.arrived(psn) || psn >= stream.high_psn) return;
+  for (std::size_t i = 0; i < stream.holes.size(); ++i) {
+    if (stream.holes.at(i) == psn) return;
+  }
+  stream.holes.push(psn);
+  if (psn == std::max(stream.una_psn, stream.repaired_psn)) stream.repaired_psn = psn + 1;
 }
 
 void NicEntity::rewind(TxStream& stream, std::uint64_t psn) {

@@ -95,6 +95,9 @@ struct RxStream {
   bool nak_sent = false;
   std::vector<RxMessage> partial;
 
+  [[nodiscard]] bool has(std::uint64_t psn) const {
+    return psn > expected_psn && psn - expected_psn <= 64 && ((arrived >> (psn - expected_psn - 1)) & 1U) != 0;
+  }
   /// Note the arrival of packet `psn` > = expected; false if it has arrived before.
   bool note(std::uint64_t psn) {
     if (psn == expected_psn) {

@@ -7,15 +7,28 @@ NO_ROUTE: int
 
 class ClockError(RuntimeError): ...
 class StreamError(RuntimeError): ...
+class LosslessDropError(RuntimeError): ...
+class DeadlockError(RuntimeError): ...
 
 class Opcode(Enum):
     DATA = 0
     ACK = 1
     NACK = 2
+    TRIMMED = 3
+    PAUSE = 4
+    CREDIT = 5
 
 class WireFormat(Enum):
     THIN = 0
     ROCE_V2 = 1
+    MAC_CONTROL = 2
+
+class PathChoice(Enum):
+    HASH = 0
+    FLOWLET = 1
+    LEAST_LOADED = 2
+    SPRAY = 3
+    ROUND_ROBIN = 4
 
 class Reliability(Enum):
     GO_BACK_N = 0
@@ -52,6 +65,7 @@ class Frame:
     opcode: Opcode
     format: WireFormat
     traffic_class: int
+    dscp: int
     flags: int
     def __init__(self) -> None: ...
 
@@ -74,6 +88,11 @@ class NicConfig:
     ack_bytes: int
     data_class: int
     ack_class: int
+    data_dscp: int
+    ack_dscp: int
+    int_enabled: bool
+    reorder_window_pkts: int
+    pause_reaction_ps: int
     window_pkts: int
     ack_every_pkts: int
     tx_depth_pkts: int
@@ -106,7 +125,37 @@ class SwitchConfig:
     reserved_bytes: int
     hash_seed: int
     groups: list[list[int]]
+    weights: list[list[int]]
     route: list[int]
+    path_choice: PathChoice
+    flowlet_gap_ps: int
+    flowlet_entries: int
+    load_quantum_bytes: int
+    ingress_alpha_log2: int
+    pg_reserved_bytes: int
+    lossless_classes: int
+    lossless_alpha_log2: int
+    headroom_bytes: list[int]
+    headroom_pool_bytes: int
+    xon_offset_bytes: int
+    pause_quanta: int
+    pfc_generation_ps: int
+    pause_reaction_ps: int
+    assert_lossless: bool
+    watchdog_detection_ps: int
+    watchdog_restoration_ps: int
+    credit_bytes: int
+    ecn: list[tuple[int, int, int]]
+    ecn_at_enqueue: bool
+    dwrr_quantum_bytes: list[int]
+    shaper_ps_per_kib: list[int]
+    shaper_burst_bytes: list[int]
+    class_of_pcp: list[int]
+    class_of_dscp: list[int]
+    trim_bytes: int
+    trim_class: int
+    int_enabled: bool
+    sflow_interval: int
     def __init__(self) -> None: ...
 
 class Plan:
@@ -122,7 +171,14 @@ class Plan:
         max_frame_bytes: int = 9216,
     ) -> int: ...
     def add_link(
-        self, a: int, a_port: int, b: int, b_port: int, byte_time_ps: int, latency_ps: int
+        self,
+        a: int,
+        a_port: int,
+        b: int,
+        b_port: int,
+        byte_time_ps: int,
+        latency_ps: int,
+        features: dict[str, object] = ...,
     ) -> None: ...
     @property
     def node_names(self) -> list[str]: ...
@@ -149,7 +205,11 @@ class Twin:
     def frames_in_use(self) -> int: ...
     def tx_records(self) -> bytes: ...
     def rx_records(self) -> bytes: ...
+    def trace_packets(self, packets: Sequence[tuple[int, int, int]]) -> None: ...
     def queue_samples(self) -> bytes: ...
+    def hop_samples(self) -> bytes: ...
+    def flow_samples(self) -> bytes: ...
+    def int_samples(self) -> bytes: ...
     def counters(self) -> dict[str, dict[str, int]]: ...
 
 class Clock:
@@ -179,6 +239,8 @@ class VirtualGroup:
     def run(self) -> Quit: ...
     def tx_records(self) -> bytes: ...
     def rx_records(self) -> bytes: ...
+    def flow_samples(self) -> bytes: ...
+    def int_samples(self) -> bytes: ...
     @property
     def hops(self) -> int: ...
     def counters(self) -> dict[str, dict[str, int]]: ...

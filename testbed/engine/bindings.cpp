@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "../../nic_emulator/nic_model.hpp"
+#include "../switches/switch_model.hpp"
 #include "crc32c.hpp"
 #include "distribution.hpp"
 #include "process.hpp"
@@ -40,6 +41,7 @@ class Twin {
     group_.stop_when_done(sources_);
     group_.start();
   }
+  [[nodiscard]] Telemetry& telemetry() { return group_.telemetry; }
   /// Process events before `until_ps`; true while there is something left to do.
   bool run(ps_t until_ps) {
     group_.run(until_ps);
@@ -100,7 +102,15 @@ void bind_twin(nb::module_& m) {
   nb::class_<Twin>(m, "Twin")
       .def(nb::init<const Plan&>(), nb::keep_alive<1, 2>())
       .def("run", &Twin::run, nb::arg("until_ps"), nb::call_guard<nb::gil_scoped_release>())
-      .def("trace_queues", [](Twin& twin, ps_t until_ps, std::size_t limit) { twin.group_.set_trace(until_ps, limit); })
+      .def(
+          "trace_queues", [](Twin& twin, ps_t until_ps, std::size_t limit) { twin.telemetry().follow(until_ps, limit); },
+          nb::arg("until_ps"), nb::arg("limit"))
+      .def(
+          "trace_packets",
+          [](Twin& twin, const std::vector<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t>>& packets) {
+            for (const auto& [src, dst, psn] : packets) twin.telemetry().trace(src, dst, psn & kPsnMask);
+          },
+          nb::arg("packets"))
       .def_prop_ro("done", &Twin::done)
       .def_prop_ro("now_ps", [](const Twin& twin) { return twin.group_.now_ps(); })
       .def_prop_ro("next_event_ps", [](const Twin& twin) { return twin.group_.next_event_ps(); })
@@ -109,7 +119,10 @@ void bind_twin(nb::module_& m) {
       .def_prop_ro("frames_in_use", [](const Twin& twin) { return twin.group_.frames_in_use(); })
       .def("tx_records", [](const Twin& twin) { return raw(twin.group_.tx_records); })
       .def("rx_records", [](const Twin& twin) { return raw(twin.group_.rx_records); })
-      .def("queue_samples", [](const Twin& twin) { return raw(twin.group_.queue_samples()); })
+      .def("queue_samples", [](Twin& twin) { return raw(twin.telemetry().queue_samples); })
+      .def("hop_samples", [](Twin& twin) { return raw(twin.telemetry().hop_samples); })
+      .def("flow_samples", [](Twin& twin) { return raw(twin.telemetry().flow_samples); })
+      .def("int_samples", [](Twin& twin) { return raw(twin.telemetry().int_samples); })
       .def("counters", [](Twin& twin) { return all_counters(twin.group_); });
 }
 
@@ -151,6 +164,8 @@ void bind_clock(nb::module_& m) {
       .def("run", &VirtualGroup::run, nb::call_guard<nb::gil_scoped_release>())
       .def("tx_records", [](VirtualGroup& g) { return raw(g.group().tx_records); })
       .def("rx_records", [](VirtualGroup& g) { return raw(g.group().rx_records); })
+      .def("int_samples", [](VirtualGroup& g) { return raw(g.group().telemetry.int_samples); })
+      .def("flow_samples", [](VirtualGroup& g) { return raw(g.group().telemetry.flow_samples); })
       .def_prop_ro("hops", [](VirtualGroup& g) { return g.group().hops(); })
       .def("counters", [](VirtualGroup& g) { return all_counters(g.group()); });
 }
@@ -176,7 +191,7 @@ void bind_functions(nb::module_& m) {
         require_whole(frame, 1U << 14);
         std::vector<unsigned char> bytes(encoded_bytes(frame, snap_bytes) + 64);
         bytes.resize(encode(frame, snap_bytes, bytes));
-        stamp(bytes, first_bit_ps, link_seq);
+        stamp(bytes, frame, first_bit_ps, link_seq);
         return raw(bytes);
       },
       nb::arg("frame"), nb::arg("snap_bytes") = 0xFFFFFFFFU, nb::arg("first_bit_ps") = 0, nb::arg("link_seq") = 0);
@@ -184,7 +199,8 @@ void bind_functions(nb::module_& m) {
     const std::span<const unsigned char> bytes{reinterpret_cast<const unsigned char*>(data.c_str()), data.size()};
     Frame frame;
     Trailer trailer;
-    const Decoded decoded = decode(bytes, frame, trailer);
+    IntStack stack;
+    const Decoded decoded = decode(bytes, frame, trailer, stack);
     if (decoded == Decoded::kForeign) return nb::make_tuple("foreign", nb::none(), nb::none());
     if (decoded == Decoded::kDamaged) return nb::make_tuple("damaged", nb::none(), nb::none());
     nb::dict about;
@@ -203,6 +219,8 @@ NB_MODULE(_engine, module) {
   module.attr("NEVER_PS") = tb::kNever;
   nb::exception<tb::ClockError>(module, "ClockError", PyExc_RuntimeError);
   nb::exception<tb::StreamError>(module, "StreamError", PyExc_RuntimeError);
+  nb::exception<tb::LosslessDropError>(module, "LosslessDropError", PyExc_RuntimeError);
+  nb::exception<tb::DeadlockError>(module, "DeadlockError", PyExc_RuntimeError);
   tb::bind_models(module);
   tb::bind_twin(module);
   tb::bind_clock(module);

@@ -8,7 +8,11 @@ namespace tb {
 
 /// Refuse a frame from Python whose headers and payload do not fit its length; throws ValueError.
 inline void require_whole(const Frame& frame, std::uint32_t max_frame_bytes) {
-  const bool data = frame.opcode == Opcode::kData;
+  if (frame.format == WireFormat::kMacControl) {
+    if (frame.frame_bytes == kMinFrameBytes && frame.payload_bytes == 0) return;
+    throw nanobind::value_error("a MAC control frame has 64 bytes and no payload");
+  }
+  const bool data = frame.opcode == Opcode::kData || frame.opcode == Opcode::kTrimmed;
   std::uint32_t least = data ? 26 : 34;  // what wire.cpp writes, and the FCS
   if (frame.format == WireFormat::kRoceV2) least = !data ? 66 : (frame.flags & kFlagFirst) != 0 ? 78 : 62;
   if (frame.frame_bytes < kMinFrameBytes || frame.frame_bytes > max_frame_bytes || frame.frame_bytes < least ||

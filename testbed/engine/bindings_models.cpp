@@ -3,6 +3,7 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include "../../nic_emulator/nic_model.hpp"
@@ -29,16 +30,18 @@ class PythonEntity final : public ModelEntity<PythonEntity> {
   }
   void handle(std::uint32_t slot, ps_t now_ps) {
     const nb::gil_scoped_acquire gil;
-    if (slot < ports_.size()) {
+    const std::size_t timer = 2 * ports_.size();
+    if (slot < timer) {
       Frame* frame = take_arrival(slot);
       Frame copy = *frame;
       group_.drop_frame(frame);
       copy.buffer = kNoBuffer;
-      model_.attr("receive")(now_ps, slot, copy);
+      copy.telemetry = kNoTelemetry;
+      model_.attr("receive")(now_ps, slot % ports_.size(), copy);
     } else {
       model_.attr("on_timer")(now_ps);
     }
-    after(now_ps, now_ps + static_cast<ps_t>(slot == ports_.size()));
+    after(now_ps, now_ps + static_cast<ps_t>(slot == timer));
   }
   [[nodiscard]] Counters counters() const override { return {}; }
 
@@ -55,16 +58,15 @@ class PythonEntity final : public ModelEntity<PythonEntity> {
       const auto given = nb::cast<Frame>(item[1]);
       require_whole(given, max_bytes_);
       Frame* frame = group_.take_frame();
-      const std::uint32_t place = frame->pool_index;
       *frame = given;
-      frame->pool_index = place;
       frame->buffer = kNoBuffer;
+      frame->telemetry = kNoTelemetry;
       transmit(port, frame, start_ps);
     }
     const nb::object next = model_.attr("next_event_ps")();
     const ps_t next_ps = next.is_none() ? kNever : nb::cast<ps_t>(next);
     if (next_ps < soonest_ps) throw nb::value_error("the next event is in the past, or again at the time of the timer");
-    slots_.set(static_cast<std::uint32_t>(ports_.size()), next_ps);
+    slots_.set(static_cast<std::uint32_t>(2 * ports_.size()), next_ps);
   }
   nb::object model_;
   std::uint32_t max_bytes_;
@@ -79,6 +81,7 @@ class PythonNode final : public NodeModel {
     return std::make_unique<PythonEntity>(context, factory_(context.name, context.ports, context.seed), max_bytes_);
   }
   [[nodiscard]] Ingress ingress() const override { return ingress_; }
+  [[nodiscard]] bool sends_control() const override { return true; }
   [[nodiscard]] std::uint32_t max_frame_bytes() const override { return max_bytes_; }
 
  private:
@@ -88,8 +91,17 @@ class PythonNode final : public NodeModel {
 };
 
 void bind_frame(nb::module_& m) {
-  nb::enum_<Opcode>(m, "Opcode").value("DATA", Opcode::kData).value("ACK", Opcode::kAck).value("NACK", Opcode::kNack);
-  nb::enum_<WireFormat>(m, "WireFormat").value("THIN", WireFormat::kThin).value("ROCE_V2", WireFormat::kRoceV2);
+  nb::enum_<Opcode>(m, "Opcode")
+      .value("DATA", Opcode::kData)
+      .value("ACK", Opcode::kAck)
+      .value("NACK", Opcode::kNack)
+      .value("TRIMMED", Opcode::kTrimmed)
+      .value("PAUSE", Opcode::kPause)
+      .value("CREDIT", Opcode::kCredit);
+  nb::enum_<WireFormat>(m, "WireFormat")
+      .value("THIN", WireFormat::kThin)
+      .value("ROCE_V2", WireFormat::kRoceV2)
+      .value("MAC_CONTROL", WireFormat::kMacControl);
   nb::class_<Frame>(m, "Frame")
       .def(nb::init<>())
       .def_rw("frame_bytes", &Frame::frame_bytes)
@@ -106,6 +118,7 @@ void bind_frame(nb::module_& m) {
       .def_rw("opcode", &Frame::opcode)
       .def_rw("format", &Frame::format)
       .def_rw("traffic_class", &Frame::traffic_class)
+      .def_rw("dscp", &Frame::dscp)
       .def_rw("flags", &Frame::flags);
 }
 
@@ -140,6 +153,11 @@ void bind_nic(nb::module_& m) {
       .def_rw("ack_bytes", &NicConfig::ack_bytes)
       .def_rw("data_class", &NicConfig::data_class)
       .def_rw("ack_class", &NicConfig::ack_class)
+      .def_rw("data_dscp", &NicConfig::data_dscp)
+      .def_rw("ack_dscp", &NicConfig::ack_dscp)
+      .def_rw("int_enabled", &NicConfig::int_enabled)
+      .def_rw("reorder_window_pkts", &NicConfig::reorder_window_pkts)
+      .def_rw("pause_reaction_ps", &NicConfig::pause_reaction_ps)
       .def_rw("window_pkts", &NicConfig::window_pkts)
       .def_rw("ack_every_pkts", &NicConfig::ack_every_pkts)
       .def_rw("tx_depth_pkts", &NicConfig::tx_depth_pkts)
@@ -175,6 +193,12 @@ void bind_nic(nb::module_& m) {
 
 void bind_switch(nb::module_& m) {
   m.attr("NO_ROUTE") = kNoRoute;
+  nb::enum_<PathChoice>(m, "PathChoice")
+      .value("HASH", PathChoice::kHash)
+      .value("FLOWLET", PathChoice::kFlowlet)
+      .value("LEAST_LOADED", PathChoice::kLeastLoaded)
+      .value("SPRAY", PathChoice::kSpray)
+      .value("ROUND_ROBIN", PathChoice::kRoundRobin);
   nb::class_<SwitchConfig>(m, "SwitchConfig")
       .def(nb::init<>())
       .def_rw("pipeline_latency_ps", &SwitchConfig::pipeline_latency_ps)
@@ -183,9 +207,90 @@ void bind_switch(nb::module_& m) {
       .def_rw("cell_bytes", &SwitchConfig::cell_bytes)
       .def_rw("alpha_log2", &SwitchConfig::alpha_log2)
       .def_rw("reserved_bytes", &SwitchConfig::reserved_bytes)
-      .def_rw("hash_seed", &SwitchConfig::hash_seed)
+      .def_prop_rw(
+          "hash_seed", [](const SwitchConfig& c) { return c.paths.hash_seed; },
+          [](SwitchConfig& c, std::uint64_t value) { c.paths.hash_seed = value; })
       .def_rw("groups", &SwitchConfig::groups)
-      .def_rw("route", &SwitchConfig::route);
+      .def_rw("route", &SwitchConfig::route)
+      .def_rw("weights", &SwitchConfig::weights)
+      .def_prop_rw(
+          "path_choice", [](const SwitchConfig& c) { return c.paths.choice; },
+          [](SwitchConfig& c, PathChoice value) { c.paths.choice = value; })
+      .def_prop_rw(
+          "flowlet_gap_ps", [](const SwitchConfig& c) { return c.paths.flowlet_gap_ps; },
+          [](SwitchConfig& c, ps_t value) { c.paths.flowlet_gap_ps = value; })
+      .def_prop_rw(
+          "flowlet_entries", [](const SwitchConfig& c) { return c.paths.flowlet_entries; },
+          [](SwitchConfig& c, std::uint32_t value) { c.paths.flowlet_entries = value; })
+      .def_prop_rw(
+          "load_quantum_bytes", [](const SwitchConfig& c) { return c.paths.load_quantum_bytes; },
+          [](SwitchConfig& c, std::uint64_t value) { c.paths.load_quantum_bytes = value; })
+      .def_rw("ingress_alpha_log2", &SwitchConfig::ingress_alpha_log2)
+      .def_rw("pg_reserved_bytes", &SwitchConfig::pg_reserved_bytes)
+      .def_rw("lossless_classes", &SwitchConfig::lossless_classes)
+      .def_rw("lossless_alpha_log2", &SwitchConfig::lossless_alpha_log2)
+      .def_rw("headroom_bytes", &SwitchConfig::headroom_bytes)
+      .def_rw("headroom_pool_bytes", &SwitchConfig::headroom_pool_bytes)
+      .def_rw("xon_offset_bytes", &SwitchConfig::xon_offset_bytes)
+      .def_rw("pause_quanta", &SwitchConfig::pause_quanta)
+      .def_rw("pfc_generation_ps", &SwitchConfig::pfc_generation_ps)
+      .def_rw("pause_reaction_ps", &SwitchConfig::pause_reaction_ps)
+      .def_rw("assert_lossless", &SwitchConfig::assert_lossless)
+      .def_rw("watchdog_detection_ps", &SwitchConfig::watchdog_detection_ps)
+      .def_rw("watchdog_restoration_ps", &SwitchConfig::watchdog_restoration_ps)
+      .def_rw("credit_bytes", &SwitchConfig::credit_bytes)
+      .def_prop_rw(
+          "ecn",
+          [](const SwitchConfig& c) {
+            std::vector<std::tuple<std::uint64_t, std::uint64_t, std::uint32_t>> all;
+            for (const EcnConfig& ecn : c.ecn) all.emplace_back(ecn.kmin_bytes, ecn.kmax_bytes, ecn.pmax_ppm);
+            return all;
+          },
+          [](SwitchConfig& c, const std::vector<std::tuple<std::uint64_t, std::uint64_t, std::uint32_t>>& all) {
+            c.ecn.clear();
+            for (const auto& [kmin, kmax, pmax] : all) c.ecn.push_back({kmin, kmax, pmax});
+          })
+      .def_rw("ecn_at_enqueue", &SwitchConfig::ecn_at_enqueue)
+      .def_rw("dwrr_quantum_bytes", &SwitchConfig::dwrr_quantum_bytes)
+      .def_rw("shaper_ps_per_kib", &SwitchConfig::shaper_ps_per_kib)
+      .def_rw("shaper_burst_bytes", &SwitchConfig::shaper_burst_bytes)
+      .def_rw("class_of_pcp", &SwitchConfig::class_of_pcp)
+      .def_rw("class_of_dscp", &SwitchConfig::class_of_dscp)
+      .def_rw("trim_bytes", &SwitchConfig::trim_bytes)
+      .def_rw("trim_class", &SwitchConfig::trim_class)
+      .def_rw("int_enabled", &SwitchConfig::int_enabled)
+      .def_rw("sflow_interval", &SwitchConfig::sflow_interval);
+}
+
+/// What a link has beside its rate and latency; an unknown name is an error.
+void read_features(const nb::dict& features, PlanLink& link) {
+  const auto both = [&link](auto&& set) {
+    set(link.forward);
+    set(link.backward);
+  };
+  for (const auto& [key, value] : features) {
+    const auto name = nb::cast<std::string>(key);
+    const nb::handle given = value;
+    if (name == "loss_base_2p64") {
+      both([&](Impairment& wire) { wire.loss_base_2p64 = nb::cast<std::uint64_t>(given); });
+    } else if (name == "loss_per_byte_2p64") {
+      both([&](Impairment& wire) { wire.loss_per_byte_2p64 = nb::cast<std::uint64_t>(given); });
+    } else if (name == "llr") {
+      both([&](Impairment& wire) { wire.llr = nb::cast<bool>(given); });
+    } else if (name == "llr_latency_ps") {
+      both([&](Impairment& wire) { wire.llr_latency_ps = nb::cast<ps_t>(given); });
+    } else if (name == "cbfc") {
+      link.cbfc = nb::cast<bool>(given);
+    } else if (name == "faults") {
+      for (const nb::handle item : given) {
+        const auto fault = nb::cast<std::vector<std::uint64_t>>(item);
+        if (fault.size() != 4 || fault[0] > 1) throw nb::value_error("a fault is [0 or 1, from_ps, until_ps, loss_2p64]");
+        (fault[0] == 0 ? link.forward : link.backward).faults.push_back({fault[1], fault[2], fault[3]});
+      }
+    } else {
+      throw nb::value_error(("a link has no " + name).c_str());
+    }
+  }
 }
 
 }  // namespace
@@ -213,9 +318,16 @@ void bind_models(nb::module_& m) {
           },
           nb::arg("name"), nb::arg("factory"), nb::arg("ingress_delay_ps"), nb::arg("last_bit"),
           nb::arg("max_frame_bytes") = 9216)
-      .def("add_link", [](Plan& plan, std::uint32_t a, std::uint16_t a_port, std::uint32_t b, std::uint16_t b_port,
-                          std::uint32_t byte_time_ps,
-                          ps_t latency_ps) { plan.add_link({a, b, a_port, b_port, byte_time_ps, latency_ps}); })
+      .def(
+          "add_link",
+          [](Plan& plan, std::uint32_t a, std::uint16_t a_port, std::uint32_t b, std::uint16_t b_port,
+             std::uint32_t byte_time_ps, ps_t latency_ps, const nb::dict& features) {
+            PlanLink link{a, b, a_port, b_port, byte_time_ps, latency_ps, false, {}, {}};
+            read_features(features, link);
+            plan.add_link(link);
+          },
+          nb::arg("a"), nb::arg("a_port"), nb::arg("b"), nb::arg("b_port"), nb::arg("byte_time_ps"),
+          nb::arg("latency_ps"), nb::arg("features") = nb::dict())
       .def_prop_ro("node_names",
                    [](const Plan& plan) {
                      std::vector<std::string> names;

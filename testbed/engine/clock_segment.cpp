@@ -97,18 +97,15 @@ struct Edge {
   std::uint32_t from;
   std::uint32_t to;
   ps_t delay_ps;
+  bool control;  // MAC control frames may come this way
 };
 
 std::vector<Edge> edges_of(const Plan& plan) {
   std::vector<Edge> edges;
   for (const PlanLink& link : plan.links) {
-    Port port;
-    port.byte_time_ps = link.byte_time_ps;
-    port.latency_ps = link.latency_ps;
-    port.peer_ingress = plan.nodes[link.b].model->ingress();
-    edges.push_back({link.a, link.b, port.lookahead_ps()});
-    port.peer_ingress = plan.nodes[link.a].model->ingress();
-    edges.push_back({link.b, link.a, port.lookahead_ps()});
+    const Port there = plan.port_of(link, true), back = plan.port_of(link, false);
+    edges.push_back({link.a, link.b, there.lookahead_ps(), there.sends_control});
+    edges.push_back({link.b, link.a, back.lookahead_ps(), back.sends_control});
   }
   return edges;
 }
@@ -151,7 +148,8 @@ std::vector<ps_t> echo_delays(const Plan& plan, const std::vector<std::uint32_t>
   for (const PlanNode& node : plan.nodes) turnaround.push_back(node.model->turnaround_ps());
   std::vector<ps_t> distance(edges.size());
   for (std::uint32_t start = 0; start < edges.size(); ++start) {
-    // Dijkstra over wires: what came over a wire leaves by another one at once, by its reverse after a turnaround.
+    // Dijkstra over wires: what came over a wire leaves by another one at once, by its reverse after a turnaround;
+    // a control frame may set its reverse free at once.
     const std::uint32_t home = group_of[edges[start].from];
     std::fill(distance.begin(), distance.end(), kNever);
     Earliest open;
@@ -167,7 +165,7 @@ std::vector<ps_t> echo_delays(const Plan& plan, const std::vector<std::uint32_t>
         break;
       }
       for (const std::uint32_t next : out[node]) {
-        const ps_t wait_ps = next == (wire ^ 1U) ? turnaround[node] : 0;
+        const ps_t wait_ps = next == (wire ^ 1U) && !edges[wire].control ? turnaround[node] : 0;
         if (wait_ps < kNever) open.emplace(so_far + wait_ps + edges[next].delay_ps, next);
       }
     }

@@ -4,6 +4,7 @@
 // to a horizon, it transmits frames on its ports with the time at which the transmission starts, and its slot tree
 // says when it next wants to be run. It reads no clock and knows neither its neighbour nor the process it lives in.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -25,8 +26,34 @@ inline constexpr std::uint32_t kNoWire = 0xFFFFFFFFU;
 
 /// When a frame that arrives on a port becomes an event of the entity.
 struct Ingress {
-  ps_t delay_ps = 0;      // after the first (or last) bit
-  bool last_bit = false;  // wait for the whole frame
+  ps_t delay_ps = 0;          // after the first (or last) bit
+  bool last_bit = false;      // wait for the whole frame
+  ps_t control_delay_ps = 0;  // MAC control: after the last bit, until it takes effect
+};
+
+/// What a wire does to frames besides carrying them. A frame of b bytes is damaged with probability
+/// (base + b * per_byte) / 2^64, and at least with that of a fault that is under way.
+struct Impairment {
+  struct Fault {
+    ps_t from_ps, until_ps;
+    std::uint64_t loss_2p64;
+  };
+  std::uint64_t loss_base_2p64 = 0;
+  std::uint64_t loss_per_byte_2p64 = 0;
+  bool llr = false;         // link-level retry: what is damaged is sent again before anything else
+  ps_t llr_latency_ps = 0;  // detection and replay, besides the round trip
+  std::vector<Fault> faults;
+  RandomStream random{};
+  std::uint64_t replays = 0;
+
+  /// Whether the next frame, of so many bytes, is damaged on its way.
+  bool damages(std::uint32_t frame_bytes, ps_t start_ps) {
+    wide_t loss = wide_t{loss_base_2p64} + wide_t{loss_per_byte_2p64} * frame_bytes;
+    for (const Fault& fault : faults) {
+      if (start_ps >= fault.from_ps && start_ps < fault.until_ps) loss = std::max<wide_t>(loss, fault.loss_2p64);
+    }
+    return loss != 0 && random.next() <= loss - 1;
+  }
 };
 
 /// One end of a full-duplex link.
@@ -39,19 +66,30 @@ struct Port {
   ps_t latency_ps = 0;     // propagation, FEC and modules, one way
   ps_t busy_until_ps = 0;  // end of the transmission under way, gap included
   Ingress peer_ingress;
+  bool sends_control = false;        // MAC control frames may leave here
+  bool grants_credits = false;       // credit-based flow control: the neighbour sends on credit of this node
+  std::uint32_t peer_credits = 0;    // and this node on so many cells of each class at the neighbour; 0: it need not
+  std::uint32_t peer_cell_bytes = 1;
+  Impairment* impairment = nullptr;  // of the outgoing direction
 
   [[nodiscard]] ps_t wire_time_ps(const Frame& frame) const {
     return ps_t{frame.frame_bytes + kWireOverheadBytes} * byte_time_ps;
   }
   /// The time of the event that a frame whose first bit reaches the neighbour at `first_bit_ps` becomes there.
   [[nodiscard]] ps_t peer_event_ps(const Frame& frame, ps_t first_bit_ps) const {
-    const ps_t body = peer_ingress.last_bit ? ps_t{frame.frame_bytes + kPreambleBytes} * byte_time_ps : 0;
-    return first_bit_ps + body + peer_ingress.delay_ps;
+    return event_ps(peer_ingress, byte_time_ps, frame, first_bit_ps);
+  }
+  [[nodiscard]] static ps_t event_ps(const Ingress& ingress, std::uint32_t byte_ps, const Frame& frame,
+                                     ps_t first_bit_ps) {
+    const ps_t whole = ps_t{frame.frame_bytes + kPreambleBytes} * byte_ps;
+    if (frame.format == WireFormat::kMacControl) return first_bit_ps + whole + ingress.control_delay_ps;
+    return first_bit_ps + (ingress.last_bit ? whole : 0) + ingress.delay_ps;
   }
   /// The least time between the start of a transmission here and its event at the neighbour.
   [[nodiscard]] ps_t lookahead_ps() const {
-    const ps_t body = peer_ingress.last_bit ? ps_t{kMinFrameBytes + kPreambleBytes} * byte_time_ps : 0;
-    return latency_ps + body + peer_ingress.delay_ps;
+    const ps_t least = ps_t{kMinFrameBytes + kPreambleBytes} * byte_time_ps;
+    const ps_t data = (peer_ingress.last_bit ? least : 0) + peer_ingress.delay_ps;
+    return latency_ps + (sends_control ? std::min(data, least + peer_ingress.control_delay_ps) : data);
   }
 };
 
@@ -79,20 +117,21 @@ class Entity {
 
   /// A frame becomes an event of this entity at `event_ps`; frames of one port come in order.
   void accept(std::uint32_t port, Frame* frame, ps_t event_ps) {
-    Ring<Arrival>& lane = lanes_[port];
-    if (lane.empty()) slots_.set(port, event_ps);
+    const std::uint32_t slot = frame->format == WireFormat::kMacControl ? port + static_cast<std::uint32_t>(ports_.size()) : port;
+    Ring<Arrival>& lane = lanes_[slot];
+    if (lane.empty()) slots_.set(slot, event_ps);
     lane.push({event_ps, frame});
   }
 
  protected:
-  /// Take the frame whose arrival is the current event of `port`.
-  Frame* take_arrival(std::uint32_t port) {
-    Ring<Arrival>& lane = lanes_[port];
+  /// Take the frame whose arrival is the current event of `slot`.
+  Frame* take_arrival(std::uint32_t slot) {
+    Ring<Arrival>& lane = lanes_[slot];
     Frame* frame = lane.pop().frame;
     if (lane.empty()) {
-      slots_.set(port, kNever);
+      slots_.set(slot, kNever);
     } else {
-      slots_.set(port, lane.front().time_ps);
+      slots_.set(slot, lane.front().time_ps);
       __builtin_prefetch(lane.front().frame);
     }
     return frame;
@@ -101,7 +140,7 @@ class Entity {
   void transmit(std::uint32_t port, Frame* frame, ps_t start_ps);
 
   Group& group_;
-  SlotTree slots_;  // slot p < ports: arrivals on port p; the model's own slots follow
+  SlotTree slots_;  // [0, ports): arrivals; [ports, 2 ports): arrivals of MAC control; the model's own slots follow
   std::vector<Port> ports_;
 
  private:
@@ -109,7 +148,7 @@ class Entity {
     ps_t time_ps;  // beside the frame, which may lie far off
     Frame* frame;
   };
-  std::vector<Ring<Arrival>> lanes_;
+  std::vector<Ring<Arrival>> lanes_;  // by slot
   std::string name_;
   std::uint32_t id_;
 };
@@ -130,8 +169,14 @@ class NodeModel {
   [[nodiscard]] virtual std::unique_ptr<Entity> make(const NodeContext& context) const = 0;
   [[nodiscard]] virtual Ingress ingress() const = 0;
   /// The least time from the arrival of a frame to a transmission that it causes on the port it came by [ps];
-  /// kNever: a frame never makes the node send back that way. What it causes on other ports may follow at once.
+  /// kNever: a frame never makes the node send back that way. What it causes on other ports may follow at once, and so may
+  /// what a MAC control frame sets free on its own port.
   [[nodiscard]] virtual ps_t turnaround_ps() const { return 0; }
+  /// Whether the node may send MAC control frames.
+  [[nodiscard]] virtual bool sends_control() const { return false; }
+  /// Cells that a neighbour may fill in each class before any is freed; 0: no credit-based flow control.
+  [[nodiscard]] virtual std::uint32_t credits() const { return 0; }
+  [[nodiscard]] virtual std::uint32_t cell_bytes() const { return 1; }
   /// Whether the node posts messages, so that a run waits for it to finish.
   [[nodiscard]] virtual bool is_source() const { return false; }
   /// The largest frame the node can send [bytes].

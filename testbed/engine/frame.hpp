@@ -9,40 +9,68 @@
 namespace tb {
 
 /// What a frame is for; the wire format decides how it is written.
-enum class Opcode : std::uint8_t { kData = 0, kAck = 1, kNack = 2 };
+enum class Opcode : std::uint8_t {
+  kData = 0,
+  kAck = 1,
+  kNack = 2,
+  kTrimmed = 3,  // data whose payload a switch has cut
+  kPause = 4,    // MAC control: priority-based flow control, IEEE 802.1Qbb
+  kCredit = 5,   // MAC control: cells that a receiver has freed (credit-based flow control)
+};
 
 /// Header format of a frame.
-enum class WireFormat : std::uint8_t { kThin = 0, kRoceV2 = 1 };
+enum class WireFormat : std::uint8_t { kThin = 0, kRoceV2 = 1, kMacControl = 2 };
 
-inline constexpr std::uint8_t kFlagFirst = 1;   // first packet of a message
-inline constexpr std::uint8_t kFlagLast = 2;    // last packet of a message
-inline constexpr std::uint8_t kFlagMarked = 4;  // congestion experienced
+inline constexpr std::uint8_t kFlagFirst = 1;    // first packet of a message
+inline constexpr std::uint8_t kFlagLast = 2;     // last packet of a message
+inline constexpr std::uint8_t kFlagMarked = 4;   // congestion experienced
+inline constexpr std::uint8_t kFlagCorrupt = 8;  // damaged on a wire: fails its FCS
+inline constexpr std::uint8_t kFlagTraced = 16;  // a run looks at it; never on a wire
 
 inline constexpr std::uint32_t kNoBuffer = 0xFFFFFFFFU;
+inline constexpr std::uint32_t kNoTelemetry = 0xFFFFFFFFU;
 inline constexpr std::uint32_t kPsnMask = 0xFFFFFFU;
+inline constexpr std::uint32_t kClasses = 8;
 
 struct Frame {
-  ps_t time_ps = 0;                  // when the entity that holds the frame acts on it
-  std::uint64_t ack_bits = 0;        // ack: packets received behind `psn`, bit 0 = psn + 1
-  std::uint32_t frame_bytes = 0;     // Ethernet frame from destination address to FCS
-  std::uint32_t payload_bytes = 0;   // message bytes in this frame
-  std::uint32_t psn = 0;             // 24-bit packet sequence number; ack: the next one expected
-  std::uint32_t message_bytes = 0;   // RoCEv2 first packet (RETH DMA length); otherwise 0
-  std::uint32_t cookie = 0;          // sender's own: record of the message; never on the wire
-  std::uint32_t buffer = kNoBuffer;  // real bytes, where there are any
-  std::uint32_t pool_index = 0;      // place in the pool
-  std::uint16_t src = 0;             // endpoint that sent it
-  std::uint16_t dst = 0;             // endpoint that it is for
-  std::uint16_t msn = 0;             // message sequence number of the stream, 16 bits
-  std::uint16_t index = 0;           // packet of the message (not in a last packet)
-  std::uint16_t entropy = 0;         // UDP source port, where the format has one
-  std::uint16_t credit = 0;          // ack: packets granted beyond `psn`
+  ps_t time_ps = 0;                        // when the entity that holds the frame acts on it
+  std::uint64_t ack_bits = 0;              // ack: packets received behind `psn`, bit 0 = psn + 1
+  std::uint32_t frame_bytes = 0;           // Ethernet frame from destination address to FCS
+  std::uint32_t payload_bytes = 0;         // message bytes in this frame
+  std::uint32_t psn = 0;                   // 24-bit packet sequence number; ack: the next one expected
+  std::uint32_t message_bytes = 0;         // RoCEv2 first packet (RETH DMA length); otherwise 0
+  std::uint32_t cookie = 0;                // sender's own: record of the message; never on the wire
+  std::uint32_t buffer = kNoBuffer;        // real bytes, where there are any
+  std::uint32_t telemetry = kNoTelemetry;  // in-band telemetry: place of its stack in the group
+  std::uint16_t src = 0;                   // endpoint that sent it
+  std::uint16_t dst = 0;                   // endpoint that it is for
+  std::uint16_t msn = 0;                   // message sequence number of the stream, 16 bits
+  std::uint16_t index = 0;                 // packet of the message (not in a last packet); nack: cut packet less psn, plus 1
+  std::uint16_t entropy = 0;               // UDP source port, where the format has one
+  std::uint16_t credit = 0;                // ack: packets granted beyond `psn`
+  std::uint16_t ingress = 0;               // port by which it came into the entity that holds it; never on the wire
   Opcode opcode = Opcode::kData;
   WireFormat format = WireFormat::kThin;
-  std::uint8_t traffic_class = 0;  // 802.1Q priority 0 .. 7
+  std::uint8_t traffic_class = 0;  // thin: priority 0 .. 7, as 802.1Q PCP; RoCEv2: dscp >> 3
+  std::uint8_t dscp = 0;           // RoCEv2: differentiated services code point
   std::uint8_t flags = 0;
+  std::uint8_t queue = 0;  // class in the switch that holds it; never on the wire
 };
 static_assert(sizeof(Frame) == 64, "a frame fills one cache line");
+
+/// The 16-bit number of class `c` in a MAC control frame: pause quanta, or cells freed modulo 2^16.
+inline std::uint16_t control_word(const Frame& frame, std::uint32_t c) {
+  if (c < 4) return static_cast<std::uint16_t>(frame.ack_bits >> (16 * c));
+  return static_cast<std::uint16_t>((c < 6 ? frame.psn : frame.message_bytes) >> (16 * (c & 1U)));
+}
+
+inline void set_control_word(Frame& frame, std::uint32_t c, std::uint16_t word) {
+  if (c < 4) {
+    frame.ack_bits |= std::uint64_t{word} << (16 * c);
+  } else {
+    (c < 6 ? frame.psn : frame.message_bytes) |= std::uint32_t{word} << (16 * (c & 1U));
+  }
+}
 
 /// Frames of one group; steady state allocates nothing.
 class FramePool {
@@ -51,9 +79,7 @@ class FramePool {
     if (free_.empty()) grow();
     Frame* frame = free_.back();
     free_.pop_back();
-    const std::uint32_t place = frame->pool_index;
     *frame = Frame{};
-    frame->pool_index = place;
     return frame;
   }
   void give(Frame* frame) { free_.push_back(frame); }

@@ -5,8 +5,8 @@
 namespace tb {
 
 Entity::Entity(Group& group, std::uint32_t id, std::string name, std::uint32_t ports, std::uint32_t more_slots)
-    : group_(group), ports_(ports), lanes_(ports), name_(std::move(name)), id_(id) {
-  slots_.resize(ports + more_slots);
+    : group_(group), ports_(ports), lanes_(std::size_t{2} * ports), name_(std::move(name)), id_(id) {
+  slots_.resize(2 * ports + more_slots);
 }
 
 Group::Group(const Plan& plan, const std::vector<std::uint32_t>& members)
@@ -25,21 +25,12 @@ Group::Group(const Plan& plan, const std::vector<std::uint32_t>& members)
   connect(plan);
 }
 
-void Group::fill(Port& port, const Plan& plan, const PlanLink& link, bool forward) {
-  port.peer_entity = forward ? link.b : link.a;
-  port.peer_port = forward ? link.b_port : link.a_port;
-  port.byte_time_ps = link.byte_time_ps;
-  port.latency_ps = link.latency_ps;
-  port.peer_ingress = plan.nodes[port.peer_entity].model->ingress();
-}
-
 void Group::connect(const Plan& plan) {
   lookahead_ps_.assign(entities_.size(), kNever);
   for (std::uint32_t number = 0; number < plan.links.size(); ++number) {
     const PlanLink& link = plan.links[number];
     for (const bool forward : {true, false}) {
-      Port direction;
-      fill(direction, plan, link, forward);
+      Port direction = plan.port_of(link, forward);
       direction.wire = 2 * number + (forward ? 0U : 1U);
       direction.peer = by_id_[direction.peer_entity];
       if (direction.peer != nullptr) {
@@ -51,8 +42,32 @@ void Group::connect(const Plan& plan) {
       Port& port = owner->port(forward ? link.a_port : link.b_port);
       if (port.wire != kNoWire) throw std::invalid_argument("two links on one port of " + owner->name());
       port = direction;
+      impair(port, forward ? link.forward : link.backward, plan.seed);
     }
   }
+}
+
+void Group::impair(Port& port, const Impairment& impairment, std::uint64_t seed) {
+  const bool healthy =
+      impairment.loss_base_2p64 == 0 && impairment.loss_per_byte_2p64 == 0 && impairment.faults.empty();
+  if (healthy) return;
+  impairments_.push_back(std::make_unique<Impairment>(impairment));
+  port.impairment = impairments_.back().get();
+  port.impairment->random = RandomStream(seed, port.wire, kPurposeWire);
+}
+
+ps_t Group::damage(Port& port, Frame& frame, ps_t start_ps) {
+  Impairment& wire = *port.impairment;
+  while (wire.damages(frame.frame_bytes, start_ps)) {
+    if (!wire.llr) {
+      frame.flags |= kFlagCorrupt;
+      break;
+    }
+    // The receiver asks for it once it is whole; what was sent meanwhile is discarded and comes again behind it.
+    ++wire.replays;
+    start_ps += port.wire_time_ps(frame) + 2 * port.latency_ps + wire.llr_latency_ps;
+  }
+  return start_ps;
 }
 
 void Group::start() {

@@ -7,6 +7,7 @@
 
 #include "entity.hpp"
 #include "plan.hpp"
+#include "telemetry.hpp"
 
 namespace tb {
 
@@ -37,24 +38,20 @@ struct RxRecord {
 };
 static_assert(sizeof(RxRecord) == 40);
 
-/// A change of the depth of an egress queue.
-struct QueueSample {
-  ps_t time_ps;
-  std::uint32_t entity;
-  std::uint32_t port;
-  std::uint64_t depth_bytes;
-};
-static_assert(sizeof(QueueSample) == 24);
-
 /// Where frames for entities of other groups go.
 class FrameIo {
  public:
   virtual ~FrameIo() = default;
   /// Send; returns the new horizon that the reply to this frame allows [ps]. The frame is no longer the caller's.
   virtual ps_t send(const Entity& from, std::uint32_t port, Frame* frame, ps_t first_bit_ps, ps_t event_ps) = 0;
+  /// Bring the bytes of a frame in line with its fields, which a switch has changed.
+  virtual void rewrite(Frame* frame) = 0;
   /// Drop the bytes that belong to a frame which a model discards or consumes.
   virtual void release(Frame* frame) = 0;
 };
+
+/// Random numbers of a wire: whether a frame is damaged.
+inline constexpr std::uint32_t kPurposeWire = 0x3000;
 
 class Group {
  public:
@@ -81,20 +78,23 @@ class Group {
   Frame* take_frame() { return pool_.take(); }
   void drop_frame(Frame* frame) {
     if (frame->buffer != kNoBuffer) io_->release(frame);
+    give_back(frame);
+  }
+  void give_back(Frame* frame) {
+    if (frame->telemetry != kNoTelemetry) telemetry.int_stacks.give(frame->telemetry);
     pool_.give(frame);
   }
-  void give_back(Frame* frame) { pool_.give(frame); }
+  /// Called by a model that has changed a frame which it forwards.
+  void changed(Frame* frame) {
+    if (frame->buffer != kNoBuffer) io_->rewrite(frame);
+  }
   void send(Entity& from, std::uint32_t port, Frame* frame, ps_t start_ps);
   void source_done() { ++sources_done_; }
   void message_completed() { ++messages_completed_; }
-  [[nodiscard]] ps_t trace_until_ps() const { return trace_until_ps_; }
-  void trace_queue(const QueueSample& sample) {
-    if (queue_samples_.size() < trace_limit_) queue_samples_.push_back(sample);
-  }
-
   // ---- results
   std::vector<TxRecord> tx_records;
   std::vector<RxRecord> rx_records;
+  Telemetry telemetry;
   [[nodiscard]] std::uint64_t hops() const { return hops_; }
   [[nodiscard]] std::uint32_t sources_done() const { return sources_done_; }
   [[nodiscard]] std::uint64_t messages_completed() const { return messages_completed_; }
@@ -102,18 +102,14 @@ class Group {
   [[nodiscard]] ps_t limit_ps() const { return limit_ps_; }
   [[nodiscard]] ps_t now_ps() const { return now_ps_; }
   [[nodiscard]] std::size_t frames_in_use() const { return pool_.used(); }
-  void set_trace(ps_t until_ps, std::size_t limit) {
-    trace_until_ps_ = until_ps;
-    trace_limit_ = limit;
-  }
-  [[nodiscard]] const std::vector<QueueSample>& queue_samples() const { return queue_samples_; }
   void stop_when_done(std::uint32_t sources) { stop_sources_ = sources; }
   /// All entities have started; called by the constructor's user once io is in place.
   void start();
 
  private:
   void connect(const Plan& plan);
-  static void fill(Port& port, const Plan& plan, const PlanLink& link, bool forward);
+  void impair(Port& port, const Impairment& impairment, std::uint64_t seed);
+  static ps_t damage(Port& port, Frame& frame, ps_t start_ps);
 
   FramePool pool_;
   SlotTree order_;  // one slot for each member
@@ -126,9 +122,7 @@ class Group {
   ps_t limit_ps_ = 0;
   ps_t current_lookahead_ps_ = 0;
   ps_t now_ps_ = 0;
-  ps_t trace_until_ps_ = 0;
-  std::size_t trace_limit_ = 0;
-  std::vector<QueueSample> queue_samples_;
+  std::vector<std::unique_ptr<Impairment>> impairments_;
   std::uint64_t hops_ = 0;
   std::uint64_t messages_completed_ = 0;
   std::uint32_t sources_done_ = 0;
@@ -137,6 +131,7 @@ class Group {
 
 inline void Group::send(Entity& from, std::uint32_t port_number, Frame* frame, ps_t start_ps) {
   Port& port = from.port(port_number);
+  if (port.impairment != nullptr) start_ps = damage(port, *frame, start_ps);
   port.busy_until_ps = start_ps + port.wire_time_ps(*frame);
   const ps_t first_bit_ps = start_ps + port.latency_ps;
   const ps_t event_ps = port.peer_event_ps(*frame, first_bit_ps);

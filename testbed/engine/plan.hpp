@@ -24,6 +24,8 @@ struct PlanLink {
   std::uint16_t b_port = 0;
   std::uint32_t byte_time_ps = 0;
   ps_t latency_ps = 0;
+  bool cbfc = false;              // credit-based flow control both ways
+  Impairment forward, backward;  // a -> b, b -> a
 };
 
 class Plan {
@@ -45,6 +47,23 @@ class Plan {
     nodes[link.a].ports = std::max<std::uint32_t>(nodes[link.a].ports, link.a_port + 1U);
     nodes[link.b].ports = std::max<std::uint32_t>(nodes[link.b].ports, link.b_port + 1U);
     links.push_back(link);
+  }
+  /// One direction of a link as its sender's port; nothing is busy.
+  [[nodiscard]] Port port_of(const PlanLink& link, bool forward) const {
+    Port port;
+    port.peer_entity = forward ? link.b : link.a;
+    port.peer_port = forward ? link.b_port : link.a_port;
+    port.byte_time_ps = link.byte_time_ps;
+    port.latency_ps = link.latency_ps;
+    const NodeModel& peer = *nodes[port.peer_entity].model;
+    port.peer_ingress = peer.ingress();
+    port.sends_control = nodes[forward ? link.a : link.b].model->sends_control() || link.cbfc;
+    if (link.cbfc) {
+      port.grants_credits = nodes[forward ? link.a : link.b].model->credits() != 0;
+      port.peer_credits = peer.credits();
+      port.peer_cell_bytes = peer.cell_bytes();
+    }
+    return port;
   }
   [[nodiscard]] std::uint32_t sources() const {
     return static_cast<std::uint32_t>(

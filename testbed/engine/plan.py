@@ -1,6 +1,7 @@
 """From plain data to the engine's plan. The data is JSON, so that every process of a run builds the same plan.
 
-Shape: `{"seed", "nodes": [...], "links": [[a, a_port, b, b_port, byte_time_ps, latency_ps], ...]}`; a node is
+Shape: `{"seed", "nodes": [...], "links": [[a, a_port, b, b_port, byte_time_ps, latency_ps], ...]}`, where
+a link may have a seventh item, a mapping of its features (`read_features` in bindings_models.cpp); a node is
 `{"kind": "nic", "name", "config", "stages", "workload"}` or `{"kind": "switch", "name", "config"}`; `config`
 and `workload` hold the fields of the engine's NicConfig, SwitchConfig and WorkloadConfig by name. Imports the
 extension only.
@@ -21,6 +22,7 @@ _ENUMS: dict[str, Any] = {
     "format": _engine.WireFormat,
     "reliability": _engine.Reliability,
     "arrivals": _engine.Arrivals,
+    "path_choice": _engine.PathChoice,
 }
 
 

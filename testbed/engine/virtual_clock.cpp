@@ -84,11 +84,11 @@ ps_t VirtualGroup::send(const Entity& from, std::uint32_t port_number, Frame* fr
   const Port& port = from.ports()[port_number];
   if (frame->buffer == kNoBuffer) {
     frame->buffer = buffers_.take();
-    buffers_.length(frame->buffer) =
-        static_cast<std::uint32_t>(encode(*frame, snap_bytes_, {buffers_.at(frame->buffer), buffers_.bytes()}));
+    const std::span<unsigned char> room{buffers_.at(frame->buffer), buffers_.bytes()};
+    buffers_.length(frame->buffer) = static_cast<std::uint32_t>(encode(*frame, snap_bytes_, room, stack_of(*frame)));
   }
   const std::span<unsigned char> bytes{buffers_.at(frame->buffer), buffers_.length(frame->buffer)};
-  stamp(bytes, first_bit_ps, clock_.sent(port.wire));
+  stamp(bytes, *frame, first_bit_ps, clock_.sent(port.wire));
   sockets_[socket_of_[from.id()]]->send(port_number, bytes);
   ++clock_.sent(port.wire);
   ++clock_.line(group_of_[port.peer_entity]).frames_to;
@@ -97,6 +97,12 @@ ps_t VirtualGroup::send(const Entity& from, std::uint32_t port_number, Frame* fr
   const std::uint32_t peer = group_of_[port.peer_entity];
   clock_.next(peer) = std::min<ps_t>(clock_.next(peer), event_ps);
   return event_ps + clock_.echo(port.wire);
+}
+
+void VirtualGroup::rewrite(Frame* frame) {
+  std::uint32_t& length = buffers_.length(frame->buffer);
+  const std::span<unsigned char> room{buffers_.at(frame->buffer), buffers_.bytes()};
+  length = static_cast<std::uint32_t>(tb::rewrite(*frame, room, length, stack_of(*frame)));
 }
 
 void VirtualGroup::drain() {
@@ -138,7 +144,8 @@ void VirtualGroup::take(Inlet& inlet, std::uint32_t buffer) {
   const std::span<const unsigned char> bytes{buffers_.at(buffer), buffers_.length(buffer)};
   Frame* frame = group_.take_frame();
   Trailer trailer;
-  const Decoded decoded = decode(bytes, *frame, trailer);
+  IntStack stack;
+  const Decoded decoded = decode(bytes, *frame, trailer, stack);
   if (decoded == Decoded::kForeign) {
     group_.give_back(frame);
     return;
@@ -150,8 +157,11 @@ void VirtualGroup::take(Inlet& inlet, std::uint32_t buffer) {
                      std::to_string(inlet.received) + " was due: a frame was lost, repeated or reordered");
   }
   ++inlet.received;
-  const ps_t body = inlet.ingress.last_bit ? ps_t{frame->frame_bytes + kPreambleBytes} * inlet.byte_time_ps : 0;
-  const ps_t event_ps = trailer.first_bit_ps + body + inlet.ingress.delay_ps;
+  if (has_telemetry(bytes)) {
+    frame->telemetry = group_.telemetry.int_stacks.take();
+    group_.telemetry.int_stacks.at(frame->telemetry) = stack;
+  }
+  const ps_t event_ps = Port::event_ps(inlet.ingress, inlet.byte_time_ps, *frame, trailer.first_bit_ps);
   if (event_ps < clock_ps_) {
     throw ClockError(where() + ": a frame for " + std::to_string(event_ps) + " ps came when the clock stood at " +
                      std::to_string(clock_ps_) + " ps");

@@ -158,6 +158,7 @@ class VirtualGroup final : public FrameIo {
   [[nodiscard]] Group& group() { return group_; }
 
   ps_t send(const Entity& from, std::uint32_t port, Frame* frame, ps_t first_bit_ps, ps_t event_ps) override;
+  void rewrite(Frame* frame) override;
   void release(Frame* frame) override {
     buffers_.give(frame->buffer);
     frame->buffer = kNoBuffer;
@@ -172,6 +173,9 @@ class VirtualGroup final : public FrameIo {
     Ingress ingress;
     std::uint32_t byte_time_ps;
   };
+  [[nodiscard]] const IntStack* stack_of(const Frame& frame) {
+    return frame.telemetry == kNoTelemetry ? nullptr : &group_.telemetry.int_stacks.at(frame.telemetry);
+  }
   void open_member(const Plan& plan, std::uint32_t entity, const MemberPlace& place);
   void drain();
   std::uint64_t drain_socket(std::size_t socket, std::uint64_t missing);

@@ -14,13 +14,16 @@ namespace tb {
 namespace {
 
 constexpr std::size_t kEthernet = 14, kThin = 8, kIp = 20, kUdp = 8, kBth = 12, kReth = 16, kAeth = 4, kIcrc = 4;
+constexpr std::size_t kControl = 20;  // opcode, enable vector, 8 words
 constexpr std::size_t kMinOnVeth = kMinFrameBytes - kFcsBytes;
+constexpr unsigned kTrailerDamaged = 2;
 constexpr std::size_t kPatternBytes = 1U << 16;
 constexpr std::size_t kLongestPayload = 1U << 14;
 
 // BTH opcodes of reliable connections, InfiniBand specification volume 1, table 35.
 constexpr std::uint8_t kWriteFirst = 0x06, kWriteMiddle = 0x07, kWriteLast = 0x08, kWriteOnly = 0x0A,
                        kAcknowledge = 0x11;
+constexpr std::uint8_t kBthTrimmed = 1;  // in the reserved bits beside FECN and BECN: a switch has cut the payload
 constexpr std::uint8_t kSyndromeNakSequence = 0x60;
 
 void put(unsigned char* at, std::uint64_t value, std::size_t bytes) {
@@ -52,10 +55,15 @@ std::uint32_t payload_crc(const Frame& frame, const unsigned char* payload, std:
   return crc32c(crc32c(0, who, sizeof who), payload, size);
 }
 
-std::size_t header_bytes(const Frame& frame) {
-  if (frame.format == WireFormat::kThin) return kEthernet + kThin + (frame.opcode == Opcode::kData ? 0U : 8U);
+bool is_data(const Frame& frame) { return frame.opcode == Opcode::kData || frame.opcode == Opcode::kTrimmed; }
+
+std::size_t header_bytes(const Frame& frame, const IntStack* stack) {
+  if (frame.format == WireFormat::kMacControl) return kEthernet + kControl;
+  if (frame.format == WireFormat::kThin) {
+    return kEthernet + (stack == nullptr ? 0 : stack->bytes()) + kThin + (is_data(frame) ? 0U : 8U);
+  }
   const bool first = (frame.flags & kFlagFirst) != 0;
-  const std::size_t more = frame.opcode != Opcode::kData ? kAeth : (first ? kReth : 0);
+  const std::size_t more = !is_data(frame) ? kAeth : (first ? kReth : 0);
   return kEthernet + kIp + kUdp + kBth + more;
 }
 
@@ -75,14 +83,39 @@ void put_thin(const Frame& frame, unsigned char* out) {
                          ((frame.flags & kFlagMarked) != 0 ? 0x08U : 0U);
   put(out, (static_cast<unsigned>(frame.opcode) << 6) | flags | (frame.traffic_class & 7U), 1);
   put(out + 1, frame.psn, 3);
-  if (frame.opcode == Opcode::kData) {
+  if (is_data(frame)) {
     put(out + 4, frame.msn, 2);
     put(out + 6, (frame.flags & kFlagLast) != 0 ? frame.payload_bytes : frame.index, 2);
   } else {
     put(out + 4, frame.credit, 2);
-    put(out + 6, 0, 2);
+    put(out + 6, frame.index, 2);
     put(out + 8, frame.ack_bits, 8);
   }
+}
+
+void put_stack(const IntStack& stack, unsigned char* out) {
+  put(out, 1, 1);  // version
+  put(out + 1, stack.hops, 1);
+  put(out + 2, kIntMaxHops - stack.hops, 1);
+  put(out + 3, kIntHopBytes / 4, 1);
+  for (std::uint32_t i = 0; i < stack.hops; ++i) {
+    const IntHop& hop = stack.hop[i];
+    unsigned char* at = out + kIntShimBytes + std::size_t{i} * kIntHopBytes;
+    put(at, hop.node, 4);
+    put(at + 4, hop.ingress, 2);
+    put(at + 6, hop.egress, 2);
+    put(at + 8, hop.latency_ns, 4);
+    put(at + 12, hop.queue_occupancy, 4);
+  }
+}
+
+void put_control(const Frame& frame, unsigned char* out) {
+  put(out, 0x0180C2000001ULL, 6);
+  put(out + 6, 0x02544E00FFFFULL, 6);
+  put(out + 12, kMacControlEtherType, 2);
+  put(out + 14, frame.opcode == Opcode::kPause ? kPfcOpcode : kCreditOpcode, 2);
+  put(out + 16, frame.credit, 2);
+  for (std::uint32_t c = 0; c < kClasses; ++c) put(out + 18 + std::size_t{2} * c, control_word(frame, c), 2);
 }
 
 void put_ip_udp(const Frame& frame, unsigned char* out) {
@@ -90,7 +123,7 @@ void put_ip_udp(const Frame& frame, unsigned char* out) {
   std::memset(out, 0, kIp + kUdp);
   out[0] = 0x45;
   const unsigned ecn = (frame.flags & kFlagMarked) != 0 ? 3U : 2U;
-  out[1] = static_cast<unsigned char>((frame.traffic_class << 5) | ecn);  // class selector code point
+  out[1] = static_cast<unsigned char>((frame.dscp << 2) | ecn);
   put(out + 2, kIp + udp_bytes, 2);
   put(out + 6, 0x4000, 2);  // do not fragment
   out[8] = 64;
@@ -107,14 +140,14 @@ void put_ip_udp(const Frame& frame, unsigned char* out) {
 }
 
 std::uint8_t bth_opcode(const Frame& frame) {
-  if (frame.opcode != Opcode::kData) return kAcknowledge;
+  if (!is_data(frame)) return kAcknowledge;
   const bool last = (frame.flags & kFlagLast) != 0;
   if ((frame.flags & kFlagFirst) != 0) return last ? kWriteOnly : kWriteFirst;
   return last ? kWriteLast : kWriteMiddle;
 }
 
 void put_bth(const Frame& frame, unsigned char* out) {
-  const bool data = frame.opcode == Opcode::kData;
+  const bool data = is_data(frame);
   const bool ask = data && (frame.flags & kFlagLast) != 0;
   // An ACK names the last packet received, a NAK the one expected (InfiniBand volume 1, 9.7.5.1.2).
   const std::uint32_t psn = frame.opcode == Opcode::kAck ? (frame.psn - 1) & kPsnMask : frame.psn;
@@ -122,6 +155,7 @@ void put_bth(const Frame& frame, unsigned char* out) {
   put(out + 1, data ? (-frame.payload_bytes & 3U) << 4 : 0U, 1);
   put(out + 2, 0xFFFF, 2);
   put(out + 4, 0x10U + frame.src, 4);  // one queue pair for each peer
+  if (frame.opcode == Opcode::kTrimmed) out[4] = kBthTrimmed;
   put(out + 8, (ask ? 0x80000000U : 0U) | psn, 4);
   if (!data) {
     const unsigned syndrome = frame.opcode == Opcode::kNack ? kSyndromeNakSequence : 0x1FU;
@@ -152,7 +186,8 @@ bool get_roce(std::span<const unsigned char> bytes, Frame& frame) {
   const unsigned char* bth = ip + kIp + kUdp;
   if (ip[0] != 0x45 || ip[9] != 17 || get(ip + 22, 2) != kRocePort) return false;
   frame.format = WireFormat::kRoceV2;
-  frame.traffic_class = ip[1] >> 5;
+  frame.dscp = ip[1] >> 2;
+  frame.traffic_class = frame.dscp >> 3;
   if ((ip[1] & 3U) == 3U) frame.flags |= kFlagMarked;
   frame.entropy = static_cast<std::uint16_t>(get(ip + 20, 2));
   frame.psn = static_cast<std::uint32_t>(get(bth + 9, 3));
@@ -178,12 +213,41 @@ bool get_roce(std::span<const unsigned char> bytes, Frame& frame) {
     default:
       return false;
   }
+  if ((bth[4] & kBthTrimmed) != 0) frame.opcode = Opcode::kTrimmed;
   if ((frame.flags & kFlagFirst) != 0) frame.message_bytes = static_cast<std::uint32_t>(get(bth + kBth + 12, 4));
   return true;
 }
 
-bool get_thin(std::span<const unsigned char> bytes, Frame& frame) {
+bool get_stack(std::span<const unsigned char> bytes, IntStack& stack) {
   const unsigned char* at = bytes.data() + kEthernet;
+  stack.hops = at[1];
+  if (at[0] != 1 || stack.hops > kIntMaxHops || bytes.size() < kEthernet + stack.bytes() + kThin + 8) return false;
+  for (std::uint32_t i = 0; i < stack.hops; ++i) {
+    const unsigned char* from = at + kIntShimBytes + std::size_t{i} * kIntHopBytes;
+    IntHop& hop = stack.hop[i];
+    hop.node = static_cast<std::uint32_t>(get(from, 4));
+    hop.ingress = static_cast<std::uint16_t>(get(from + 4, 2));
+    hop.egress = static_cast<std::uint16_t>(get(from + 6, 2));
+    hop.latency_ns = static_cast<std::uint32_t>(get(from + 8, 4));
+    hop.queue_occupancy = static_cast<std::uint32_t>(get(from + 12, 4));
+  }
+  return true;
+}
+
+bool get_control(std::span<const unsigned char> bytes, Frame& frame) {
+  const unsigned char* at = bytes.data() + kEthernet;
+  const auto opcode = get(at, 2);
+  frame.format = WireFormat::kMacControl;
+  frame.opcode = opcode == kPfcOpcode ? Opcode::kPause : Opcode::kCredit;
+  frame.credit = static_cast<std::uint16_t>(get(at + 2, 2));
+  frame.src = frame.dst = 0xFFFF;
+  for (std::uint32_t c = 0; c < kClasses; ++c) {
+    set_control_word(frame, c, static_cast<std::uint16_t>(get(at + 4 + std::size_t{2} * c, 2)));
+  }
+  return opcode == kPfcOpcode || opcode == kCreditOpcode;
+}
+
+bool get_thin(const unsigned char* at, Frame& frame) {
   frame.format = WireFormat::kThin;
   frame.opcode = static_cast<Opcode>(at[0] >> 6);
   frame.flags =
@@ -191,17 +255,47 @@ bool get_thin(std::span<const unsigned char> bytes, Frame& frame) {
                                 ((at[0] & 0x08U) != 0 ? kFlagMarked : 0));
   frame.traffic_class = at[0] & 7U;
   frame.psn = static_cast<std::uint32_t>(get(at + 1, 3));
-  if (frame.opcode == Opcode::kData) {
+  if (is_data(frame)) {
     frame.msn = static_cast<std::uint16_t>(get(at + 4, 2));
     if ((frame.flags & kFlagLast) == 0) frame.index = static_cast<std::uint16_t>(get(at + 6, 2));
     return true;
   }
   frame.credit = static_cast<std::uint16_t>(get(at + 4, 2));
+  frame.index = static_cast<std::uint16_t>(get(at + 6, 2));
   frame.ack_bits = get(at + 8, 8);
-  return frame.opcode == Opcode::kAck || frame.opcode == Opcode::kNack;
+  return true;
+}
+
+// Headers of the frame; returns their length.
+std::size_t put_headers(const Frame& frame, const IntStack* stack, unsigned char* at) {
+  if (frame.format == WireFormat::kMacControl) {
+    put_control(frame, at);
+  } else if (frame.format == WireFormat::kThin) {
+    put_ethernet(frame, at, stack == nullptr ? kThinEtherType : kThinIntEtherType);
+    if (stack != nullptr) put_stack(*stack, at + kEthernet);
+    put_thin(frame, at + kEthernet + (stack == nullptr ? 0 : stack->bytes()));
+  } else {
+    put_ethernet(frame, at, 0x0800);
+    put_ip_udp(frame, at + kEthernet);
+    put_bth(frame, at + kEthernet + kIp + kUdp);
+  }
+  return header_bytes(frame, stack);
+}
+
+// The trailer, `kept` payload bytes being here; `stamp` finishes it.
+void put_trailer(const Frame& frame, std::uint32_t kept, std::uint32_t crc, unsigned char* trailer) {
+  put(trailer, kTrailerMagic, 4);
+  put(trailer + 4, kTrailerVersion, 1);
+  put(trailer + 5, kept < frame.payload_bytes ? 1 : 0, 1);
+  put(trailer + 6, kept, 2);
+  put(trailer + 24, frame.frame_bytes, 4);
+  put(trailer + 28, frame.payload_bytes, 4);
+  put(trailer + 32, crc, 4);
 }
 
 }  // namespace
+
+bool has_telemetry(std::span<const unsigned char> bytes) { return get(bytes.data() + 12, 2) == kThinIntEtherType; }
 
 std::size_t encoded_bytes(const Frame& frame, std::uint32_t snap_bytes) {
   const std::size_t whole = frame.frame_bytes - kFcsBytes;
@@ -209,41 +303,47 @@ std::size_t encoded_bytes(const Frame& frame, std::uint32_t snap_bytes) {
   return std::max(kMinOnVeth, whole - cut) + kTrailerBytes;
 }
 
-std::size_t encode(const Frame& frame, std::uint32_t snap_bytes, std::span<unsigned char> out) {
+std::size_t encode(const Frame& frame, std::uint32_t snap_bytes, std::span<unsigned char> out, const IntStack* stack) {
   const std::size_t size = encoded_bytes(frame, snap_bytes);
-  const std::size_t header = header_bytes(frame);
   const std::uint32_t kept = on_veth(frame, snap_bytes);
   unsigned char* at = out.data();
-  if (frame.format == WireFormat::kThin) {
-    put_ethernet(frame, at, kThinEtherType);
-    put_thin(frame, at + kEthernet);
-  } else {
-    put_ethernet(frame, at, 0x0800);
-    put_ip_udp(frame, at + kEthernet);
-    put_bth(frame, at + kEthernet + kIp + kUdp);
-  }
+  const std::size_t header = put_headers(frame, stack, at);
   std::memcpy(at + header, pattern() + (mix64(identity(frame)) & (kPatternBytes - 8)), kept);
   std::memset(at + header + kept, 0, size - kTrailerBytes - header - kept);
   if (frame.format == WireFormat::kRoceV2) put_icrc(at + kEthernet, size - kTrailerBytes - kEthernet - kIcrc);
-  unsigned char* trailer = at + size - kTrailerBytes;
-  put(trailer, kTrailerMagic, 4);
-  put(trailer + 4, kTrailerVersion, 1);
-  put(trailer + 5, kept < frame.payload_bytes ? 1 : 0, 1);
-  put(trailer + 6, kept, 2);
-  put(trailer + 24, frame.frame_bytes, 4);
-  put(trailer + 28, frame.payload_bytes, 4);
-  put(trailer + 32, payload_crc(frame, at + header, kept), 4);
+  put_trailer(frame, kept, payload_crc(frame, at + header, kept), at + size - kTrailerBytes);
   return size;
 }
 
-void stamp(std::span<unsigned char> bytes, std::uint64_t first_bit_ps, std::uint64_t link_seq) {
+std::size_t rewrite(const Frame& frame, std::span<unsigned char> out, std::size_t size, const IntStack* stack) {
+  unsigned char* at = out.data();
+  const unsigned char* trailer = at + size - kTrailerBytes;
+  const auto had = static_cast<std::uint32_t>(get(trailer + 6, 2));
+  const auto crc = static_cast<std::uint32_t>(get(trailer + 32, 4));
+  IntStack before;
+  const bool telemetry = has_telemetry(out) && get_stack({at, size}, before);
+  const std::size_t old_header = header_bytes(frame, telemetry ? &before : nullptr);
+  const std::uint32_t kept = std::min(had, frame.payload_bytes);
+  std::memmove(at + header_bytes(frame, stack), at + old_header, kept);
+  const std::size_t header = put_headers(frame, stack, at);
+  const std::size_t cut = frame.payload_bytes - kept;
+  const std::size_t whole = std::max(kMinOnVeth, frame.frame_bytes - kFcsBytes - cut) + kTrailerBytes;
+  std::memset(at + header + kept, 0, whole - kTrailerBytes - header - kept);
+  if (frame.format == WireFormat::kRoceV2) put_icrc(at + kEthernet, whole - kTrailerBytes - kEthernet - kIcrc);
+  put_trailer(frame, kept, kept == had ? crc : payload_crc(frame, at + header, kept), at + whole - kTrailerBytes);
+  return whole;
+}
+
+void stamp(std::span<unsigned char> bytes, const Frame& frame, std::uint64_t first_bit_ps, std::uint64_t link_seq) {
   unsigned char* trailer = bytes.data() + bytes.size() - kTrailerBytes;
+  const unsigned damaged = (frame.flags & kFlagCorrupt) != 0 ? kTrailerDamaged : 0U;
+  trailer[5] = static_cast<unsigned char>((trailer[5] & ~kTrailerDamaged) | damaged);
   put(trailer + 8, first_bit_ps, 8);
   put(trailer + 16, link_seq, 8);
   put(trailer + 36, crc32c(0, trailer, kTrailerBytes - 4), 4);
 }
 
-Decoded decode(std::span<const unsigned char> bytes, Frame& frame, Trailer& trailer) {
+Decoded decode(std::span<const unsigned char> bytes, Frame& frame, Trailer& trailer, IntStack& stack) {
   if (bytes.size() < kMinOnVeth + kTrailerBytes) return Decoded::kForeign;
   const unsigned char* at = bytes.data() + bytes.size() - kTrailerBytes;
   if (get(at, 4) != kTrailerMagic) return Decoded::kForeign;
@@ -261,12 +361,24 @@ Decoded decode(std::span<const unsigned char> bytes, Frame& frame, Trailer& trai
   frame.frame_bytes = trailer.frame_bytes;
   frame.payload_bytes = trailer.payload_bytes;
   const auto inner = bytes.first(bytes.size() - kTrailerBytes);
-  const bool known = type == kThinEtherType ? get_thin(inner, frame) : type == 0x0800 && get_roce(inner, frame);
+  bool known = false;
+  if (type == kThinEtherType) {
+    known = get_thin(inner.data() + kEthernet, frame);
+  } else if (type == kThinIntEtherType) {
+    known = get_stack(inner, stack) && get_thin(inner.data() + kEthernet + stack.bytes(), frame);
+  } else if (type == kMacControlEtherType) {
+    known = get_control(inner, frame);
+  } else {
+    known = type == 0x0800 && get_roce(inner, frame);
+  }
+  if ((trailer.flags & kTrailerDamaged) != 0) frame.flags |= kFlagCorrupt;
   return known ? Decoded::kFrame : Decoded::kDamaged;
 }
 
 bool payload_intact(std::span<const unsigned char> bytes, const Frame& frame, const Trailer& trailer) {
-  const std::size_t header = header_bytes(frame);
+  IntStack stack;
+  const bool telemetry = has_telemetry(bytes) && get_stack(bytes, stack);
+  const std::size_t header = header_bytes(frame, telemetry ? &stack : nullptr);
   const std::size_t kept = trailer.kept_bytes;
   if (header + kept + kTrailerBytes > bytes.size()) return false;
   return payload_crc(frame, bytes.data() + header, kept) == trailer.payload_crc;

@@ -10,12 +10,17 @@
 #include <span>
 
 #include "frame.hpp"
+#include "telemetry.hpp"
 
 namespace tb {
 
 inline constexpr std::uint32_t kTrailerMagic = 0x544E5442U;  // "TNTB"
 inline constexpr std::uint8_t kTrailerVersion = 1;
-inline constexpr std::uint16_t kThinEtherType = 0x88B5;  // IEEE 802 local experimental 1
+inline constexpr std::uint16_t kThinEtherType = 0x88B5;     // IEEE 802 local experimental 1
+inline constexpr std::uint16_t kThinIntEtherType = 0x88B6;  // local experimental 2: telemetry, then the thin header
+inline constexpr std::uint16_t kMacControlEtherType = 0x8808;
+inline constexpr std::uint16_t kPfcOpcode = 0x0101;     // IEEE 802.1Qbb
+inline constexpr std::uint16_t kCreditOpcode = 0xFFFE;  // not assigned: credits given back
 inline constexpr std::uint16_t kRocePort = 4791;         // IANA, RoCEv2
 inline constexpr std::size_t kTrailerBytes = 40;
 
@@ -23,7 +28,7 @@ inline constexpr std::size_t kTrailerBytes = 40;
 struct Trailer {
   std::uint32_t magic = kTrailerMagic;
   std::uint8_t version = kTrailerVersion;
-  std::uint8_t flags = 0;           // bit 0: payload cut
+  std::uint8_t flags = 0;           // bit 0: payload not all here, bit 1: damaged on the wire before
   std::uint16_t kept_bytes = 0;     // payload bytes that are here
   std::uint64_t first_bit_ps = 0;   // ideal arrival of the first bit at the far end
   std::uint64_t link_seq = 0;       // number of the frame on its direction of the link
@@ -39,14 +44,25 @@ enum class Decoded : std::uint8_t { kFrame, kForeign, kDamaged };
 /// Bytes of a frame on a veth, trailer included, for payloads cut to `snap_bytes`.
 std::size_t encoded_bytes(const Frame& frame, std::uint32_t snap_bytes);
 
-/// Write the headers, the payload and an unfinished trailer; returns the size. `out` has room for encoded_bytes().
-std::size_t encode(const Frame& frame, std::uint32_t snap_bytes, std::span<unsigned char> out);
+/// Write the headers, the payload and an unfinished trailer; returns the size. `out` has room for encoded_bytes();
+/// `stack` is the frame's telemetry, or null.
+std::size_t encode(const Frame& frame, std::uint32_t snap_bytes, std::span<unsigned char> out,
+                   const IntStack* stack = nullptr);
+
+/// Bring an encoded frame, `size` bytes at the start of `out`, in line with fields that a switch has changed: its mark,
+/// its telemetry, its length where it was trimmed. The payload stays the one that is there. Returns the new size.
+std::size_t rewrite(const Frame& frame, std::span<unsigned char> out, std::size_t size,
+                    const IntStack* stack = nullptr);
 
 /// Finish the trailer of an encoded frame for its next wire.
-void stamp(std::span<unsigned char> bytes, std::uint64_t first_bit_ps, std::uint64_t link_seq);
+void stamp(std::span<unsigned char> bytes, const Frame& frame, std::uint64_t first_bit_ps, std::uint64_t link_seq);
 
-/// Read a frame and its trailer. Frames without trailer are foreign; frames that contradict themselves are damaged.
-Decoded decode(std::span<const unsigned char> bytes, Frame& frame, Trailer& trailer);
+/// Read a frame, its telemetry (into `stack`; hops = 0 where it has none, see `has_telemetry`) and its trailer. Frames
+/// without trailer are foreign; frames that contradict themselves are damaged.
+Decoded decode(std::span<const unsigned char> bytes, Frame& frame, Trailer& trailer, IntStack& stack);
+
+/// Whether an encoded frame carries in-band telemetry.
+bool has_telemetry(std::span<const unsigned char> bytes);
 
 /// Whether the payload is the one that the sending card wrote for this packet.
 bool payload_intact(std::span<const unsigned char> bytes, const Frame& frame, const Trailer& trailer);

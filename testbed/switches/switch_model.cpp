@@ -2,20 +2,106 @@
 
 #include <algorithm>
 #include <bit>
+#include <numeric>
 #include <stdexcept>
 
 namespace tb {
 
-SwitchModel::SwitchModel(SwitchConfig given) : config(std::move(given)) {
-  if (config.cell_bytes == 0) throw std::invalid_argument("a buffer cell holds at least one byte");
-  if (config.buffer_bytes < config.cell_bytes) throw std::invalid_argument("the buffer holds at least one cell");
-  if (config.alpha_log2 < -16 || config.alpha_log2 > 16) throw std::invalid_argument("alpha_log2 is in -16 .. 16");
+namespace {
+
+constexpr std::uint32_t kPurposeMarking = 0x10000, kPurposeSampling = 0x20000;  // and the port
+
+constexpr std::uint64_t kLeastCreditBytes = 16'384;  // an eighth may be on its way back; a large frame must still fit
+
+void require(bool holds, const char* what) {
+  if (!holds) throw std::invalid_argument(what);
+}
+
+void check_buffer(const SwitchConfig& config) {
+  require(config.cell_bytes != 0, "a buffer cell holds at least one byte");
+  require(config.buffer_bytes >= config.cell_bytes, "the buffer holds at least one cell");
+  for (const std::int32_t alpha : {config.alpha_log2, config.ingress_alpha_log2, config.lossless_alpha_log2}) {
+    const bool none = alpha == kNoThreshold && alpha != config.alpha_log2;
+    require(none || (alpha >= -16 && alpha <= 16), "alpha_log2 is in -16 .. 16");
+  }
+  require(config.lossless_classes < 256, "lossless_classes has one bit for each of 8 classes");
+  require(config.lossless_classes == 0 || config.pause_quanta > 1, "a pause lasts at least two quanta");
+}
+
+void check_classes(const SwitchConfig& config) {
+  const auto by_class = [](std::size_t size) { return size == 0 || size == kClasses; };
+  require(by_class(config.ecn.size()) && by_class(config.dwrr_quantum_bytes.size()) &&
+              by_class(config.shaper_ps_per_kib.size()) && by_class(config.class_of_pcp.size()),
+          "a list by class has 8 items");
+  require(config.shaper_burst_bytes.size() == config.shaper_ps_per_kib.size(), "each shaper has a burst");
+  require(config.class_of_dscp.empty() || config.class_of_dscp.size() == 64, "class_of_dscp has 64 items");
+  for (const auto* map : {&config.class_of_pcp, &config.class_of_dscp}) {
+    for (const std::uint8_t c : *map) require(c < kClasses, "a class is 0 to 7");
+  }
+  for (const EcnConfig& ecn : config.ecn) {
+    require(ecn.kmax_bytes == 0 || ecn.kmin_bytes <= ecn.kmax_bytes, "kmin is at most kmax");
+    require(ecn.pmax_ppm <= 1'000'000, "pmax is at most 1");
+  }
+  require(config.trim_bytes == 0 || config.trim_bytes >= kMinFrameBytes, "a trimmed frame has at least 64 bytes");
+  require(config.trim_class < kClasses, "a class is 0 to 7");
+  require(config.credit_bytes == 0 || config.credit_bytes >= kLeastCreditBytes,
+          "the credits of a class cover at least 16384 bytes");
+  require(config.credit_bytes / config.cell_bytes < 0x8000, "the credits of a class are at most 32767 cells");
+}
+
+void check_routes(const SwitchConfig& config) {
   for (const std::uint32_t group : config.route) {
-    if (group != kNoRoute && group >= config.groups.size()) throw std::invalid_argument("a route names no group");
+    require(group == kNoRoute || group < config.groups.size(), "a route names no group");
   }
-  for (const auto& group : config.groups) {
-    if (group.empty()) throw std::invalid_argument("a group has at least one port");
+  for (const auto& group : config.groups) require(!group.empty(), "a group has at least one port");
+  require(config.weights.empty() || config.weights.size() == config.groups.size(), "each group has its weights");
+  for (std::size_t i = 0; i < config.weights.size(); ++i) {
+    require(config.weights[i].size() == config.groups[i].size(), "each port of a group has its weight");
+    const auto sum = std::accumulate(config.weights[i].begin(), config.weights[i].end(), std::uint64_t{0});
+    require(sum > 0 && sum <= 1'000'000, "the weights of a group add up to 1 to 1000000");
   }
+  require(std::has_single_bit(config.paths.flowlet_entries), "the flowlet table has a power of two of entries");
+  require(config.paths.load_quantum_bytes > 0, "loads are compared in units of at least one byte");
+}
+
+BufferConfig buffer_of(const SwitchConfig& config) {
+  const auto in_cells = [&](std::uint64_t bytes) { return bytes / config.cell_bytes; };
+  BufferConfig buffer;
+  buffer.shared_cells = in_cells(config.buffer_bytes);
+  buffer.reserved_cells = in_cells(config.reserved_bytes);
+  buffer.alpha_log2 = config.alpha_log2;
+  buffer.pg_reserved_cells = in_cells(config.pg_reserved_bytes);
+  buffer.ingress_alpha_log2 = config.ingress_alpha_log2;
+  buffer.lossless_alpha_log2 = config.lossless_alpha_log2;
+  buffer.lossless_classes = config.lossless_classes;
+  buffer.credits = config.credit_bytes != 0;
+  buffer.xon_offset_cells = in_cells(config.xon_offset_bytes);
+  for (const std::uint64_t bytes : config.headroom_bytes) buffer.headroom_cells.push_back(in_cells(bytes));
+  const std::uint64_t classes = static_cast<std::uint64_t>(std::popcount(config.lossless_classes));
+  const std::uint64_t all =
+      std::accumulate(buffer.headroom_cells.begin(), buffer.headroom_cells.end(), std::uint64_t{0}) * classes;
+  buffer.headroom_pool_cells = config.headroom_pool_bytes == 0 ? all : in_cells(config.headroom_pool_bytes);
+  return buffer;
+}
+
+std::vector<PortGroup> groups_of(const SwitchConfig& config) {
+  std::vector<PortGroup> groups;
+  for (std::size_t i = 0; i < config.groups.size(); ++i) {
+    PortGroup& group = groups.emplace_back();
+    group.ports = config.groups[i];
+    if (config.weights.empty()) continue;
+    group.upto = config.weights[i];
+    std::partial_sum(group.upto.begin(), group.upto.end(), group.upto.begin());
+  }
+  return groups;
+}
+
+}  // namespace
+
+SwitchModel::SwitchModel(SwitchConfig given) : config(std::move(given)) {
+  check_buffer(config);
+  check_classes(config);
+  check_routes(config);
 }
 
 std::unique_ptr<Entity> SwitchModel::make(const NodeContext& context) const {
@@ -26,10 +112,29 @@ SwitchEntity::SwitchEntity(const NodeContext& context, const SwitchConfig& confi
     : ModelEntity(context.group, context.id, context.name, context.ports, 2 * context.ports),
       config_(config),
       port_count_(context.ports),
+      buffer_(buffer_of(config), context.ports),
+      groups_(groups_of(config)),
+      paths_(config.paths, context.seed, context.id),
       egress_(context.ports),
+      counts_(context.ports),
       stored_(context.ports),
-      reserved_cells_(config.reserved_bytes / config.cell_bytes),
-      shared_cells_(config.buffer_bytes / config.cell_bytes) {}
+      flow_control_(config.lossless_classes != 0 || config.credit_bytes != 0) {
+  for (std::uint32_t i = 0; i < kClasses; ++i) {
+    class_of_pcp_[i] = config.class_of_pcp.empty() ? static_cast<std::uint8_t>(i) : config.class_of_pcp[i];
+    if (!config.dwrr_quantum_bytes.empty() && config.dwrr_quantum_bytes[i] != 0) strict_classes_ &= ~(1U << i);
+    if (!config.shaper_ps_per_kib.empty() && config.shaper_ps_per_kib[i] != 0) shaped_ = true;
+  }
+  for (std::uint32_t i = 0; i < 64; ++i) {
+    class_of_dscp_[i] = config.class_of_dscp.empty() ? static_cast<std::uint8_t>(i >> 3) : config.class_of_dscp[i];
+  }
+  if (flow_control_) tellers_.resize(port_count_);
+  for (std::uint32_t port = 0; port < port_count_; ++port) {
+    if (!config.ecn.empty()) marking_.emplace_back(context.seed, context.id, kPurposeMarking + port);
+    if (config.sflow_interval == 0) continue;
+    sampling_.emplace_back(context.seed, context.id, kPurposeSampling + port);
+    sample_in_.push_back(1 + bounded(sampling_.back().next(), 2 * config.sflow_interval - 1));
+  }
+}
 
 void SwitchEntity::start() {
   for (const auto& group : config_.groups) {
@@ -39,46 +144,69 @@ void SwitchEntity::start() {
                                   ", which has no link");
     }
   }
+  for (std::uint32_t port = 0; port < port_count_; ++port) {
+    egress_[port].gate.set_credits(ports_[port].peer_credits, ports_[port].peer_cell_bytes);
+    if (ports_[port].grants_credits) buffer_.grant_credits(port);
+  }
 }
 
 void SwitchEntity::handle(std::uint32_t slot, ps_t now_ps) {
   const std::uint32_t number = slot % port_count_;
   if (slot < port_count_) {
-    arrive(number, take_arrival(number), now_ps);
+    arrive(number, take_arrival(slot), now_ps);
   } else if (slot < 2 * port_count_) {
+    control_arrives(number, take_arrival(slot), now_ps);
+  } else if (slot < 3 * port_count_) {
     Ring<Frame*>& lane = stored_[number];
     Frame* frame = lane.pop();
     slots_.set(slot, lane.empty() ? kNever : lane.front()->time_ps);
-    forward(choose_port(*frame), frame, now_ps, now_ps);
+    forward(choose_port(*frame, now_ps), frame, now_ps, now_ps);
   } else {
     depart(number, now_ps);
   }
 }
 
-std::uint32_t SwitchEntity::choose_port(const Frame& frame) const {
-  const auto& group = config_.groups[config_.route[frame.dst]];
-  if (group.size() == 1) return group[0];
-  const std::uint64_t flow = (std::uint64_t{frame.src} << 48) | (std::uint64_t{frame.dst} << 32) |
-                             (std::uint64_t{frame.entropy} << 16) | static_cast<std::uint64_t>(frame.format);
-  return group[bounded(mix64(flow ^ config_.hash_seed), static_cast<std::uint32_t>(group.size()))];
+std::uint32_t SwitchEntity::choose_port(const Frame& frame, ps_t now_ps) {
+  const PortGroup& group = groups_[config_.route[frame.dst]];
+  if (group.ports.size() == 1) return group.ports[0];
+  return paths_.choose(group, frame, now_ps, [this, now_ps](std::uint32_t number) {
+    const Port& port = ports_[number];
+    const ps_t busy_ps = port.busy_until_ps > now_ps ? port.busy_until_ps - now_ps : 0;
+    return egress_[number].bytes + busy_ps / port.byte_time_ps;
+  });
 }
 
 void SwitchEntity::arrive(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
   Egress& from = egress_[ingress];
   ++from.in_frames;
   from.in_bytes += frame->frame_bytes;
-  if (frame->dst >= config_.route.size() || config_.route[frame->dst] == kNoRoute) {
-    ++no_route_;
+  frame->ingress = static_cast<std::uint16_t>(ingress);
+  frame->queue = static_cast<std::uint8_t>(classify(*frame));
+  if ((frame->flags & kFlagCorrupt) != 0) ++from.fcs_errors;
+  if (config_.sflow_interval != 0 && --sample_in_[ingress] == 0) sample_flow(ingress, *frame, now_ps);
+  if (config_.int_enabled && frame->telemetry != kNoTelemetry) {
+    group_.telemetry.int_stacks.at(frame->telemetry).ingress_ps = now_ps - config_.pipeline_latency_ps;
+  }
+  lookup(ingress, frame, now_ps);
+}
+
+void SwitchEntity::lookup(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
+  const bool known = frame->dst < config_.route.size() && config_.route[frame->dst] != kNoRoute;
+  const bool storing = !config_.cut_through;
+  if (!known || (storing && (frame->flags & kFlagCorrupt) != 0)) {
+    no_route_ += known ? 0 : 1;
+    let_go(*frame, now_ps);
     group_.drop_frame(frame);
     return;
   }
-  const std::uint32_t egress = choose_port(*frame);
+  const std::uint32_t egress = choose_port(*frame, now_ps);
   if (egress == ingress) {  // rules never send a frame back, and the clock relies on it (`turnaround_ps`)
     ++no_route_;
+    let_go(*frame, now_ps);
     group_.drop_frame(frame);
     return;
   }
-  if (!config_.cut_through) {
+  if (storing) {
     forward(egress, frame, now_ps, now_ps);
     return;
   }
@@ -91,98 +219,188 @@ void SwitchEntity::arrive(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
   // The egress is faster: it would run dry, so the frame is stored first.
   Ring<Frame*>& lane = stored_[ingress];
   frame->time_ps = whole_ps;
-  if (lane.empty()) slots_.set(port_count_ + ingress, whole_ps);
+  if (lane.empty()) slots_.set(2 * port_count_ + ingress, whole_ps);
   lane.push(frame);
 }
 
 void SwitchEntity::forward(std::uint32_t egress, Frame* frame, ps_t now_ps, ps_t eligible_ps) {
   Egress& out = egress_[egress];
   const Port& port = ports_[egress];
-  if (out.waiting_classes == 0 && port.busy_until_ps <= now_ps) {
-    start(egress, frame, now_ps);
+  if (out.waiting_classes == 0 && port.busy_until_ps <= now_ps && told_next_ps(egress) > now_ps) {
+    const bool open = !shaped_ && out.gate.free();
+    if (open || opens_ps(out, frame->queue, frame->frame_bytes) <= now_ps) {
+      if ((frame->flags & kFlagTraced) != 0) trace_arrival(egress, *frame, now_ps);
+      if (frame->telemetry != kNoTelemetry) group_.telemetry.int_stacks.at(frame->telemetry).occupancy = 0;
+      let_go(*frame, now_ps);
+      start(egress, frame, now_ps);
+      return;
+    }
+  }
+  enqueue(egress, frame, now_ps, eligible_ps);
+}
+
+void SwitchEntity::enqueue(std::uint32_t egress, Frame* frame, ps_t now_ps, ps_t eligible_ps) {
+  Egress& out = egress_[egress];
+  if ((frame->flags & kFlagTraced) != 0) trace_arrival(egress, *frame, now_ps);
+  // What waits is whole before it leaves, so a damaged frame is found out; only cut-through passes it on.
+  if ((frame->flags & kFlagCorrupt) != 0 || !keep(egress, frame, now_ps)) {
+    discard(egress, frame, now_ps);
     return;
   }
-  const std::uint32_t traffic_class = frame->traffic_class % kClasses;
-  Queue& queue = out.queues[traffic_class];
-  if (!admit(queue, *frame)) {
-    ++out.discards;
-    out.discard_bytes += frame->frame_bytes;
-    group_.drop_frame(frame);
-    return;
+  const std::uint32_t c = frame->queue;
+  Queue& queue = out.queues[c];
+  if (!config_.ecn.empty() && config_.ecn_at_enqueue) mark(egress, c, queue.bytes, frame);
+  if (frame->telemetry != kNoTelemetry) {
+    group_.telemetry.int_stacks.at(frame->telemetry).occupancy = static_cast<std::uint32_t>(queue.bytes / 64);
   }
   frame->time_ps = eligible_ps;
   queue.frames.push(frame);
+  queue.bytes += frame->frame_bytes;
+  queue.watermark = std::max(queue.watermark, queue.bytes);
   out.bytes += frame->frame_bytes;
   out.bytes_watermark = std::max(out.bytes_watermark, out.bytes);
-  out.waiting_classes |= 1U << traffic_class;
-  const std::uint32_t slot = 2 * port_count_ + egress;
-  slots_.set(slot, std::min(slots_.get(slot), std::max(port.busy_until_ps, eligible_ps)));
-  trace(egress, now_ps);
+  out.waiting_classes |= 1U << c;
+  wake(egress, std::max(ports_[egress].busy_until_ps, eligible_ps));
+  if (now_ps < group_.telemetry.until_ps()) sample(egress, c, now_ps);
+}
+
+void SwitchEntity::wake(std::uint32_t egress, ps_t at_ps) {
+  const std::uint32_t slot = departure_slot(egress);
+  slots_.set(slot, std::min(slots_.get(slot), at_ps));
+}
+
+// Whether the buffer takes the frame, cut if need be.
+bool SwitchEntity::keep(std::uint32_t egress, Frame* frame, ps_t now_ps) {
+  const std::uint32_t c = frame->queue;
+  if (now_ps < egress_[egress].storm_until_ps[c]) {
+    ++counts_[egress][c].storm_discards;
+    return false;
+  }
+  switch (buffer_.admit(frame->ingress, egress, c, cells(*frame))) {
+    case Admission::kAccepted:
+      return true;
+    case Admission::kStop:
+      stop_neighbour(frame->ingress, c, now_ps);
+      return true;
+    case Admission::kNoHeadroom:
+      if (config_.assert_lossless) lossless_drop(egress, *frame, now_ps);
+      return false;
+    default:
+      return config_.trim_bytes != 0 && trim(egress, frame, now_ps);
+  }
+}
+
+// Cut a data frame to its headers and what else fits, and send it on in a better class.
+bool SwitchEntity::trim(std::uint32_t egress, Frame* frame, ps_t now_ps) {
+  const std::uint32_t header = frame->frame_bytes - frame->payload_bytes;
+  const std::uint32_t kept = std::max(config_.trim_bytes, header);
+  if (frame->opcode != Opcode::kData || frame->frame_bytes <= kept) return false;
+  const Frame whole = *frame;
+  frame->frame_bytes = kept;
+  frame->payload_bytes = std::min(frame->payload_bytes, kept - header);
+  frame->opcode = Opcode::kTrimmed;
+  frame->queue = static_cast<std::uint8_t>(config_.trim_class);
+  frame->traffic_class = static_cast<std::uint8_t>(config_.trim_class);
+  if (frame->format == WireFormat::kRoceV2) frame->dscp = static_cast<std::uint8_t>(config_.trim_class << 3);
+  const Admission admitted = buffer_.admit(frame->ingress, egress, frame->queue, cells(*frame));
+  if (admitted == Admission::kStop) stop_neighbour(frame->ingress, frame->queue, now_ps);
+  if (admitted == Admission::kAccepted || admitted == Admission::kStop) {
+    ++counts_[egress][whole.queue].trimmed;
+    if (config_.credit_bytes != 0) give_credit(frame->ingress, whole.queue, cells(whole) - cells(*frame), now_ps);
+    group_.changed(frame);
+    return true;
+  }
+  *frame = whole;
+  return false;
+}
+
+void SwitchEntity::discard(std::uint32_t egress, Frame* frame, ps_t now_ps) {
+  Egress& out = egress_[egress];
+  ClassCounts& counts = counts_[egress][frame->queue];
+  ++out.discards;
+  out.discard_bytes += frame->frame_bytes;
+  ++counts.discards;
+  counts.discard_bytes += frame->frame_bytes;
+  if ((frame->flags & kFlagTraced) != 0) group_.telemetry.close(*frame, now_ps, HopOutcome::kDropped);
+  let_go(*frame, now_ps);
+  group_.drop_frame(frame);
+}
+
+// A frame that the buffer does not hold (any more) is gone: the neighbour may send another in its place.
+void SwitchEntity::let_go(const Frame& frame, ps_t now_ps) {
+  if (config_.credit_bytes != 0) give_credit(frame.ingress, frame.queue, cells(frame), now_ps);
 }
 
 void SwitchEntity::depart(std::uint32_t egress, ps_t now_ps) {
+  const std::uint32_t slot = departure_slot(egress);
   Egress& out = egress_[egress];
-  // Strict priority: the highest class whose head is eligible; if none is, the earliest of them.
-  Queue* chosen = nullptr;
-  ps_t soonest = kNever;
-  for (std::uint32_t waiting = out.waiting_classes; waiting != 0;) {
-    const auto traffic_class = static_cast<std::uint32_t>(std::bit_width(waiting)) - 1U;
-    waiting &= ~(1U << traffic_class);
-    Queue& queue = out.queues[traffic_class];
-    soonest = std::min(soonest, queue.frames.front()->time_ps);
-    if (queue.frames.front()->time_ps <= now_ps) {
-      chosen = &queue;
-      break;
-    }
-  }
-  if (chosen == nullptr) {
-    slots_.set(2 * port_count_ + egress, soonest);
+  const Port& port = ports_[egress];
+  if (port.busy_until_ps > now_ps) {  // a frame has cut through since
+    slots_.set(slot, port.busy_until_ps);
     return;
   }
-  Frame* frame = chosen->frames.pop();
-  release(*chosen, *frame);
+  if (flow_control_ && tell(egress, now_ps)) {
+    const ps_t next_ps = out.waiting_classes == 0 ? told_next_ps(egress) : now_ps;
+    slots_.set(slot, std::max(port.busy_until_ps, next_ps));
+    return;
+  }
+  const Choice choice = choose(egress, now_ps);
+  if (choice.traffic_class == kClasses) {
+    slots_.set(slot, std::min(choice.soonest_ps, told_next_ps(egress)));
+    return;
+  }
+  const std::uint32_t c = choice.traffic_class;
+  Queue& queue = out.queues[c];
+  Frame* frame = queue.frames.pop();
+  if (!config_.ecn.empty() && !config_.ecn_at_enqueue) mark(egress, c, queue.bytes, frame);
+  buffer_.release(frame->ingress, egress, c, cells(*frame));
+  queue.bytes -= frame->frame_bytes;
   out.bytes -= frame->frame_bytes;
-  if (chosen->frames.empty()) out.waiting_classes &= ~(1U << (frame->traffic_class % kClasses));
+  if (queue.frames.empty()) {
+    out.waiting_classes &= ~(1U << c);
+    out.deficit_bytes[c] = 0;
+  }
+  let_go(*frame, now_ps);
   start(egress, frame, now_ps);
-  slots_.set(2 * port_count_ + egress, out.waiting_classes == 0 ? kNever : ports_[egress].busy_until_ps);
-  trace(egress, now_ps);
+  const ps_t next_ps = out.waiting_classes == 0 ? told_next_ps(egress) : now_ps;
+  slots_.set(slot, std::min(kNever, std::max(port.busy_until_ps, next_ps)));
+  if (buffer_.any_stopped()) resume_neighbours(now_ps);
+  if (now_ps < group_.telemetry.until_ps()) sample(egress, c, now_ps);
 }
 
 void SwitchEntity::start(std::uint32_t egress, Frame* frame, ps_t now_ps) {
-  ++egress_[egress].out_frames;
-  egress_[egress].out_bytes += frame->frame_bytes;
+  if (config_.int_enabled && frame->telemetry != kNoTelemetry) push_telemetry(egress, frame, now_ps);
+  Egress& out = egress_[egress];
+  ++out.out_frames;
+  out.out_bytes += frame->frame_bytes;
+  ClassCounts& counts = counts_[egress][frame->queue];
+  ++counts.out_frames;
+  counts.out_bytes += frame->frame_bytes;
+  out.gate.sent(frame->queue, frame->frame_bytes);
+  if (shaped_) account_shaper(out, frame->queue, frame->frame_bytes, now_ps);
+  if ((frame->flags & kFlagTraced) != 0) {
+    HopSample& stop = group_.telemetry.open(*frame);
+    stop.paused_ps = out.gate.stopped_ps(frame->queue, now_ps) - stop.paused_ps;
+    const HopOutcome outcome = stop.arrived_ps != now_ps ? HopOutcome::kWaited : HopOutcome::kAtOnce;
+    const bool cut = frame->opcode == Opcode::kTrimmed;
+    group_.telemetry.close(*frame, now_ps, cut ? HopOutcome::kTrimmed : outcome);
+  }
   transmit(egress, frame, now_ps);
 }
 
-bool SwitchEntity::admit(Queue& queue, const Frame& frame) {
-  const std::uint64_t after = queue.cells + cells(frame);
-  const std::uint64_t shared_after = shared_part(after);
-  const std::uint64_t shared_more = shared_after - shared_part(queue.cells);
-  const std::uint64_t free = shared_cells_ - shared_used_;
-  if (shared_more > 0) {
-    const std::uint64_t threshold = config_.alpha_log2 >= 0 ? free << config_.alpha_log2 : free >> -config_.alpha_log2;
-    if (shared_more > free || shared_after > threshold) return false;
-  }
-  queue.cells = after;
-  shared_used_ += shared_more;
-  shared_watermark_ = std::max(shared_watermark_, shared_used_);
-  return true;
-}
-
-void SwitchEntity::release(Queue& queue, const Frame& frame) {
-  const std::uint64_t after = queue.cells - cells(frame);
-  shared_used_ -= shared_part(queue.cells) - shared_part(after);
-  queue.cells = after;
-}
-
-void SwitchEntity::trace(std::uint32_t egress, ps_t now_ps) {
-  if (now_ps < group_.trace_until_ps()) group_.trace_queue({now_ps, id(), egress, egress_[egress].bytes});
-}
-
 Counters SwitchEntity::counters() const {
-  Counters all{{"buffer_watermark_bytes", shared_watermark_ * config_.cell_bytes}, {"no_route_discards", no_route_}};
+  Counters all{{"buffer_watermark_bytes", buffer_.shared_watermark() * config_.cell_bytes},
+               {"no_route_discards", no_route_}};
+  if (buffer_.keeps_groups()) {
+    all["headroom_pool_watermark_bytes"] = buffer_.headroom_pool_watermark() * config_.cell_bytes;
+  }
+  const auto note = [&all](const std::string& counter, std::uint64_t value) {
+    if (value != 0) all[counter] = value;
+  };
+  const ps_t now_ps = group_.now_ps();
   for (std::uint32_t number = 0; number < port_count_; ++number) {
-    if (ports_[number].wire == kNoWire) continue;
+    const Port& port = ports_[number];
+    if (port.wire == kNoWire) continue;
     const Egress& out = egress_[number];
     const std::string prefix = "port" + std::to_string(number) + ".";
     all[prefix + "in_frames"] = out.in_frames;
@@ -192,6 +410,34 @@ Counters SwitchEntity::counters() const {
     all[prefix + "out_discards"] = out.discards;
     all[prefix + "out_discard_octets"] = out.discard_bytes;
     all[prefix + "queue_watermark_bytes"] = out.bytes_watermark;
+    note(prefix + "fcs_errors", out.fcs_errors);
+    note(prefix + "llr_replays", port.impairment == nullptr ? 0 : port.impairment->replays);
+    note(prefix + "pause_frames_rx", out.pause_frames_rx);
+    if (flow_control_) note(prefix + "pause_frames_tx", tellers_[number].pause_frames);
+    if (flow_control_) note(prefix + "credit_frames_tx", tellers_[number].credit_frames);
+    for (std::uint32_t c = 0; c < kClasses; ++c) {
+      const ClassCounts& counts = counts_[number][c];
+      const std::string of = prefix + "c" + std::to_string(c) + ".";
+      note(of + "out_frames", counts.out_frames);
+      note(of + "out_octets", counts.out_bytes);
+      note(of + "out_discards", counts.discards);
+      note(of + "out_discard_octets", counts.discard_bytes);
+      note(of + "queue_watermark_bytes", out.queues[c].watermark);
+      note(of + "ecn_marked", counts.marked);
+      note(of + "trimmed", counts.trimmed);
+      note(of + "watchdog_storms", counts.storms);
+      note(of + "watchdog_discards", counts.storm_discards);
+      note(of + "pfc_rx", out.gate.stops(c).frames);
+      note(of + "pause_rx_ps", out.gate.stopped_ps(c, now_ps));
+      if (!buffer_.keeps_groups()) continue;
+      note(of + "pg_watermark_bytes", buffer_.group_watermark(number, c) * config_.cell_bytes);
+      note(of + "headroom_watermark_bytes", buffer_.headroom_watermark(number, c) * config_.cell_bytes);
+      if (!flow_control_) continue;
+      const Teller& teller = tellers_[number];
+      note(of + "pfc_tx", teller.frames[c]);
+      const bool open = (teller.stopped >> c & 1U) != 0;
+      note(of + "pause_tx_ps", teller.told_ps[c] + (open ? now_ps - teller.since_ps[c] : 0));
+    }
   }
   return all;
 }

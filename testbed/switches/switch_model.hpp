@@ -1,52 +1,110 @@
-// The model of a commodity Ethernet switch. It includes the engine's boundary and no input or output.
+// The model of a commodity Ethernet switch with a shared buffer. It includes the engine's boundary and no input or
+// output. Its parts: `buffer.hpp` (who may hold how many cells), `path_choice.hpp` (which of equal ports),
+// `../engine/flow_control.hpp` (what stops a class). docs/models.md says it in words.
 //
-// A frame's life: first bit in -> (pipeline latency) -> lookup and path choice -> if the egress port is idle and its
-// queues are empty and the egress is not faster than the ingress, the transmission starts at once (cut-through);
-// otherwise the frame is admitted to the shared buffer or dropped, waits in the queue of its class, and is eligible
-// once its last bit is in (+ pipeline latency). The buffer is held from admission to the start of transmission.
+// A frame's life: first bit in -> (pipeline latency) -> class, lookup and path choice -> if the egress port is idle, its
+// queues are empty, nothing stops its class and the egress is not faster than the ingress, the transmission starts at
+// once (cut-through); otherwise the frame is admitted to the buffer, trimmed or dropped, waits in the queue of its class,
+// and is eligible once its last bit is in (+ pipeline latency). Its cells are held until its transmission starts.
 //
-// Admission (Choudhury and Hahne, "Dynamic Queue Length Thresholds for Shared-Memory Packet Switches", 1998): cells of
-// a queue up to `reserved` are its own; beyond, the frame is accepted iff the queue's shared cells with the frame stay
-// within alpha times the free shared cells before it, and the frame fits into them. alpha = 2^alpha_log2 (SAI).
-//
-// Keep in step: `SwitchEntity` slots [0, P) arrivals, [P, 2P) stored frames, [2P, 3P) departures.
+// Keep in step: `SwitchEntity` slots [0, P) arrivals, [P, 2P) MAC control, [2P, 3P) stored frames, [3P, 4P) departures.
 #pragma once
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "../engine/entity.hpp"
+#include "../engine/flow_control.hpp"
 #include "../engine/group.hpp"
+#include "buffer.hpp"
+#include "path_choice.hpp"
 
 namespace tb {
 
-inline constexpr std::uint32_t kClasses = 8;
+/// Marking of one class (RED as DCQCN and DCTCP use it): never up to kmin, always beyond kmax, in between with a
+/// probability that rises linearly to pmax.
+struct EcnConfig {
+  std::uint64_t kmin_bytes = 0;
+  std::uint64_t kmax_bytes = 0;  // 0: the class is not marked
+  std::uint32_t pmax_ppm = 0;
+};
 
 /// Configuration of a switch; every field has its unit in its name.
 struct SwitchConfig {
   ps_t pipeline_latency_ps = 0;
   bool cut_through = true;
-  std::uint64_t buffer_bytes = 0;
+  std::uint64_t buffer_bytes = 0;  // shared pool
   std::uint32_t cell_bytes = 256;
   std::int32_t alpha_log2 = 0;
-  std::uint64_t reserved_bytes = 0;                // of each queue that is in use
-  std::uint64_t hash_seed = 0;                     // of the path choice; each switch has its own
-  std::vector<std::vector<std::uint16_t>> groups;  // egress ports of equal cost
-  std::vector<std::uint32_t> route;                // endpoint -> index into groups; kNoRoute: unknown
+  std::uint64_t reserved_bytes = 0;  // of each queue that is in use
+  std::vector<std::vector<std::uint16_t>> groups;   // egress ports of equal standing
+  std::vector<std::vector<std::uint32_t>> weights;  // beside `groups`; empty: all equal
+  std::vector<std::uint32_t> route;                 // endpoint -> index into groups; kNoRoute: unknown
+  PathConfig paths;
+  // ingress accounting and PFC
+  std::int32_t ingress_alpha_log2 = kNoThreshold;
+  std::uint64_t pg_reserved_bytes = 0;
+  std::uint32_t lossless_classes = 0;  // bit c
+  std::int32_t lossless_alpha_log2 = 0;
+  std::vector<std::uint64_t> headroom_bytes;  // of a lossless priority group, by ingress port
+  std::uint64_t headroom_pool_bytes = 0;      // all of them together; 0: their sum
+  std::uint64_t xon_offset_bytes = 0;
+  std::uint16_t pause_quanta = 0xFFFF;
+  ps_t pfc_generation_ps = 0;  // decision to control frame
+  ps_t pause_reaction_ps = 0;  // last bit of a control frame to its effect
+  bool assert_lossless = true;
+  ps_t watchdog_detection_ps = 0;  // 0: off
+  ps_t watchdog_restoration_ps = 0;
+  std::uint64_t credit_bytes = 0;  // of each class and port, on links with credit-based flow control
+  // marking, scheduling, classification, trimming
+  std::vector<EcnConfig> ecn;  // by class, or none
+  bool ecn_at_enqueue = false;
+  std::vector<std::uint32_t> dwrr_quantum_bytes;  // by class; 0: strict priority, before all DWRR; none: all strict
+  std::vector<std::uint64_t> shaper_ps_per_kib;   // by class; 0: not shaped
+  std::vector<std::uint64_t> shaper_burst_bytes;
+  std::vector<std::uint8_t> class_of_pcp;   // none: the same number
+  std::vector<std::uint8_t> class_of_dscp;  // none: dscp >> 3
+  std::uint32_t trim_bytes = 0;             // a frame that would be dropped is cut to this; 0: dropped
+  std::uint32_t trim_class = 0;
+  // telemetry
+  bool int_enabled = false;
+  std::uint32_t sflow_interval = 0;
 };
 
 inline constexpr std::uint32_t kNoRoute = 0xFFFFFFFFU;
+
+/// A frame of a lossless class was dropped.
+class LosslessDropError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Priority groups wait for each other in a circle, or stand still for good.
+class DeadlockError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
 
 class SwitchModel final : public NodeModel {
  public:
   /// Throws std::invalid_argument for a configuration that no switch can have.
   explicit SwitchModel(SwitchConfig config);
   [[nodiscard]] std::unique_ptr<Entity> make(const NodeContext& context) const override;
-  [[nodiscard]] Ingress ingress() const override { return {config.pipeline_latency_ps, !config.cut_through}; }
-  /// A switch forwards to other ports only.
-  [[nodiscard]] ps_t turnaround_ps() const override { return kNever; }
+  [[nodiscard]] Ingress ingress() const override {
+    return {config.pipeline_latency_ps, !config.cut_through, config.pause_reaction_ps};
+  }
+  /// A switch forwards to other ports only; what it sends back is MAC control.
+  [[nodiscard]] ps_t turnaround_ps() const override {
+    return config.lossless_classes != 0 || config.credit_bytes != 0 ? config.pfc_generation_ps : kNever;
+  }
+  [[nodiscard]] bool sends_control() const override { return config.lossless_classes != 0; }
+  [[nodiscard]] std::uint32_t credits() const override {
+    return static_cast<std::uint32_t>(config.credit_bytes / config.cell_bytes);
+  }
+  [[nodiscard]] std::uint32_t cell_bytes() const override { return config.cell_bytes; }
   SwitchConfig config;
 };
 
@@ -61,39 +119,123 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
  private:
   struct Queue {
     Ring<Frame*> frames;
-    std::uint64_t cells = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t watermark = 0;
+  };
+  struct ClassCounts {
+    std::uint64_t out_frames = 0, out_bytes = 0, discards = 0, discard_bytes = 0, marked = 0, trimmed = 0;
+    std::uint64_t storms = 0, storm_discards = 0;
+  };
+  /// Telling the neighbour of a port to stop or to go on.
+  struct Teller {
+    std::uint32_t stopped = 0;      // classes that the neighbour is to stop
+    std::uint32_t changed = 0;      // not told yet
+    std::uint32_t freed = 0;        // classes with credits to give back
+    ps_t pause_due_ps = kNever;     // a pause frame is ready, or has to be repeated
+    ps_t credit_due_ps = kNever;
+    std::uint64_t pause_frames = 0, credit_frames = 0;
+    std::array<ps_t, kClasses> since_ps{};
+    std::array<ps_t, kClasses> told_ps{};  // time that the neighbour was stopped for, in ended stops
+    std::array<std::uint64_t, kClasses> frames{};
+    std::array<std::uint64_t, kClasses> released{};  // by the group when the pause frame was last repeated
+    std::array<std::uint32_t, kClasses> stuck{};     // repetitions without any release
+    std::array<std::uint16_t, kClasses> freed_cells{};
+    std::array<std::uint16_t, kClasses> told_cells{};
   };
   struct Egress {
     std::array<Queue, kClasses> queues;
     std::uint32_t waiting_classes = 0;  // bit c: queue c holds frames
+    std::uint32_t turn = 0;             // DWRR: whose turn it is
+    bool granted = false;               // and whether it has had its quantum
     std::uint64_t bytes = 0;
     std::uint64_t bytes_watermark = 0;
     std::uint64_t in_frames = 0, in_bytes = 0, out_frames = 0, out_bytes = 0, discards = 0, discard_bytes = 0;
+    std::uint64_t fcs_errors = 0, pause_frames_rx = 0;
+    EgressGate gate;
+    std::array<std::uint64_t, kClasses> deficit_bytes{};
+    std::array<ps_t, kClasses> shaped_until_ps{};
+    std::array<ps_t, kClasses> storm_until_ps{};
+  };
+  struct Choice {
+    std::uint32_t traffic_class;  // kClasses: none can go
+    ps_t soonest_ps;
   };
 
+  // forwarding (switch_model.cpp)
   void arrive(std::uint32_t ingress, Frame* frame, ps_t now_ps);
+  void lookup(std::uint32_t ingress, Frame* frame, ps_t now_ps);
   void forward(std::uint32_t egress, Frame* frame, ps_t now_ps, ps_t eligible_ps);
+  void enqueue(std::uint32_t egress, Frame* frame, ps_t now_ps, ps_t eligible_ps);
+  [[nodiscard]] bool keep(std::uint32_t egress, Frame* frame, ps_t now_ps);
+  bool trim(std::uint32_t egress, Frame* frame, ps_t now_ps);
+  void discard(std::uint32_t egress, Frame* frame, ps_t now_ps);
   void depart(std::uint32_t egress, ps_t now_ps);
   void start(std::uint32_t egress, Frame* frame, ps_t now_ps);
-  [[nodiscard]] std::uint32_t choose_port(const Frame& frame) const;
-  [[nodiscard]] bool admit(Queue& queue, const Frame& frame);
-  void release(Queue& queue, const Frame& frame);
-  void trace(std::uint32_t egress, ps_t now_ps);
+  void let_go(const Frame& frame, ps_t now_ps);
+  [[nodiscard]] std::uint32_t classify(const Frame& frame) const {
+    return frame.format == WireFormat::kRoceV2 ? class_of_dscp_[frame.dscp & 63U]
+                                               : class_of_pcp_[frame.traffic_class & 7U];
+  }
+  [[nodiscard]] std::uint32_t choose_port(const Frame& frame, ps_t now_ps);
   [[nodiscard]] std::uint64_t cells(const Frame& frame) const {
     return (frame.frame_bytes + config_.cell_bytes - 1) / config_.cell_bytes;
   }
-  [[nodiscard]] std::uint64_t shared_part(std::uint64_t cells) const {
-    return cells > reserved_cells_ ? cells - reserved_cells_ : 0;
+  [[nodiscard]] std::uint32_t departure_slot(std::uint32_t port) const { return 3 * port_count_ + port; }
+  void wake(std::uint32_t egress, ps_t at_ps);
+
+  // scheduling, marking (switch_scheduling.cpp)
+  [[nodiscard]] Choice choose(std::uint32_t egress, ps_t now_ps);
+  [[nodiscard]] std::uint32_t deficit_round_robin(Egress& out, std::uint32_t ready);
+  [[nodiscard]] ps_t opens_ps(const Egress& out, std::uint32_t c, std::uint32_t frame_bytes) const;
+  void account_shaper(Egress& out, std::uint32_t c, std::uint32_t frame_bytes, ps_t now_ps);
+  void mark(std::uint32_t egress, std::uint32_t c, std::uint64_t depth_bytes, Frame* frame);
+
+  // flow control (switch_flow_control.cpp)
+  void control_arrives(std::uint32_t port, Frame* frame, ps_t now_ps);
+  void stop_neighbour(std::uint32_t port, std::uint32_t c, ps_t now_ps);
+  void resume_neighbours(ps_t now_ps);
+  void give_credit(std::uint32_t port, std::uint32_t c, std::uint64_t cells, ps_t now_ps);
+  bool tell(std::uint32_t port, ps_t now_ps);
+  void tell_pause(std::uint32_t port, ps_t now_ps);
+  void tell_credit(std::uint32_t port, ps_t now_ps);
+  [[nodiscard]] ps_t told_next_ps(std::uint32_t port) const {
+    return flow_control_ ? std::min(tellers_[port].pause_due_ps, tellers_[port].credit_due_ps) : kNever;
   }
+  void watch(std::uint32_t port, std::uint32_t c, ps_t now_ps);
+  [[noreturn]] void lossless_drop(std::uint32_t egress, const Frame& frame, ps_t now_ps) const;
+  void suspect(std::uint32_t port, std::uint32_t c, ps_t now_ps);
+  [[nodiscard]] bool stuck(std::uint32_t port, std::uint32_t c) const {
+    return buffer_.stopped(port, c) && tellers_[port].released[c] == buffer_.released(port, c);
+  }
+  /// Egress ports whose class is stopped and holds frames that came by `port`.
+  [[nodiscard]] std::vector<std::uint32_t> waits_for(std::uint32_t port, std::uint32_t c, ps_t now_ps);
+  struct Link;
+  bool circle(std::vector<Link>& chain, ps_t now_ps);
+
+  // telemetry (switch_telemetry.cpp)
+  void sample(std::uint32_t egress, std::uint32_t c, ps_t now_ps);
+  void sample_pause(std::uint32_t port, std::uint32_t c, SampleKind kind, bool on, ps_t now_ps);
+  void sample_flow(std::uint32_t ingress, const Frame& frame, ps_t now_ps);
+  void trace_arrival(std::uint32_t egress, const Frame& frame, ps_t now_ps);
+  void push_telemetry(std::uint32_t egress, Frame* frame, ps_t now_ps);
 
   const SwitchConfig& config_;
   std::uint32_t port_count_;
+  SharedBuffer buffer_;
+  std::vector<PortGroup> groups_;
+  PathChooser paths_;
   std::vector<Egress> egress_;
+  std::vector<std::array<ClassCounts, kClasses>> counts_;
+  std::vector<Teller> tellers_;
   std::vector<Ring<Frame*>> stored_;  // by ingress port: frames whose egress is faster than their ingress
-  std::uint64_t reserved_cells_;
-  std::uint64_t shared_cells_;
-  std::uint64_t shared_used_ = 0;
-  std::uint64_t shared_watermark_ = 0;
+  std::array<std::uint8_t, kClasses> class_of_pcp_{};
+  std::array<std::uint8_t, 64> class_of_dscp_{};
+  std::uint32_t strict_classes_ = 0xFF;  // bit c
+  std::vector<RandomStream> marking_;    // by port
+  std::vector<RandomStream> sampling_;   // by port
+  std::vector<std::uint32_t> sample_in_;
+  bool shaped_ = false;
+  bool flow_control_ = false;
   std::uint64_t no_route_ = 0;
 };
 

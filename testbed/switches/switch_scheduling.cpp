@@ -1,0 +1,80 @@
+// Which class sends next, and which frames are marked: `SwitchEntity`.
+#include <algorithm>
+#include <bit>
+
+#include "switch_model.hpp"
+
+namespace tb {
+
+// When class `c` may send a frame, as far as pauses, credits and its shaper are concerned.
+ps_t SwitchEntity::opens_ps(const Egress& out, std::uint32_t c, std::uint32_t frame_bytes) const {
+  const ps_t gate_ps = out.gate.free() ? 0 : out.gate.opens_ps(c, frame_bytes);
+  if (!shaped_ || config_.shaper_ps_per_kib[c] == 0) return gate_ps;
+  const ps_t burst_ps = config_.shaper_burst_bytes[c] * config_.shaper_ps_per_kib[c] / 1024;
+  const ps_t until_ps = out.shaped_until_ps[c];
+  return std::max(gate_ps, until_ps > burst_ps ? until_ps - burst_ps : 0);
+}
+
+// A token bucket as the time at which it would be full again (GCRA, ITU-T I.371): a frame moves it on by its own time at
+// the shaped rate, and may go while it is at most a burst ahead.
+void SwitchEntity::account_shaper(Egress& out, std::uint32_t c, std::uint32_t frame_bytes, ps_t now_ps) {
+  const std::uint64_t per_kib = config_.shaper_ps_per_kib[c];
+  if (per_kib == 0) return;
+  out.shaped_until_ps[c] = std::max(out.shaped_until_ps[c], now_ps) + frame_bytes * per_kib / 1024;
+}
+
+SwitchEntity::Choice SwitchEntity::choose(std::uint32_t egress, ps_t now_ps) {
+  Egress& out = egress_[egress];
+  const bool plain = !shaped_ && out.gate.free();
+  std::uint32_t ready = 0;
+  ps_t soonest_ps = kNever;
+  for (std::uint32_t waiting = out.waiting_classes; waiting != 0;) {
+    const auto c = static_cast<std::uint32_t>(std::bit_width(waiting)) - 1U;
+    waiting &= ~(1U << c);
+    const Frame& head = *out.queues[c].frames.front();
+    const ps_t ready_ps = plain ? head.time_ps : std::max(head.time_ps, opens_ps(out, c, head.frame_bytes));
+    if (ready_ps > now_ps) {
+      soonest_ps = std::min(soonest_ps, ready_ps);
+      continue;
+    }
+    if ((strict_classes_ >> c & 1U) != 0) return {c, now_ps};
+    ready |= 1U << c;
+  }
+  if (ready == 0) return {kClasses, soonest_ps};
+  return {deficit_round_robin(out, ready), now_ps};
+}
+
+// Shreedhar and Varghese, "Efficient Fair Queueing Using Deficit Round-Robin", 1995. A class that may not send is passed
+// over and keeps what it has; a strict class that is ready has gone first, whichever its number.
+std::uint32_t SwitchEntity::deficit_round_robin(Egress& out, std::uint32_t ready) {
+  while (true) {
+    const std::uint32_t c = out.turn;
+    if ((ready >> c & 1U) != 0) {
+      const std::uint64_t head_bytes = out.queues[c].frames.front()->frame_bytes;
+      if (!out.granted) out.deficit_bytes[c] += config_.dwrr_quantum_bytes[c];
+      out.granted = true;
+      if (out.deficit_bytes[c] >= head_bytes) {
+        out.deficit_bytes[c] -= head_bytes;
+        return c;
+      }
+    }
+    out.turn = (c + 1) % kClasses;
+    out.granted = false;
+  }
+}
+
+void SwitchEntity::mark(std::uint32_t egress, std::uint32_t c, std::uint64_t depth_bytes, Frame* frame) {
+  const EcnConfig& ecn = config_.ecn[c];
+  if (ecn.kmax_bytes == 0 || depth_bytes <= ecn.kmin_bytes) return;
+  if (depth_bytes <= ecn.kmax_bytes) {
+    const std::uint64_t random = marking_[egress].next() & 0xFFFFFFFFU;
+    const wide_t at = wide_t{random} * (std::uint64_t{1'000'000} * (ecn.kmax_bytes - ecn.kmin_bytes));
+    if (at >= (wide_t{ecn.pmax_ppm} * (depth_bytes - ecn.kmin_bytes)) << 32) return;
+  }
+  ++counts_[egress][c].marked;
+  if ((frame->flags & kFlagMarked) != 0) return;
+  frame->flags |= kFlagMarked;
+  group_.changed(frame);
+}
+
+}  // namespace tb

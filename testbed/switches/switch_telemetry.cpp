@@ -1,0 +1,73 @@
+// What `SwitchEntity` lets others see.
+#include <algorithm>
+#include <map>
+
+#include "switch_model.hpp"
+
+namespace tb {
+
+void SwitchEntity::sample(std::uint32_t egress, std::uint32_t c, ps_t now_ps) {
+  const Egress& out = egress_[egress];
+  const auto port = static_cast<std::uint16_t>(egress);
+  const auto traffic_class = static_cast<std::uint8_t>(c);
+  Telemetry& telemetry = group_.telemetry;
+  telemetry.add(QueueSample{now_ps, id(), port, traffic_class, SampleKind::kQueueDepth, out.queues[c].bytes});
+  telemetry.add(QueueSample{now_ps, id(), port, 0, SampleKind::kPortDepth, out.bytes});
+  telemetry.add(QueueSample{now_ps, id(), 0, 0, SampleKind::kBufferUsed, buffer_.used_cells() * config_.cell_bytes});
+}
+
+void SwitchEntity::sample_pause(std::uint32_t port, std::uint32_t c, SampleKind kind, bool on, ps_t now_ps) {
+  if (now_ps >= group_.telemetry.until_ps()) return;
+  group_.telemetry.add(QueueSample{now_ps, id(), static_cast<std::uint16_t>(port), static_cast<std::uint8_t>(c), kind,
+                                   on ? std::uint64_t{1} : 0});
+}
+
+// One frame in `sflow_interval` on average, after a uniform skip of 1 to twice that less 1 (sFlow v5, 4.2.2).
+void SwitchEntity::sample_flow(std::uint32_t ingress, const Frame& frame, ps_t now_ps) {
+  sample_in_[ingress] = 1 + bounded(sampling_[ingress].next(), 2 * config_.sflow_interval - 1);
+  group_.telemetry.add(FlowSample{now_ps, id(), static_cast<std::uint16_t>(ingress), frame.src, frame.dst, frame.queue,
+                                  0, frame.frame_bytes, static_cast<std::uint32_t>(egress_[ingress].in_frames),
+                                  frame.psn});
+}
+
+void SwitchEntity::trace_arrival(std::uint32_t egress, const Frame& frame, ps_t now_ps) {
+  Egress& out = egress_[egress];
+  HopSample& stop = group_.telemetry.open(frame);
+  stop = HopSample{};
+  stop.arrived_ps = now_ps;
+  stop.psn = frame.psn;
+  stop.entity = id();
+  stop.port = static_cast<std::uint16_t>(egress);
+  stop.src = frame.src;
+  stop.dst = frame.dst;
+  stop.traffic_class = frame.queue;
+  stop.paused_ps = out.gate.stopped_ps(frame.queue, now_ps);  // until it leaves; see `start`
+  std::map<std::uint32_t, std::uint32_t> by_flow;
+  for (std::uint32_t c = frame.queue; c < kClasses; ++c) {
+    for (std::size_t i = 0; i < out.queues[c].frames.size(); ++i) {
+      const Frame& ahead = *out.queues[c].frames.at(i);
+      stop.ahead_bytes += ahead.frame_bytes;
+      std::uint32_t& of_flow = by_flow[(std::uint32_t{ahead.src} << 16) | ahead.dst];
+      of_flow += ahead.frame_bytes;
+      if (of_flow <= stop.ahead_flow_bytes) continue;
+      stop.ahead_flow_bytes = of_flow;
+      stop.ahead_src = ahead.src;
+      stop.ahead_dst = ahead.dst;
+    }
+  }
+}
+
+void SwitchEntity::push_telemetry(std::uint32_t egress, Frame* frame, ps_t now_ps) {
+  IntStack& stack = group_.telemetry.int_stacks.at(frame->telemetry);
+  if (stack.hops == kIntMaxHops) return;
+  IntHop& hop = stack.hop[stack.hops++];
+  hop.node = id();
+  hop.ingress = frame->ingress;
+  hop.egress = static_cast<std::uint16_t>(egress);
+  hop.latency_ns = static_cast<std::uint32_t>((now_ps - stack.ingress_ps) / 1000);
+  hop.queue_occupancy = (std::uint32_t{frame->queue} << 24) | std::min(stack.occupancy, 0xFFFFFFU);
+  frame->frame_bytes += kIntHopBytes;
+  group_.changed(frame);
+}
+
+}  // namespace tb
