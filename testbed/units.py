@@ -26,6 +26,10 @@ INTER_PACKET_GAP_BYTES = 12
 WIRE_OVERHEAD_BYTES = PREAMBLE_BYTES + INTER_PACKET_GAP_BYTES
 """What a frame costs on the wire beyond its own bytes; the frame's own bytes include the 4-byte FCS."""
 
+RATIO_UNIT = 10**18
+"""Small ratios, such as that of bit errors, count in parts of this."""
+PPM_PER_WHOLE = 1_000_000
+
 _BIT_PS_PER_BYTE = 8 * PS_PER_S
 
 _TIME = {"ps": 1, "ns": PS_PER_NS, "us": PS_PER_US, "ms": PS_PER_MS, "s": PS_PER_S}
@@ -40,6 +44,7 @@ _SIZE_IN = _SIZE | {"kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 _LENGTH_IN = _LENGTH | {"cm": 10}
 
 _QUANTITY = re.compile(r"\s*(?P<sign>[-+]?)(?P<number>\d[\d_]*(?:\.\d+)?)\s*(?P<unit>\S*)\s*", re.ASCII)
+_RATIO = re.compile(r"\s*(?P<number>\d+(?:\.\d+)?)(?:[eE](?P<power>[-+]?\d{1,3}))?\s*", re.ASCII)
 _MAX_TEXT_CHARS = 64
 
 
@@ -71,6 +76,22 @@ def parse_permille(text: str) -> int:
     return _parse(text, kind="share", units={"%": 10, "‰": 1, "permille": 1}, example="60%", base="permille")
 
 
+def parse_ppm(text: str) -> int:
+    """Parts per million from text such as `100%` or `0.02%`."""
+    return _parse(text, kind="share", units={"%": 10_000, "‰": 1_000, "ppm": 1}, example="1%", base="ppm")
+
+
+def parse_ratio(text: str) -> int:
+    """Parts in 10^18 from text such as `1e-6`."""
+    match = _RATIO.fullmatch(text) if len(text) <= _MAX_TEXT_CHARS else None
+    if match is None:
+        raise SpecError(f"'{text[:_MAX_TEXT_CHARS]}' is not a ratio", remedy="write a number, e.g. '1e-6'")
+    value = Fraction(match["number"]) * Fraction(10) ** int(match["power"] or 0) * RATIO_UNIT
+    if value.denominator != 1 or value > RATIO_UNIT:
+        raise SpecError(f"ratio '{text}' is no whole number of 1e-18 up to 1", remedy="write e.g. '1e-6'")
+    return int(value)
+
+
 def format_time(ps: int) -> str:
     """`2us`, exact: `parse_time` gives the same number back."""
     return _format(ps, _TIME)
@@ -99,6 +120,14 @@ def format_length(length_mm: int) -> str:
 def format_permille(permille: int) -> str:
     """`60%`, exact."""
     return _format(permille, {"%": 10}) if permille % 10 == 0 else f"{permille // 10}.{permille % 10}%"
+
+
+def format_ratio(ratio_e18: int) -> str:
+    """`2.4e-4`, exact: `parse_ratio` gives the same number back."""
+    digits = str(ratio_e18)
+    fraction = digits[1:].rstrip("0")
+    power = len(digits) - 1 - 18
+    return f"{digits[0]}{'.' if fraction else ''}{fraction}" + (f"e{power}" if ratio_e18 and power else "")
 
 
 def byte_time_ps(rate_bps: int) -> int:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final, TypeVar, get_args
 
 from testbed.errors import Problems, SpecError
-from testbed.links import MEDIA
-from testbed.spec.fabric import Endpoint, Fabric, Link, Switch
+from testbed.links.latency import cable_problems
+from testbed.registry import unknown_name
+from testbed.spec.fabric import MAX_LANES, Endpoint, Fabric, FecChoice, Link, Switch
 from testbed.spec.parameters import Parameters, ParameterValue
-from testbed.units import byte_time_ps, parse_length, parse_rate
+from testbed.units import byte_time_ps, parse_length, parse_rate, parse_ratio
+from topologies._faults import FAULTS_EXAMPLE, FaultText, parse_faults, with_faults
+
+T = TypeVar("T")
 
 MAX_ENDPOINTS = 65_535
 """The engine's limit; also keeps a slip of the pen from filling the memory."""
 MAX_LINKS = 1_000_000
-AUTO = "auto"
+AUTO: Final = "auto"
 
 _GBPS = 10**9
 STANDARD_RATES_BPS = tuple(gbps * _GBPS for gbps in (10, 25, 50, 100, 200, 400, 800))
@@ -29,6 +34,20 @@ class Cable:
     rate_bps: int
     medium: str
     length_mm: int
+    lanes: int = 0
+    fec: FecChoice = "auto"
+    ber_e18: int | None = None
+
+    def problems(self) -> Problems:
+        """What is wrong with it, under the names of its parameters."""
+        return cable_problems(
+            self.medium,
+            self.length_mm,
+            self.rate_bps,
+            lanes=self.lanes,
+            fec=self.fec,
+            ber_e18=self.ber_e18,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,22 +87,46 @@ class Reader:
             return 400 * _GBPS
         return rate_bps
 
-    def cable(self, medium: str, length: str, rate_bps: int, *, prefix: str = "") -> Cable:
+    def cable(
+        self,
+        medium: str,
+        length: str,
+        rate_bps: int,
+        lanes: int | str = AUTO,
+        fec: str = AUTO,
+        ber: str = AUTO,
+        *,
+        prefix: str = "",
+    ) -> Cable:
         """A cable of a known medium that reaches; `prefix` leads to the names of its parameters."""
-        self._read |= {f"{prefix}medium": medium, f"{prefix}length": length}
-        length_mm = 0
+        given = {"medium": medium, "length": length, "lanes": lanes, "fec": fec, "ber": ber}
+        self._read |= {f"{prefix}{name}": value for name, value in given.items()}
+        before = len(self._problems)
+        cable = Cable(
+            rate_bps=rate_bps,
+            medium=self._parsed(f"{prefix}medium", lambda: _text(medium, "dac"), "dac"),
+            length_mm=self._parsed(f"{prefix}length", lambda: parse_length(_text(length, "3m")), 0),
+            lanes=self._parsed(f"{prefix}lanes", lambda: _lanes(lanes), 0),
+            fec=self._parsed(f"{prefix}fec", lambda: _fec(fec), AUTO),
+            ber_e18=self._parsed(f"{prefix}ber", lambda: _ber(ber), None),
+        )
+        if len(self._problems) == before:
+            for found in cable.problems():
+                self._problems.add(f"{prefix}{found.path}", found.problem, found.remedy)
+        return cable
+
+    def faults(self, text: str) -> tuple[FaultText, ...]:
+        """Faults as they were written; which links they are of is known when all are laid."""
+        self._read["faults"] = text
+        return self._parsed("faults", lambda: parse_faults(_text(text, FAULTS_EXAMPLE)), ())
+
+    def _parsed(self, name: str, parse: Callable[[], T], fallback: T) -> T:
+        """What a parameter says; the fallback stands in for one that cannot be read."""
         try:
-            length_mm = parse_length(_text(length, "3m"))
+            return parse()
         except SpecError as error:
-            self._problems.add(f"{prefix}length", str(error), error.remedy)
-        field = "medium"
-        try:
-            profile = MEDIA.get(_text(medium, "dac"))
-            field = "length"
-            profile.check(length_mm, rate_bps)
-        except SpecError as error:
-            self._problems.add(f"{prefix}{field}", str(error), error.remedy)
-        return Cable(rate_bps=rate_bps, medium=medium, length_mm=length_mm)
+            self._problems.add(name, str(error), error.remedy)
+            return fallback
 
     def uplinks(
         self, *, down_bps: int, switches: int, rate: str, per_switch: int, oversubscription: int, prefix: str
@@ -144,8 +187,17 @@ class Wiring:
                     rate_bps=cable.rate_bps,
                     medium=cable.medium,
                     length_mm=cable.length_mm,
+                    lanes=cable.lanes,
+                    fec=cable.fec,
+                    ber_e18=cable.ber_e18,
                 )
             )
+
+    def mesh(self, lower: Iterable[Switch], upper: Sequence[Switch], cable: Cable, *, times: int) -> None:
+        """Join every switch of one tier to every one of the next."""
+        for low in lower:
+            for high in upper:
+                self.join(low.name, high.name, cable, times=times)
 
     def links(self) -> tuple[Link, ...]:
         """Everything laid so far."""
@@ -175,14 +227,15 @@ def fabric(
     endpoints: tuple[Endpoint, ...],
     switches: tuple[Switch, ...],
     wiring: Wiring,
+    faults: Iterable[FaultText] = (),
 ) -> Fabric:
-    """The finished fabric."""
+    """The finished fabric, with the faults of its links."""
     return Fabric(
         topology=topology,
         parameters=parameters,
         endpoints=endpoints,
         switches=switches,
-        links=wiring.links(),
+        links=with_faults(wiring.links(), faults),
     )
 
 
@@ -191,3 +244,27 @@ def _text(value: str, example: str) -> str:
     if not isinstance(value, str):
         raise SpecError(f"{value!r} is no text", remedy=f"write e.g. '{example}'")
     return value
+
+
+def _lanes(value: int | str) -> int:
+    """How many lanes; 0 for `auto`. A number may come as text."""
+    if value == AUTO:
+        return 0
+    text = str(value)
+    if not (text.isascii() and text.isdecimal() and 1 <= len(text) <= 2 and 1 <= int(text) <= MAX_LANES):
+        raise SpecError(f"{value!r} is no number of lanes", remedy=f"write 'auto', or 1 to {MAX_LANES}")
+    return int(text)
+
+
+def _fec(value: str) -> FecChoice:
+    """One of the codes."""
+    known: tuple[FecChoice, ...] = get_args(FecChoice)
+    for choice in known:
+        if value == choice:
+            return choice
+    raise unknown_name("FEC", str(value), known)
+
+
+def _ber(value: str) -> int | None:
+    """Parts in 10^18; None for `auto`."""
+    return None if value == AUTO else parse_ratio(str(value))

@@ -20,9 +20,16 @@ def build(
     rate: str = "400Gbps",
     medium: str = "dac",
     length: str = "3m",
+    lanes: int | str = "auto",
+    fec: str = "auto",
+    ber: str = "auto",
     core_medium: str = "dr",
     core_length: str = "20m",
+    core_lanes: int | str = "auto",
+    core_fec: str = "auto",
+    core_ber: str = "auto",
     oversubscription: int = 1,
+    faults: str = "none",
 ) -> Fabric:
     """k pods of k/2 edge and k/2 aggregation switches under (k/2)^2 cores: k^3/4 cards at one rate."""
     reader = Reader()
@@ -32,10 +39,13 @@ def build(
     half = ports // 2
     per_edge = half * reader.count("oversubscription", oversubscription, high=1_000)
     rate_bps = reader.rate("rate", rate)
-    cable = reader.cable(medium, length, rate_bps)
-    core_cable = reader.cable(core_medium, core_length, rate_bps, prefix="core_")
+    cable = reader.cable(medium, length, rate_bps, lanes, fec, ber)
+    core_cable = reader.cable(
+        core_medium, core_length, rate_bps, core_lanes, core_fec, core_ber, prefix="core_"
+    )
     reader.limit("cards (k^2/2 edges of k/2, times oversubscription)", ports * half * per_edge, MAX_ENDPOINTS)
     reader.limit("links between switches (k^3/2)", 2 * ports * half * half, MAX_LINKS)
+    broken = reader.faults(faults)
     parameters = reader.done()
 
     endpoints = single_cards(ports * half * per_edge)
@@ -45,7 +55,7 @@ def build(
     for index, endpoint in enumerate(endpoints):
         wiring.join(endpoint.name, edges[index // per_edge].name, cable)
     _join_pods(wiring, ports, half, cable, core_cable)
-    return fabric("fat_tree", parameters, endpoints, edges + aggregations + cores, wiring)
+    return fabric("fat_tree", parameters, endpoints, edges + aggregations + cores, wiring, broken)
 
 
 def _join_pods(wiring: Wiring, pods: int, half: int, cable: Cable, core_cable: Cable) -> None:

@@ -22,25 +22,25 @@ def build(
     rate: str = "400Gbps",
     medium: str = "dac",
     length: str = "3m",
+    lanes: int | str = "auto",
+    fec: str = "auto",
+    ber: str = "auto",
     uplink_rate: str = "auto",
     uplink_links: int = 0,
     uplink_medium: str = "dr",
     uplink_length: str = "10m",
+    uplink_lanes: int | str = "auto",
+    uplink_fec: str = "auto",
+    uplink_ber: str = "auto",
     oversubscription: int = 1,
+    faults: str = "none",
 ) -> Fabric:
     """Leaves with an equal share of the cards, every leaf joined to every spine; non-blocking by default."""
     reader = Reader()
     tops, lows = reader.count("spines", spines), reader.count("leaves", leaves)
     number = reader.count("cards", cards)
-    if number % lows:
-        below = number - number % lows
-        reader.refuse(
-            "cards",
-            f"{number} cards do not divide over {lows} leaves",
-            f"use {max(below, lows)} or {below + lows}",
-        )
-    cable = reader.cable(medium, length, reader.rate("rate", rate))
-    per_leaf = max(number // lows, 1)
+    cable = reader.cable(medium, length, reader.rate("rate", rate), lanes, fec, ber)
+    per_leaf = _cards_a_leaf(reader, number, lows)
     up = reader.uplinks(
         down_bps=per_leaf * cable.rate_bps,
         switches=tops,
@@ -49,19 +49,32 @@ def build(
         oversubscription=oversubscription,
         prefix="uplink_",
     )
-    uplink = reader.cable(uplink_medium, uplink_length, up.rate_bps, prefix="uplink_")
+    uplink = reader.cable(
+        uplink_medium, uplink_length, up.rate_bps, uplink_lanes, uplink_fec, uplink_ber, prefix="uplink_"
+    )
     reader.limit("cards", number, MAX_ENDPOINTS)
     reader.limit("spines x leaves x uplink_links", tops * lows * up.per_switch, MAX_LINKS)
+    broken = reader.faults(faults)
     parameters = reader.done()
 
     endpoints, bottom, top = single_cards(number), tier_of("l", lows, 0), tier_of("s", tops, 1)
     wiring = Wiring(endpoints)
     for index, endpoint in enumerate(endpoints):
         wiring.join(endpoint.name, bottom[index // per_leaf].name, cable)
-    for leaf in bottom:
-        for spine in top:
-            wiring.join(leaf.name, spine.name, uplink, times=up.per_switch)
-    return fabric("leaf_spine", parameters, endpoints, bottom + top, wiring)
+    wiring.mesh(bottom, top, uplink, times=up.per_switch)
+    return fabric("leaf_spine", parameters, endpoints, bottom + top, wiring, broken)
+
+
+def _cards_a_leaf(reader: Reader, cards: int, leaves: int) -> int:
+    """The equal share of a leaf."""
+    if cards % leaves:
+        below = cards - cards % leaves
+        reader.refuse(
+            "cards",
+            f"{cards} cards do not divide over {leaves} leaves",
+            f"use {max(below, leaves)} or {below + leaves}",
+        )
+    return max(cards // leaves, 1)
 
 
 topos = {"leaf_spine": mininet_factory(build)}

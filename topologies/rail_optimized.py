@@ -22,17 +22,24 @@ def build(
     rate: str = "400Gbps",
     medium: str = "dac",
     length: str = "3m",
+    lanes: int | str = "auto",
+    fec: str = "auto",
+    ber: str = "auto",
     uplink_rate: str = "auto",
     uplink_links: int = 0,
     uplink_medium: str = "dr",
     uplink_length: str = "10m",
+    uplink_lanes: int | str = "auto",
+    uplink_fec: str = "auto",
+    uplink_ber: str = "auto",
     oversubscription: int = 1,
+    faults: str = "none",
 ) -> Fabric:
     """Servers of one card per rail; rail r of all servers on leaf r, the leaves joined by spines."""
     reader = Reader()
-    boxes, lanes = reader.count("servers", servers), reader.count("rails", rails)
+    boxes, number = reader.count("servers", servers), reader.count("rails", rails)
     tops = reader.count("spines", spines)
-    cable = reader.cable(medium, length, reader.rate("rate", rate))
+    cable = reader.cable(medium, length, reader.rate("rate", rate), lanes, fec, ber)
     up = reader.uplinks(
         down_bps=boxes * cable.rate_bps,
         switches=tops,
@@ -41,24 +48,30 @@ def build(
         oversubscription=oversubscription,
         prefix="uplink_",
     )
-    uplink = reader.cable(uplink_medium, uplink_length, up.rate_bps, prefix="uplink_")
-    reader.limit("servers x rails", boxes * lanes, MAX_ENDPOINTS)
-    reader.limit("spines x rails x uplink_links", tops * lanes * up.per_switch, MAX_LINKS)
+    uplink = reader.cable(
+        uplink_medium, uplink_length, up.rate_bps, uplink_lanes, uplink_fec, uplink_ber, prefix="uplink_"
+    )
+    reader.limit("servers x rails", boxes * number, MAX_ENDPOINTS)
+    reader.limit("spines x rails x uplink_links", tops * number * up.per_switch, MAX_LINKS)
+    broken = reader.faults(faults)
     parameters = reader.done()
 
-    endpoints = tuple(
-        Endpoint(name=f"c{box * lanes + rail + 1}", server=f"h{box + 1}")
-        for box in range(boxes)
-        for rail in range(lanes)
-    )
-    bottom, top = tier_of("l", lanes, 0), tier_of("s", tops, 1)
+    endpoints = _cards(boxes, number)
+    bottom, top = tier_of("l", number, 0), tier_of("s", tops, 1)
     wiring = Wiring(endpoints)
     for index, endpoint in enumerate(endpoints):
-        wiring.join(endpoint.name, bottom[index % lanes].name, cable)
-    for leaf in bottom:
-        for spine in top:
-            wiring.join(leaf.name, spine.name, uplink, times=up.per_switch)
-    return fabric("rail_optimized", parameters, endpoints, bottom + top, wiring)
+        wiring.join(endpoint.name, bottom[index % number].name, cable)
+    wiring.mesh(bottom, top, uplink, times=up.per_switch)
+    return fabric("rail_optimized", parameters, endpoints, bottom + top, wiring, broken)
+
+
+def _cards(servers: int, rails: int) -> tuple[Endpoint, ...]:
+    """One card for each rail in each server."""
+    return tuple(
+        Endpoint(name=f"c{server * rails + rail + 1}", server=f"h{server + 1}")
+        for server in range(servers)
+        for rail in range(rails)
+    )
 
 
 topos = {"rail_optimized": mininet_factory(build)}

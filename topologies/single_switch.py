@@ -20,18 +20,23 @@ def build(
     rate: str = "400Gbps",
     medium: str = "dac",
     length: str = "3m",
+    lanes: int | str = "auto",
+    fec: str = "auto",
+    ber: str = "auto",
+    faults: str = "none",
 ) -> Fabric:
     """Cards around one switch; the smallest fabric with a hop in it."""
     reader = Reader()
     number = reader.count("cards", cards)
-    cable = reader.cable(medium, length, reader.rate("rate", rate))
+    cable = reader.cable(medium, length, reader.rate("rate", rate), lanes, fec, ber)
+    broken = reader.faults(faults)
     parameters = reader.done()
 
     endpoints = single_cards(number)
     wiring = Wiring(endpoints)
     for endpoint in endpoints:
         wiring.join(endpoint.name, "l1", cable)
-    return fabric("single_switch", parameters, endpoints, tier_of("l", 1, 0), wiring)
+    return fabric("single_switch", parameters, endpoints, tier_of("l", 1, 0), wiring, broken)
 
 
 topos = {"single_switch": mininet_factory(build)}

@@ -29,27 +29,26 @@ def build(
     rate: str = "400Gbps",
     medium: str = "dac",
     length: str = "2m",
+    lanes: int | str = "auto",
+    fec: str = "auto",
+    ber: str = "auto",
     trunk_rate: str = "auto",
     trunk_links: int = 0,
     trunk_medium: str = "aec",
     trunk_length: str = "2m",
+    trunk_lanes: int | str = "auto",
+    trunk_fec: str = "auto",
+    trunk_ber: str = "auto",
     oversubscription: int = 1,
+    faults: str = "none",
 ) -> Fabric:
     """A rack of servers whose cards share NICs, on one switch or dealt out over two."""
     reader = Reader()
     boxes, per_box = reader.count("servers", servers), reader.count("cards", cards, high=64)
     per_nic = reader.count("cards_per_nic", cards_per_nic, high=64)
-    if per_box % per_nic:
-        reader.refuse(
-            "cards_per_nic",
-            f"{per_box} cards a server do not divide by {per_nic}",
-            f"use a divisor of {per_box}",
-        )
     number = reader.count("switches", switches, high=2)
-    nics = max(per_box // per_nic, 1)
-    if number > nics:
-        reader.refuse("switches", f"{number} switches for {nics} NIC a server", f"use {nics}")
-    cable = reader.cable(medium, length, reader.rate("rate", rate))
+    nics = _nics_a_server(reader, per_box, per_nic, number)
+    cable = reader.cable(medium, length, reader.rate("rate", rate), lanes, fec, ber)
     up = reader.uplinks(
         down_bps=boxes * -(-nics // number) * cable.rate_bps,
         switches=1,
@@ -58,22 +57,42 @@ def build(
         oversubscription=oversubscription,
         prefix="trunk_",
     )
-    trunk = reader.cable(trunk_medium, trunk_length, up.rate_bps, prefix="trunk_")
+    trunk = reader.cable(
+        trunk_medium, trunk_length, up.rate_bps, trunk_lanes, trunk_fec, trunk_ber, prefix="trunk_"
+    )
     reader.limit("servers x cards / cards_per_nic", boxes * nics, MAX_ENDPOINTS)
+    broken = reader.faults(faults)
     parameters = reader.done()
 
-    endpoints = tuple(
-        Endpoint(name=f"c{box * nics + nic + 1}", server=f"h{box + 1}", cards=per_nic)
-        for box in range(boxes)
-        for nic in range(nics)
-    )
+    endpoints = _shared_nics(boxes, nics, per_nic)
     bottom = tier_of("l", number, 0)
     wiring = Wiring(endpoints)
     for index, endpoint in enumerate(endpoints):
         wiring.join(endpoint.name, bottom[index % nics % number].name, cable)
     if number == 2:
         wiring.join("l1", "l2", trunk, times=up.per_switch)
-    return fabric("squadrack", parameters, endpoints, bottom, wiring)
+    return fabric("squadrack", parameters, endpoints, bottom, wiring, broken)
+
+
+def _nics_a_server(reader: Reader, cards: int, per_nic: int, switches: int) -> int:
+    """How many NICs a server has: enough for its cards, and at least one for each switch."""
+    if cards % per_nic:
+        reader.refuse(
+            "cards_per_nic", f"{cards} cards a server do not divide by {per_nic}", f"use a divisor of {cards}"
+        )
+    nics = max(cards // per_nic, 1)
+    if switches > nics:
+        reader.refuse("switches", f"{switches} switches for {nics} NIC a server", f"use {nics}")
+    return nics
+
+
+def _shared_nics(servers: int, nics: int, cards: int) -> tuple[Endpoint, ...]:
+    """Every NIC of every server, each with its cards."""
+    return tuple(
+        Endpoint(name=f"c{server * nics + nic + 1}", server=f"h{server + 1}", cards=cards)
+        for server in range(servers)
+        for nic in range(nics)
+    )
 
 
 topos = {"squadrack": mininet_factory(build)}

@@ -6,20 +6,29 @@ Whether its media reach that far is for `testbed.links`, which knows them; this 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
 
 from testbed.errors import Problems, SpecError
 from testbed.spec.parameters import Parameters, ParameterValue
-from testbed.units import byte_time_ps
+from testbed.units import PPM_PER_WHOLE, RATIO_UNIT, byte_time_ps
 
 MAX_NAME_CHARS = 9
 """An interface is called NAME-ethN, and Linux takes 15 characters (IFNAMSIZ - 1)."""
 MAX_INTERFACE_CHARS = 15
 MAX_TIER = 9
 MAX_CARDS = 64
+MAX_LANES = 8
+"""QSFP-DD and OSFP have eight lanes each way."""
+FOREVER_PS = 2**63 - 1
+"""The end of a fault that does not end."""
+
+FecChoice: TypeAlias = Literal["auto", "kp4", "kr4", "ll", "none"]
+"""A code by its name; `auto`: the one that the lanes usually have."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*")
 
@@ -47,6 +56,30 @@ class Switch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkFault:
+    """Frames lost in one direction of a link for some time; the other direction is not touched."""
+
+    toward: str
+    """The node at the end that does not receive them."""
+    from_ps: int
+    until_ps: int
+    """Frames that start at `from_ps` or later, and before `until_ps`."""
+    loss_ppm: int
+    """How many of them are lost: 1 to 1,000,000, which is all."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.from_ps < self.until_ps <= FOREVER_PS:
+            raise SpecError(
+                f"a fault from {self.from_ps:,} ps until {self.until_ps:,} ps is at no time",
+                remedy="let it end after it begins",
+            )
+        if not 1 <= self.loss_ppm <= PPM_PER_WHOLE:
+            raise SpecError(
+                f"a fault that loses {self.loss_ppm:,} of a million frames", remedy="use 1 to 1,000,000"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """One full-duplex cable."""
 
@@ -60,6 +93,15 @@ class Link:
     medium: str
     """Name of a medium profile, e.g. `dac`."""
     length_mm: int
+    lanes: int = 0
+    """Lanes each way; 0: as many as the rate usually has."""
+    fec: FecChoice = "auto"
+    ber_e18: int | None = None
+    """Bit error ratio before FEC, in 1e-18; None: the medium's."""
+    faults: tuple[LinkFault, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "faults", tuple(self.faults))
 
     def other(self, name: str) -> str:
         """The node at the far end from `name`."""
@@ -206,6 +248,32 @@ def _check_cable(link: Link, path: str, problems: Problems) -> None:
         problems.add(f"{path}.rate_bps", str(error), error.remedy)
     if link.length_mm < 0:
         problems.add(f"{path}.length_mm", f"{link.length_mm} mm is negative", "write a positive length")
+    if not 0 <= link.lanes <= MAX_LANES:
+        problems.add(
+            f"{path}.lanes", f"{link.lanes} lanes", f"use 1 to {MAX_LANES}, or 0 for the usual number"
+        )
+    if link.fec not in get_args(FecChoice):
+        problems.add(
+            f"{path}.fec", f"unknown code '{link.fec}'", f"use one of {', '.join(get_args(FecChoice))}"
+        )
+    if link.ber_e18 is not None and not 0 <= link.ber_e18 <= RATIO_UNIT // 2:
+        problems.add(
+            f"{path}.ber_e18", f"{link.ber_e18} x 1e-18 is no bit error ratio", "use 0 to 0.5 x 10^18"
+        )
+    _check_faults(link, f"{path}.faults", problems)
+
+
+def _check_faults(link: Link, path: str, problems: Problems) -> None:
+    """Each is toward one of the ends; at any time, a direction has one."""
+    for index, fault in enumerate(link.faults):
+        if fault.toward not in (link.a, link.b):
+            problems.add(
+                f"{path}[{index}].toward", f"'{fault.toward}' is at no end", f"use '{link.a}' or '{link.b}'"
+            )
+    ordered = sorted(link.faults, key=lambda fault: (fault.toward, fault.from_ps))
+    for one, other in itertools.pairwise(ordered):
+        if one.toward == other.toward and other.from_ps < one.until_ps:
+            problems.add(path, f"two at once toward '{one.toward}'", "let one end before the next begins")
 
 
 def _check_connected(fabric: Fabric, problems: Problems) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pytest
 
 from testbed.errors import SpecError
-from testbed.spec.fabric import Endpoint, Fabric, Link, Switch
+from testbed.spec.codec import from_dict, to_dict
+from testbed.spec.fabric import FOREVER_PS, Endpoint, Fabric, Link, LinkFault, Switch
 
 GBPS = 10**9
 
@@ -19,6 +21,11 @@ def card(name: str, **changes: Any) -> Endpoint:
 def link(a: str, a_port: int, b: str, b_port: int, **changes: Any) -> Link:
     fields: dict[str, Any] = {"rate_bps": 400 * GBPS, "medium": "dac", "length_mm": 3000} | changes
     return Link(a=a, a_port=a_port, b=b, b_port=b_port, **fields)
+
+
+def fault(**changes: Any) -> LinkFault:
+    fields: dict[str, Any] = {"toward": "l1", "from_ps": 0, "until_ps": 5, "loss_ppm": 10} | changes
+    return LinkFault(**fields)
 
 
 PAIR: dict[str, Any] = {
@@ -52,6 +59,16 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("no whole byte time", with_link(link("l1", 3, "c1", 0, rate_bps=300 * GBPS)), "no whole number of pico"),
     ("zero rate", with_link(link("l1", 3, "c1", 0, rate_bps=0)), "no whole number of pico"),
     ("negative length", with_link(link("l1", 3, "c1", 0, length_mm=-1)), "negative"),
+    ("nine lanes", with_link(link("l1", 3, "c1", 0, lanes=9)), "9 lanes"),
+    ("unknown code", with_link(link("l1", 3, "c1", 0, fec="bch")), "unknown code 'bch'"),
+    ("negative bit errors", with_link(link("l1", 3, "c1", 0, ber_e18=-1)), "no bit error ratio"),
+    ("more than every other bit", with_link(link("l1", 3, "c1", 0, ber_e18=6 * 10**17)), "no bit error"),
+    ("fault elsewhere", with_link(link("l1", 3, "c1", 0, faults=[fault(toward="c2")])), "'c2' is at no end"),
+    (
+        "two faults at once",
+        with_link(link("l1", 3, "c1", 0, faults=[fault(until_ps=3), fault(from_ps=2, until_ps=9)])),
+        "two at once toward 'l1'",
+    ),
     ("long interface", with_link(link("l1", 10**9, "c1", 0)), "longer than 15 characters"),
 ]
 
@@ -112,3 +129,35 @@ def test_fabric_equal_ones_hash_and_pickle_alike() -> None:
     assert hash(one) == hash(other)
     assert pickle.loads(pickle.dumps(one)) == one
     assert replace(one, parameters={"k": 5}) != one
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"from_ps": 5},
+        {"from_ps": -1},
+        {"until_ps": FOREVER_PS + 1},
+        {"loss_ppm": 0},
+        {"loss_ppm": 1_000_001},
+    ],
+)
+def test_fault_that_is_none_is_refused_with_a_remedy(changes: dict[str, Any]) -> None:
+    with pytest.raises(SpecError) as caught:
+        fault(**changes)
+    assert caught.value.remedy
+
+
+def test_link_faults_one_after_the_other_or_of_both_ways_are_sound_and_survive_json() -> None:
+    faults = (fault(), fault(from_ps=5, until_ps=9), fault(toward="c1"))
+    fabric = Fabric(**PAIR | {"links": (link("c1", 0, "l1", 1, faults=faults), PAIR["links"][1])})
+
+    assert from_dict(Fabric, json.loads(json.dumps(to_dict(fabric)))) == fabric
+    assert fabric.links[0].faults == faults
+
+
+def test_link_of_an_older_form_has_the_usual_lanes_and_code() -> None:
+    stored = to_dict(Fabric(**PAIR))
+    for one in stored["links"]:
+        for name in ("lanes", "fec", "ber_e18", "faults"):
+            del one[name]
+    assert from_dict(Fabric, stored) == Fabric(**PAIR)

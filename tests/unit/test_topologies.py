@@ -11,7 +11,7 @@ import pytest
 
 from testbed.errors import SpecError
 from testbed.report.describe import diameter_hops, oversubscription
-from testbed.spec.fabric import Fabric
+from testbed.spec.fabric import FOREVER_PS, Fabric, LinkFault
 from topologies import TOPOLOGIES, build_fabric, parameter_names, parse_parameters
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
@@ -28,6 +28,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("squadrack", {"switches": 2}),
     ("squadrack", {"cards_per_nic": 2, "switches": 2}),
     ("squadrack", {"cards_per_nic": 8}),
+    ("single_switch", {"lanes": 4, "length": "2m", "fec": "ll", "ber": "1e-5"}),
+    ("dumbbell", {"faults": "l1>l2@1us-2us:50%,c1>l1:1ppm"}),
 ]
 IDS = [f"{name} {parameters}" for name, parameters in VARIANTS]
 
@@ -172,6 +174,31 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("squadrack", {"cards_per_nic": 3}, "8 cards a server do not divide by 3"),
     ("squadrack", {"switches": 3}, "switches: 3 is out of range"),
     ("squadrack", {"switches": 2, "cards_per_nic": 8}, "switches: 2 switches for 1 NIC a server"),
+    ("single_switch", {"lanes": "many"}, "lanes: 'many' is no number of lanes"),
+    ("single_switch", {"lanes": 0}, "lanes: 0 is no number of lanes"),
+    ("single_switch", {"lanes": True}, "lanes: True is no number of lanes"),
+    ("single_switch", {"lanes": 3}, "lanes: 400Gbps does not run over 3 lanes"),
+    ("single_switch", {"lanes": "4"}, "length: 3m of dac is too long: at 400Gbps (100Gbps lanes)"),
+    ("single_switch", {"fec": "kp5"}, "fec: unknown FEC 'kp5'; did you mean 'kp4'?"),
+    ("single_switch", {"fec": "none"}, "fec: 50Gbps lanes are PAM4"),
+    ("single_switch", {"ber": "often"}, "ber: 'often' is not a ratio"),
+    ("single_switch", {"ber": "1e-2"}, "ber: at a bit error ratio of 1e-2 more than 10%"),
+    ("leaf_spine", {"uplink_lanes": 3}, "uplink_lanes: 800Gbps does not run over 3 lanes"),
+    ("leaf_spine", {"uplink_fec": "kr4"}, "uplink_fec: fec kr4 is not used at 100Gbps lanes"),
+    ("leaf_spine", {"uplink_ber": "1"}, "uplink_ber: at a bit error ratio of 1 more"),
+    ("fat_tree", {"core_fec": "none"}, "core_fec: 50Gbps lanes are PAM4"),
+    ("leaf_spine", {"faults": "l9>s1:1%"}, "faults: unknown node 'l9'; did you mean 'l"),
+    ("leaf_spine", {"faults": "l1>zzz:1%"}, "faults: unknown node 'zzz'"),
+    ("leaf_spine", {"faults": "l1>l2:1%"}, "faults: no link from l1 to l2"),
+    ("leaf_spine", {"faults": "l1.9>s1:1%"}, "faults: no link from l1 to s1 on port 9 of l1"),
+    ("leaf_spine", {"faults": "l1-s1:1%"}, "faults: 'l1-s1:1%' is no fault"),
+    ("leaf_spine", {"faults": "l1>s1"}, "faults: 'l1>s1' is no fault"),
+    ("leaf_spine", {"faults": ""}, "faults: '' is no fault"),
+    ("leaf_spine", {"faults": 5}, "faults: 5 is no text"),
+    ("leaf_spine", {"faults": "l1>s1@2us-1us:1%"}, "faults: a fault from 2,000,000 ps until 1,000,000 ps"),
+    ("leaf_spine", {"faults": "l1>s1@2-3us:1%"}, "faults: '2' is not a time"),
+    ("leaf_spine", {"faults": "l1>s1:101%"}, "faults: a fault that loses 1,010,000 of a million"),
+    ("leaf_spine", {"faults": "l1>s1:1%,l1>s1@1us-2us:2%"}, "two at once toward 's1'"),
     ("leaf_spin", {}, "did you mean 'leaf_spine'?"),
 ]
 
@@ -277,3 +304,46 @@ def test_topology_file_that_is_none_is_refused(tmp_path: Path, text: str | None,
         mine.write_text(text, encoding="utf-8")
     with pytest.raises(SpecError, match=said):
         build_fabric(str(mine), {})
+
+
+def test_cable_parameters_reach_the_links_they_are_of() -> None:
+    fabric = build_fabric(
+        "leaf_spine",
+        {
+            "lanes": 4,
+            "length": "2m",
+            "ber": "1e-5",
+            "uplink_lanes": "4",
+            "uplink_fec": "ll",
+            "uplink_ber": "0",
+        },
+    )
+    cables = {(link.rate_bps // 10**9, link.lanes, link.fec, link.ber_e18) for link in fabric.links}
+
+    assert cables == {(400, 4, "auto", 10**13), (800, 4, "ll", 0)}
+
+
+def test_faults_parameter_is_of_one_direction_and_of_all_parallel_links() -> None:
+    fabric = build_fabric(
+        "leaf_spine",
+        {"uplink_links": 2, "faults": "l1>s1@100us-200us:100% , s2>l3 : 1%, l2.6>s1:5ppm"},
+    )
+    faulty = {(link.a, link.a_port, link.b): link.faults for link in fabric.links if link.faults}
+
+    dead = LinkFault(toward="s1", from_ps=100_000_000, until_ps=200_000_000, loss_ppm=1_000_000)
+    poor = LinkFault(toward="l3", from_ps=0, until_ps=FOREVER_PS, loss_ppm=10_000)
+    rare = LinkFault(toward="s1", from_ps=0, until_ps=FOREVER_PS, loss_ppm=5)
+    assert faulty == {
+        ("l1", 5, "s1"): (dead,),
+        ("l1", 6, "s1"): (dead,),
+        ("l3", 7, "s2"): (poor,),
+        ("l3", 8, "s2"): (poor,),
+        ("l2", 6, "s1"): (rare,),
+    }
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES.names())
+def test_default_cables_are_the_usual_ones_without_a_fault(name: str) -> None:
+    links = build_fabric(name, {}).links
+
+    assert {(link.lanes, link.fec, link.ber_e18, link.faults) for link in links} == {(0, "auto", None, ())}
