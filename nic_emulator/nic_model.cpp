@@ -86,9 +86,9 @@ void NicEntity::start() {
   }
   gate_.set_credits(ports_[0].peer_credits, ports_[0].peer_cell_bytes);
   if (workload_.open_loop()) {
-    slots_.set(kGenerate, workload_.next_time());
+    next_post(workload_.next_time());
   } else if (load_.arrivals != Arrivals::kNone) {
-    slots_.set(kGenerate, load_.start_ps);
+    next_post(load_.start_ps);
   }
 }
 
@@ -98,7 +98,7 @@ void NicEntity::handle(std::uint32_t slot, ps_t now_ps) {
       arrive(take_arrival(kArrival), now_ps);
       break;
     case kControl:
-      control_arrives(take_arrival(kControl), now_ps);
+      control_arrives(take_control().frame, now_ps);
       break;
     case kAckReady:
       to_port(ack_lane_, kAckReady, ack_queue_, now_ps);
@@ -113,19 +113,12 @@ void NicEntity::handle(std::uint32_t slot, ps_t now_ps) {
       posted(now_ps);
       break;
     case kGenerate:
-      generate(now_ps);
-      break;
-    case kReply: {
-      const Reply reply = replies_.pop();
-      slots_.set(kReply, replies_.empty() ? kNever : replies_.front().time_ps);
-      if (load_.arrivals == Arrivals::kPingPong && now_ps >= load_.measure_until_ps) {
-        generation_over_ = true;
-        check_done();
+      if (generate_ps_ <= now_ps) {
+        generate(now_ps);
       } else {
-        post(now_ps, reply.dst, reply.bytes);
+        reply(now_ps);
       }
       break;
-    }
     default:
       timer(now_ps);
       break;
@@ -137,15 +130,26 @@ void NicEntity::handle(std::uint32_t slot, ps_t now_ps) {
 void NicEntity::generate(ps_t now_ps) {
   const auto bytes = static_cast<std::uint32_t>(load_.message_bytes);
   if (workload_.open_loop()) {
-    slots_.set(kGenerate, workload_.next_time());
+    next_post(workload_.next_time());
     if (now_ps >= load_.measure_until_ps) generation_over_ = true;
     post(now_ps, workload_.next_destination(), bytes);
     check_done();
     return;
   }
-  slots_.set(kGenerate, kNever);
+  next_post(kNever);
   const std::uint32_t count = load_.arrivals == Arrivals::kClosed ? load_.window : 1;
   for (std::uint32_t i = 0; i < count; ++i) post(now_ps, workload_.next_destination(), bytes);
+}
+
+void NicEntity::reply(ps_t now_ps) {
+  const Reply answer = replies_.pop();
+  next_post(generate_ps_);
+  if (load_.arrivals == Arrivals::kPingPong && now_ps >= load_.measure_until_ps) {
+    generation_over_ = true;
+    check_done();
+  } else {
+    post(now_ps, answer.dst, answer.bytes);
+  }
 }
 
 void NicEntity::post(ps_t intended_ps, std::uint32_t dst, std::uint32_t bytes) {

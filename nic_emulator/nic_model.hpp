@@ -58,7 +58,7 @@ class NicModel final : public NodeModel {
   NicModel(NicConfig config, WorkloadConfig workload);
   [[nodiscard]] std::unique_ptr<Entity> make(const NodeContext& context) const override;
   [[nodiscard]] Ingress ingress() const override {
-    return {config.ingress_latency_ps, true, config.pause_reaction_ps};
+    return {.delay_ps = config.ingress_latency_ps, .control_delay_ps = config.pause_reaction_ps, .last_bit = true};
   }
   /// An arrival makes the NIC acknowledge, or inject into the send stages; it never starts a waiting frame.
   [[nodiscard]] ps_t turnaround_ps() const override {
@@ -89,7 +89,7 @@ class NicEntity final : public ModelEntity<NicEntity> {
   [[nodiscard]] Counters counters() const override;
 
  private:
-  enum Slot : std::uint32_t { kArrival, kControl, kAckReady, kWireReady, kDepart, kPosted, kGenerate, kReply, kTimer, kSlots };
+  enum Slot : std::uint32_t { kArrival, kControl, kAckReady, kWireReady, kDepart, kPosted, kGenerate, kTimer, kSlots };
   struct Posted {
     ps_t time_ps;
     std::uint32_t dst;
@@ -111,6 +111,11 @@ class NicEntity final : public ModelEntity<NicEntity> {
 
   // posting (nic_model.cpp)
   void generate(ps_t now_ps);
+  void reply(ps_t now_ps);
+  void next_post(ps_t generate_ps) {
+    generate_ps_ = generate_ps;
+    slots_.set(kGenerate, replies_.empty() ? generate_ps : std::min(generate_ps, replies_.front().time_ps));
+  }
   void post(ps_t intended_ps, std::uint32_t dst, std::uint32_t bytes);
   void posted(ps_t now_ps);
   void check_done();
@@ -167,6 +172,7 @@ class NicEntity final : public ModelEntity<NicEntity> {
   EgressGate gate_;
   std::uint32_t outstanding_streams_ = 0;
   std::uint32_t in_pipe_ = 0;
+  ps_t generate_ps_ = kNever;  // when the workload posts next of its own accord
   std::uint64_t next_seq_ = 0;
   std::uint64_t measured_outstanding_ = 0;
   bool generation_over_ = false;

@@ -142,8 +142,8 @@ void NicEntity::deliver(const RxStream& stream, std::uint64_t msn, std::uint64_t
   group_.rx_records.push_back(
       {msn, memory_ps, completed_ps, stream.peer, id(), marks, static_cast<std::uint32_t>(bytes)});
   if (!load_.reply && load_.arrivals != Arrivals::kPingPong) return;
-  if (replies_.empty()) slots_.set(kReply, completed_ps);
   replies_.push({completed_ps, stream.peer, static_cast<std::uint32_t>(bytes)});
+  next_post(generate_ps_);
 }
 
 void NicEntity::acknowledge(RxStream& stream, Opcode opcode, ps_t now_ps, std::uint16_t cut) {
@@ -213,10 +213,9 @@ void NicEntity::retire(TxStream& stream, ps_t now_ps) {
     stream.messages.pop();
     if (stream.sending > 0) --stream.sending;
     if (load_.arrivals == Arrivals::kClosed) {
-      if (now_ps < load_.measure_until_ps) {
+      if (now_ps >= load_.measure_until_ps) generation_over_ = true;
+      if (now_ps < std::max(load_.measure_until_ps, load_.post_until_ps)) {
         post(now_ps, workload_.next_destination(), static_cast<std::uint32_t>(load_.message_bytes));
-      } else {
-        generation_over_ = true;
       }
     }
   }

@@ -72,6 +72,8 @@ class NicProfile:
     """From the packet that causes an acknowledgement to its way to the port, in ps."""
     retransmission_timeout: Sourced
     retry_limit: Sourced
+    reorder_window_pkts: Sourced = Sourced(0, "packets", "V", "every gap counts as a loss")
+    """Where switches do not keep the order of a flow: how far behind a gap a packet must be for the gap to be a loss."""
     notes: tuple[str, ...] = field(default_factory=tuple)
 
     def at(self, place: Place) -> tuple[Stage, ...]:

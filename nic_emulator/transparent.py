@@ -64,4 +64,5 @@ PROFILE = NicProfile(
     ack_latency=const(50_000, "ps", "assumed", "NIC hardware alone"),
     retransmission_timeout=const(100_000_000, "ps", "assumed", "100 us, some ten loaded round trips"),
     retry_limit=const(7, "retries", "assumed", "as usual for reliable connections"),
+    reorder_window_pkts=const(32, "packets", "assumed", "half the window; only where switches reorder flows"),
 )

@@ -27,6 +27,7 @@ struct WorkloadConfig {
   ps_t interval_ps = 0;
   ps_t measure_until_ps = 0;  // messages intended before this are recorded, and the run waits for them
   std::uint32_t window = 1;   // closed loop
+  ps_t post_until_ps = 0;     // closed loop: goes on so far as load to the others, if later than measure_until_ps
   bool common_times = false;  // every card draws the same intended times (synchronous incast)
   bool reply = false;         // answer each complete message with one of the same size
 };

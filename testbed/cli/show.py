@@ -11,6 +11,7 @@ import typer
 
 from testbed.cli.output import JsonOption, numbers_text, print_json, stdout
 from testbed.errors import SpecError
+from testbed.units import format_rate
 
 # singular, as the user writes it -> plural, as the catalogue knows it
 PROFILE_KINDS = {"switch": "switches", "nic": "nics", "medium": "media"}
@@ -72,6 +73,8 @@ def _show_profile(kind: str, name: str | None, *, as_json: bool) -> None:
     if name is None:
         raise SpecError(f"which {kind}?", remedy=f"one of: {', '.join(known.names())}")
     rows = list(profile_rows(known.get(name)))
+    if kind == "medium":
+        rows += [row for code in known.get(name).codes() for row in profile_rows(code, f"fec.{code.name}")]
     if as_json:
         keys = ("field", "value", "unit", "mark", "source")
         values = [dict(zip(keys, row, strict=True)) for row in rows]
@@ -79,6 +82,17 @@ def _show_profile(kind: str, name: str | None, *, as_json: bool) -> None:
         return
     console = stdout()
     console.print(f"{name}  {known.describe(name)}", markup=False, highlight=False)
+    if kind == "switch":
+        from testbed.report.switch import switch_text
+
+        console.print(
+            switch_text(known.get(name), console.width), markup=False, highlight=False, soft_wrap=True
+        )
+        return
+    if kind == "medium":
+        from testbed.report.medium import medium_text
+
+        console.print(f"\n{medium_text(known.get(name))}\n", markup=False, highlight=False, soft_wrap=True)
     console.print(
         numbers_text(list(filter(_says_something, rows)), console.width),
         markup=False,
@@ -111,15 +125,20 @@ def profile_rows(
 
 
 def _item_path(path: str, index: int, item: object) -> str:
-    """A stage by its place and name, anything else by its number."""
-    place, name = getattr(item, "place", None), getattr(item, "name", None)
+    """A stage by its place and name, a reach by its lanes, what has a label by that, the rest by number."""
+    label = getattr(item, "label", None)
+    if label:
+        return f"{path}[{label}]"
+    place, name, lane_bps = (getattr(item, name, None) for name in ("place", "name", "lane_bps"))
+    if lane_bps:
+        return f"{path}[{format_rate(lane_bps)}]"
     return f"{place}.{name}" if place and name else f"{path}[{index}]"
 
 
 def _says_something(row: tuple[str, Any, str | None, str | None, str | None]) -> bool:
     """Whether a row is more than a stage's name again, or something that it has not."""
     field, value, _unit, _mark, source = row
-    repeated = field.endswith((".name", ".place"))
+    repeated = field.endswith((".name", ".place", ".lane_bps"))
     return not repeated and value != () and value is not False and source != "none"
 
 

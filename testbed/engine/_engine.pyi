@@ -112,6 +112,7 @@ class WorkloadConfig:
     interval_ps: int
     measure_until_ps: int
     window: int
+    post_until_ps: int
     common_times: bool
     reply: bool
     def __init__(self) -> None: ...

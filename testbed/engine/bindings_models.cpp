@@ -30,22 +30,27 @@ class PythonEntity final : public ModelEntity<PythonEntity> {
   }
   void handle(std::uint32_t slot, ps_t now_ps) {
     const nb::gil_scoped_acquire gil;
-    const std::size_t timer = 2 * ports_.size();
-    if (slot < timer) {
-      Frame* frame = take_arrival(slot);
-      Frame copy = *frame;
-      group_.drop_frame(frame);
-      copy.buffer = kNoBuffer;
-      copy.telemetry = kNoTelemetry;
-      model_.attr("receive")(now_ps, slot % ports_.size(), copy);
+    if (slot < control_slot()) {
+      receive(slot, take_arrival(slot), now_ps);
+    } else if (slot == control_slot()) {
+      const Control control = take_control();
+      receive(control.port, control.frame, now_ps);
     } else {
       model_.attr("on_timer")(now_ps);
     }
-    after(now_ps, now_ps + static_cast<ps_t>(slot == timer));
+    after(now_ps, now_ps + static_cast<ps_t>(slot == timer_slot()));
   }
   [[nodiscard]] Counters counters() const override { return {}; }
 
  private:
+  [[nodiscard]] std::uint32_t timer_slot() const { return control_slot() + 1; }
+  void receive(std::uint32_t port, Frame* frame, ps_t now_ps) {
+    Frame copy = *frame;
+    group_.drop_frame(frame);
+    copy.buffer = kNoBuffer;
+    copy.telemetry = kNoTelemetry;
+    model_.attr("receive")(now_ps, port, copy);
+  }
   /// Send what it has to send; its next event is at `soonest_ps` or later, so that time goes on.
   void after(ps_t now_ps, ps_t soonest_ps) {
     for (nb::handle item : nb::list(model_.attr("to_send")(now_ps))) {
@@ -66,7 +71,7 @@ class PythonEntity final : public ModelEntity<PythonEntity> {
     const nb::object next = model_.attr("next_event_ps")();
     const ps_t next_ps = next.is_none() ? kNever : nb::cast<ps_t>(next);
     if (next_ps < soonest_ps) throw nb::value_error("the next event is in the past, or again at the time of the timer");
-    slots_.set(static_cast<std::uint32_t>(2 * ports_.size()), next_ps);
+    slots_.set(timer_slot(), next_ps);
   }
   nb::object model_;
   std::uint32_t max_bytes_;
@@ -75,7 +80,7 @@ class PythonEntity final : public ModelEntity<PythonEntity> {
 class PythonNode final : public NodeModel {
  public:
   PythonNode(nb::object factory, ps_t delay_ps, bool last_bit, std::uint32_t max_bytes)
-      : factory_(std::move(factory)), ingress_{delay_ps, last_bit}, max_bytes_(max_bytes) {}
+      : factory_(std::move(factory)), ingress_{.delay_ps = delay_ps, .last_bit = last_bit}, max_bytes_(max_bytes) {}
   [[nodiscard]] std::unique_ptr<Entity> make(const NodeContext& context) const override {
     const nb::gil_scoped_acquire gil;
     return std::make_unique<PythonEntity>(context, factory_(context.name, context.ports, context.seed), max_bytes_);
@@ -187,6 +192,7 @@ void bind_nic(nb::module_& m) {
       .def_rw("interval_ps", &WorkloadConfig::interval_ps)
       .def_rw("measure_until_ps", &WorkloadConfig::measure_until_ps)
       .def_rw("window", &WorkloadConfig::window)
+      .def_rw("post_until_ps", &WorkloadConfig::post_until_ps)
       .def_rw("common_times", &WorkloadConfig::common_times)
       .def_rw("reply", &WorkloadConfig::reply);
 }
@@ -243,6 +249,7 @@ void bind_switch(nb::module_& m) {
           "ecn",
           [](const SwitchConfig& c) {
             std::vector<std::tuple<std::uint64_t, std::uint64_t, std::uint32_t>> all;
+            all.reserve(c.ecn.size());
             for (const EcnConfig& ecn : c.ecn) all.emplace_back(ecn.kmin_bytes, ecn.kmax_bytes, ecn.pmax_ppm);
             return all;
           },

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <queue>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,8 @@ inline constexpr std::uint32_t kNoWire = 0xFFFFFFFFU;
 /// When a frame that arrives on a port becomes an event of the entity.
 struct Ingress {
   ps_t delay_ps = 0;          // after the first (or last) bit
-  bool last_bit = false;      // wait for the whole frame
   ps_t control_delay_ps = 0;  // MAC control: after the last bit, until it takes effect
+  bool last_bit = false;      // wait for the whole frame
 };
 
 /// What a wire does to frames besides carrying them. A frame of b bytes is damaged with probability
@@ -58,19 +59,19 @@ struct Impairment {
 
 /// One end of a full-duplex link.
 struct Port {
-  Entity* peer = nullptr;        // neighbour in the same group, or null
-  std::uint32_t wire = kNoWire;  // number of the outgoing direction; kNoWire: nothing is plugged in
-  std::uint32_t peer_entity = 0;
-  std::uint16_t peer_port = 0;
-  std::uint32_t byte_time_ps = 0;
-  ps_t latency_ps = 0;     // propagation, FEC and modules, one way
-  ps_t busy_until_ps = 0;  // end of the transmission under way, gap included
+  Entity* peer = nullptr;            // neighbour in the same group, or null
+  Impairment* impairment = nullptr;  // of the outgoing direction
+  ps_t latency_ps = 0;               // propagation, FEC and modules, one way
+  ps_t busy_until_ps = 0;            // end of the transmission under way, gap included
   Ingress peer_ingress;
+  std::uint32_t byte_time_ps = 0;
+  std::uint32_t peer_entity = 0;
+  std::uint32_t wire = kNoWire;  // number of the outgoing direction; kNoWire: nothing is plugged in
+  std::uint16_t peer_port = 0;
   bool sends_control = false;        // MAC control frames may leave here
   bool grants_credits = false;       // credit-based flow control: the neighbour sends on credit of this node
   std::uint32_t peer_credits = 0;    // and this node on so many cells of each class at the neighbour; 0: it need not
   std::uint32_t peer_cell_bytes = 1;
-  Impairment* impairment = nullptr;  // of the outgoing direction
 
   [[nodiscard]] ps_t wire_time_ps(const Frame& frame) const {
     return ps_t{frame.frame_bytes + kWireOverheadBytes} * byte_time_ps;
@@ -117,30 +118,51 @@ class Entity {
 
   /// A frame becomes an event of this entity at `event_ps`; frames of one port come in order.
   void accept(std::uint32_t port, Frame* frame, ps_t event_ps) {
-    const std::uint32_t slot = frame->format == WireFormat::kMacControl ? port + static_cast<std::uint32_t>(ports_.size()) : port;
-    Ring<Arrival>& lane = lanes_[slot];
-    if (lane.empty()) slots_.set(slot, event_ps);
+    if (frame->format == WireFormat::kMacControl) {
+      control_.push({event_ps, port, frame});
+      slots_.set(control_slot(), control_.top().time_ps);
+      return;
+    }
+    Ring<Arrival>& lane = lanes_[port];
+    if (lane.empty()) slots_.set(port, event_ps);
     lane.push({event_ps, frame});
   }
 
  protected:
-  /// Take the frame whose arrival is the current event of `slot`.
-  Frame* take_arrival(std::uint32_t slot) {
-    Ring<Arrival>& lane = lanes_[slot];
+  /// Take the frame whose arrival is the current event of `port`.
+  Frame* take_arrival(std::uint32_t port) {
+    Ring<Arrival>& lane = lanes_[port];
     Frame* frame = lane.pop().frame;
     if (lane.empty()) {
-      slots_.set(slot, kNever);
+      slots_.set(port, kNever);
     } else {
-      slots_.set(slot, lane.front().time_ps);
+      slots_.set(port, lane.front().time_ps);
       __builtin_prefetch(lane.front().frame);
     }
     return frame;
+  }
+  /// A MAC control frame, and the port by which it came.
+  struct Control {
+    ps_t time_ps;
+    std::uint32_t port;
+    Frame* frame;
+    friend bool operator<(const Control& a, const Control& b) {  // the earliest is the greatest
+      return a.time_ps != b.time_ps ? a.time_ps > b.time_ps : a.port > b.port;
+    }
+  };
+  [[nodiscard]] std::uint32_t control_slot() const { return static_cast<std::uint32_t>(ports_.size()); }
+  /// Take the control frame that is the current event of `control_slot()`.
+  Control take_control() {
+    const Control first = control_.top();
+    control_.pop();
+    slots_.set(control_slot(), control_.empty() ? kNever : control_.top().time_ps);
+    return first;
   }
   /// Start a transmission at `start_ps`; the port must be idle then.
   void transmit(std::uint32_t port, Frame* frame, ps_t start_ps);
 
   Group& group_;
-  SlotTree slots_;  // [0, ports): arrivals; [ports, 2 ports): arrivals of MAC control; the model's own slots follow
+  SlotTree slots_;  // [0, ports): arrivals; control_slot(): MAC control of all ports; the model's own slots follow
   std::vector<Port> ports_;
 
  private:
@@ -148,7 +170,8 @@ class Entity {
     ps_t time_ps;  // beside the frame, which may lie far off
     Frame* frame;
   };
-  std::vector<Ring<Arrival>> lanes_;  // by slot
+  std::vector<Ring<Arrival>> lanes_;
+  std::priority_queue<Control> control_;
   std::string name_;
   std::uint32_t id_;
 };

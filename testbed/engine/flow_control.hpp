@@ -46,6 +46,8 @@ class EgressGate {
     return until_ps_[c];
   }
   [[nodiscard]] bool stopped(std::uint32_t c, ps_t now_ps) const { return until_ps_[c] > now_ps; }
+  /// Until when class `c` is stopped, if nothing more is heard; only while it is.
+  [[nodiscard]] ps_t until_ps(std::uint32_t c) const { return until_ps_[c]; }
   /// Since when class `c` has been stopped without a break; only while it is.
   [[nodiscard]] ps_t since_ps(std::uint32_t c) const { return since_ps_[c]; }
   [[nodiscard]] const Stops& stops(std::uint32_t c) const { return stops_[c]; }

@@ -34,14 +34,14 @@ inline constexpr std::uint32_t kClasses = 8;
 
 struct Frame {
   ps_t time_ps = 0;                        // when the entity that holds the frame acts on it
-  std::uint64_t ack_bits = 0;              // ack: packets received behind `psn`, bit 0 = psn + 1
+  std::uint64_t ack_bits = 0;              // ack: packets received behind `psn`, bit 0 = psn + 1; see `note_arrival`
   std::uint32_t frame_bytes = 0;           // Ethernet frame from destination address to FCS
   std::uint32_t payload_bytes = 0;         // message bytes in this frame
   std::uint32_t psn = 0;                   // 24-bit packet sequence number; ack: the next one expected
   std::uint32_t message_bytes = 0;         // RoCEv2 first packet (RETH DMA length); otherwise 0
   std::uint32_t cookie = 0;                // sender's own: record of the message; never on the wire
   std::uint32_t buffer = kNoBuffer;        // real bytes, where there are any
-  std::uint32_t telemetry = kNoTelemetry;  // in-band telemetry: place of its stack in the group
+  std::uint32_t telemetry = kNoTelemetry;  // in-band telemetry: place of its stack in the group, hops << 28
   std::uint16_t src = 0;                   // endpoint that sent it
   std::uint16_t dst = 0;                   // endpoint that it is for
   std::uint16_t msn = 0;                   // message sequence number of the stream, 16 bits
@@ -57,6 +57,16 @@ struct Frame {
   std::uint8_t queue = 0;  // class in the switch that holds it; never on the wire
 };
 static_assert(sizeof(Frame) == 64, "a frame fills one cache line");
+
+/// What a switch notes in a data packet with telemetry while it holds it, in fields that such a packet has no use for, so
+/// that the stack itself is only written to. Never on a wire.
+inline void note_arrival(Frame& frame, ps_t first_bit_ps) { frame.ack_bits = first_bit_ps; }
+inline void note_occupancy(Frame& frame, std::uint64_t queue_bytes) {
+  frame.message_bytes = static_cast<std::uint32_t>(queue_bytes / 64);
+}
+inline constexpr std::uint32_t kTelemetryHop = 1U << 28;
+inline std::uint32_t telemetry_place(const Frame& frame) { return frame.telemetry & (kTelemetryHop - 1); }
+inline std::uint32_t telemetry_hops(const Frame& frame) { return frame.telemetry / kTelemetryHop; }
 
 /// The 16-bit number of class `c` in a MAC control frame: pause quanta, or cells freed modulo 2^16.
 inline std::uint16_t control_word(const Frame& frame, std::uint32_t c) {

@@ -5,8 +5,8 @@
 namespace tb {
 
 Entity::Entity(Group& group, std::uint32_t id, std::string name, std::uint32_t ports, std::uint32_t more_slots)
-    : group_(group), ports_(ports), lanes_(std::size_t{2} * ports), name_(std::move(name)), id_(id) {
-  slots_.resize(2 * ports + more_slots);
+    : group_(group), ports_(ports), lanes_(ports), name_(std::move(name)), id_(id) {
+  slots_.resize(ports + 1 + more_slots);
 }
 
 Group::Group(const Plan& plan, const std::vector<std::uint32_t>& members)
@@ -78,7 +78,7 @@ void Group::start() {
 }
 
 void Group::run(ps_t limit_ps) {
-  limit_ps_ = limit_ps;
+  limit_ps_ = std::min(limit_ps, kNever);
   while (order_.min() < limit_ps_ && sources_done_ < stop_sources_) {
     const std::uint32_t place = order_.argmin();
     now_ps_ = order_.min();

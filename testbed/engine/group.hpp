@@ -81,7 +81,7 @@ class Group {
     give_back(frame);
   }
   void give_back(Frame* frame) {
-    if (frame->telemetry != kNoTelemetry) telemetry.int_stacks.give(frame->telemetry);
+    if (frame->telemetry != kNoTelemetry) telemetry.int_stacks.give(telemetry_place(*frame));
     pool_.give(frame);
   }
   /// Called by a model that has changed a frame which it forwards.

@@ -78,10 +78,15 @@ inline constexpr std::uint32_t kIntMaxHops = 8;
 inline constexpr std::uint32_t kIntShimBytes = 4;
 inline constexpr std::uint32_t kIntHopBytes = 16;
 
+/// The hops of a packet on its way; the frame knows how many there are.
+struct alignas(64) IntHops {
+  std::array<IntHop, kIntMaxHops> hop{};
+};
+static_assert(sizeof(IntHops) == 128);
+
+/// The same as it stands in bytes.
 struct IntStack {
   std::uint32_t hops = 0;
-  ps_t ingress_ps = 0;          // at the switch that holds the packet; never on a wire
-  std::uint32_t occupancy = 0;  // likewise
   std::array<IntHop, kIntMaxHops> hop{};
   [[nodiscard]] std::uint32_t bytes() const { return kIntShimBytes + hops * kIntHopBytes; }
 };
@@ -107,14 +112,13 @@ class IntPool {
     }
     const std::uint32_t place = free_.back();
     free_.pop_back();
-    stacks_[place].hops = 0;
     return place;
   }
   void give(std::uint32_t place) { free_.push_back(place); }
-  [[nodiscard]] IntStack& at(std::uint32_t place) { return stacks_[place]; }
+  [[nodiscard]] IntHops& at(std::uint32_t place) { return stacks_[place]; }
 
  private:
-  std::vector<IntStack> stacks_;
+  std::vector<IntHops> stacks_;
   std::vector<std::uint32_t> free_;
 };
 
@@ -140,8 +144,8 @@ class Telemetry {
     if (flow_samples.size() < kKept) flow_samples.push_back(sample);
   }
   void add(const Frame& frame, ps_t now_ps) {
-    const IntStack& stack = int_stacks.at(frame.telemetry);
-    for (std::uint32_t i = 0; i < stack.hops && int_samples.size() < kKeptHops; ++i) {
+    const IntHops& stack = int_stacks.at(telemetry_place(frame));
+    for (std::uint32_t i = 0; i < telemetry_hops(frame) && int_samples.size() < kKeptHops; ++i) {
       int_samples.push_back({now_ps, frame.src, frame.dst, frame.psn, i, stack.hop[i]});
     }
   }

@@ -158,8 +158,9 @@ void VirtualGroup::take(Inlet& inlet, std::uint32_t buffer) {
   }
   ++inlet.received;
   if (has_telemetry(bytes)) {
-    frame->telemetry = group_.telemetry.int_stacks.take();
-    group_.telemetry.int_stacks.at(frame->telemetry) = stack;
+    const std::uint32_t place = group_.telemetry.int_stacks.take();
+    group_.telemetry.int_stacks.at(place).hop = stack.hop;
+    frame->telemetry = place + stack.hops * kTelemetryHop;
   }
   const ps_t event_ps = Port::event_ps(inlet.ingress, inlet.byte_time_ps, *frame, trailer.first_bit_ps);
   if (event_ps < clock_ps_) {

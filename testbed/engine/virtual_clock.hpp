@@ -174,7 +174,9 @@ class VirtualGroup final : public FrameIo {
     std::uint32_t byte_time_ps;
   };
   [[nodiscard]] const IntStack* stack_of(const Frame& frame) {
-    return frame.telemetry == kNoTelemetry ? nullptr : &group_.telemetry.int_stacks.at(frame.telemetry);
+    if (frame.telemetry == kNoTelemetry) return nullptr;
+    written_stack_ = {telemetry_hops(frame), group_.telemetry.int_stacks.at(telemetry_place(frame)).hop};
+    return &written_stack_;
   }
   void open_member(const Plan& plan, std::uint32_t entity, const MemberPlace& place);
   void drain();
@@ -195,6 +197,7 @@ class VirtualGroup final : public FrameIo {
   std::vector<std::unique_ptr<PacketSocket>> sockets_;  // one for each member with interfaces
   std::vector<std::size_t> socket_of_;                  // entity id -> socket
   std::vector<std::vector<Inlet>> inlets_;              // socket, port
+  IntStack written_stack_;                              // of the frame that is being written
   ps_t clock_ps_ = 0;                                   // events before this are processed
   std::uint32_t reported_done_ = 0;
 };

@@ -221,7 +221,7 @@ bool get_roce(std::span<const unsigned char> bytes, Frame& frame) {
 bool get_stack(std::span<const unsigned char> bytes, IntStack& stack) {
   const unsigned char* at = bytes.data() + kEthernet;
   stack.hops = at[1];
-  if (at[0] != 1 || stack.hops > kIntMaxHops || bytes.size() < kEthernet + stack.bytes() + kThin + 8) return false;
+  if (at[0] != 1 || stack.hops > kIntMaxHops || bytes.size() < kEthernet + stack.bytes() + kThin) return false;
   for (std::uint32_t i = 0; i < stack.hops; ++i) {
     const unsigned char* from = at + kIntShimBytes + std::size_t{i} * kIntHopBytes;
     IntHop& hop = stack.hop[i];

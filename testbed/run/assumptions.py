@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 
 from nic_emulator import NICS
 from nic_emulator.profile import NicProfile, Stage
-from testbed.links.latency import used_numbers
-from testbed.run.resolve import Resolved
+from testbed.links.features import used_numbers
+from testbed.run.resolve import Network, Resolved
 from testbed.spec.sourced import UNVERIFIED, Assumption, Mark, Sourced, assumptions_of
 
 _TABLES = ("jitter", "stall")
@@ -23,11 +23,25 @@ def assumptions_of_run(resolved: Resolved) -> tuple[Assumption, ...]:
     """Every unverified number, once, under a path that names its places."""
     found: list[Assumption] = []
     for name in resolved.experiment.nics:
-        found += assumptions_of_nic(NICS.get(name))
-    found += assumptions_of(resolved.switch_profile, resolved.switch_profile.name)
-    for path, number in used_numbers(resolved.fabric).items():
-        found += assumptions_of(number, path)
-    return tuple(found)
+        ordered = all(network.switch.keeps_order for network in resolved.networks)
+        found += [
+            row for row in assumptions_of_nic(NICS.get(name)) if not (ordered and _bears_reordering(row))
+        ]
+    for network in resolved.networks:
+        for path, number in (_switch_numbers(network) | used_numbers(network.fabric)).items():
+            found += assumptions_of(number, path)
+    return tuple(dict.fromkeys(found))
+
+
+def _bears_reordering(row: Assumption) -> bool:
+    return row.path.endswith(".reorder_window_pkts")
+
+
+def _switch_numbers(network: Network) -> dict[str, Sourced]:
+    """What its switches are made of, as far as they use it."""
+    switches = {switch.name for switch in network.fabric.switches}
+    links = {(link.rate_bps, link.length_mm) for link in network.fabric.links if switches & {link.a, link.b}}
+    return network.switch.used_numbers(sorted(links))
 
 
 def assumptions_of_nic(profile: NicProfile) -> list[Assumption]:

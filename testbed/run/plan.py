@@ -6,17 +6,17 @@ same intended times; headers and acknowledgements come on top.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nic_emulator.profile import NicProfile, Stage
-from testbed.controller.rules import forwarding
+from testbed.links.features import link_features
 from testbed.links.latency import link_latency_ps
 from testbed.run.schedule import Schedule
-from testbed.spec.fabric import Fabric
+from testbed.run.switch_plan import switch_nodes
+from testbed.spec.fabric import Fabric, Link
 from testbed.spec.sourced import Sourced
-from testbed.switches.profile import SwitchProfile
+from testbed.switches.setup import SwitchSetup
 from testbed.units import byte_time_ps
 
 _FORMATS = {"thin": "THIN", "rocev2": "ROCE_V2"}
@@ -26,7 +26,7 @@ _RELIABILITY = {"selective": "SELECTIVE", "go_back_n": "GO_BACK_N"}
 def plan_data(
     fabric: Fabric,
     *,
-    switch: SwitchProfile,
+    switch: SwitchSetup,
     nic: NicProfile,
     schedule: Schedule,
     seed: int,
@@ -34,18 +34,23 @@ def plan_data(
 ) -> dict[str, Any]:
     """Everything the engine needs to run one cell until every message intended before a time is complete."""
     nodes = [
-        _nic_node(endpoint.name, nic, schedule.workload(index, measure_until_ps))
+        _nic_node(
+            endpoint.name,
+            nic,
+            schedule.workload(index, measure_until_ps),
+            asked=_asked_of_nic(nic, switch, fabric.links_of(endpoint.name)),
+        )
         for index, endpoint in enumerate(fabric.endpoints)
     ]
     return {
         "seed": seed,
-        "nodes": nodes + _switch_nodes(fabric, switch, seed),
-        "links": _links(fabric),
+        "nodes": nodes + switch_nodes(fabric, switch, seed),
+        "links": _links(fabric, switch),
     }
 
 
-def _links(fabric: Fabric) -> list[list[int]]:
-    """Links by entity number."""
+def _links(fabric: Fabric, switch: SwitchSetup) -> list[list[Any]]:
+    """Links by entity number; what they do beside carrying frames, if anything, comes last."""
     number = {name: index for index, name in enumerate(fabric.node_names())}
     return [
         [
@@ -54,13 +59,34 @@ def _links(fabric: Fabric) -> list[list[int]]:
             number[link.b],
             link.b_port,
             byte_time_ps(link.rate_bps),
-            link_latency_ps(link.medium, link.length_mm, link.rate_bps),
+            link_latency_ps(link.medium, link.length_mm, link.rate_bps, lanes=link.lanes, fec=link.fec),
+            *filter(None, [_features(link, switch)]),
         ]
         for link in fabric.links
     ]
 
 
-def _nic_node(name: str, nic: NicProfile, workload: dict[str, Any]) -> dict[str, Any]:
+def _features(link: Link, switch: SwitchSetup) -> dict[str, Any]:
+    """What a link loses, and what both its ends do about it; nothing for a sound link as it is."""
+    latency_ps = switch.profile.links.llr_latency.number
+    return link_features(link, llr=switch.llr, llr_latency_ps=latency_ps, cbfc=switch.cbfc)
+
+
+def _asked_of_nic(nic: NicProfile, switch: SwitchSetup, links: Sequence[Link]) -> dict[str, Any]:
+    """What the switches' settings ask of a card: to stop when paused, as soon as a port must; to bear reordering; to carry telemetry."""
+    asked: dict[str, Any] = {}
+    if switch.lossless_classes:
+        asked["pause_reaction_ps"] = switch.reaction_ps(link.rate_bps for link in links)
+    if not switch.keeps_order and nic.reorder_window_pkts.number:
+        asked["reorder_window_pkts"] = nic.reorder_window_pkts.number
+    if switch.telemetry and nic.wire_format == "thin":
+        asked["int_enabled"] = True
+    return asked
+
+
+def _nic_node(
+    name: str, nic: NicProfile, workload: dict[str, Any], *, asked: Mapping[str, Any]
+) -> dict[str, Any]:
     """One card behind its NIC."""
     config = {
         "format": _FORMATS[nic.wire_format],
@@ -78,6 +104,7 @@ def _nic_node(name: str, nic: NicProfile, workload: dict[str, Any]) -> dict[str,
         "ack_latency_ps": nic.ack_latency.number,
         "rto_ps": nic.retransmission_timeout.number,
         "ingress_latency_ps": sum(stage.latency.number for stage in nic.at("ingress")),
+        **asked,
     }
     places = ("post", "send", "receive", "notify")
     stages = {place: [_stage(stage) for stage in nic.at(place)] for place in places}  # type: ignore[arg-type]
@@ -99,40 +126,3 @@ def _stage(stage: Stage) -> dict[str, Any]:
 
 def _table(points: Sequence[tuple[Sourced, Sourced]]) -> list[list[int]]:
     return [[ppm.number, ps.number] for ppm, ps in points]
-
-
-def _switch_nodes(fabric: Fabric, profile: SwitchProfile, seed: int) -> list[dict[str, Any]]:
-    """All switches with their forwarding tables."""
-    rules = forwarding(fabric)
-    return [
-        {
-            "kind": "switch",
-            "name": switch.name,
-            "config": {
-                "pipeline_latency_ps": profile.pipeline_latency.number,
-                "cut_through": profile.cut_through,
-                "buffer_bytes": profile.buffer_bytes.number,
-                "cell_bytes": profile.cell_bytes.number,
-                "alpha_log2": profile.alpha_log2.number,
-                "reserved_bytes": profile.reserved_bytes.number,
-                "hash_seed": _hash_seed(seed, switch.name),
-                **_routes(fabric, rules[switch.name]),
-            },
-        }
-        for switch in fabric.switches
-    ]
-
-
-def _routes(fabric: Fabric, ports_of: dict[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Groups of equal-cost ports, and each endpoint's group."""
-    groups = sorted(set(ports_of.values()))
-    place = {ports: index for index, ports in enumerate(groups)}
-    return {
-        "groups": [list(ports) for ports in groups],
-        "route": [place[ports_of[endpoint.name]] for endpoint in fabric.endpoints],
-    }
-
-
-def _hash_seed(seed: int, name: str) -> int:
-    """Each switch hashes flows in its own way, as with a per-device seed."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "little")

@@ -3,16 +3,40 @@
 from __future__ import annotations
 
 from testbed.registry import Registry
-from testbed.switches import ideal, spectrum4, tomahawk5, tomahawk_ultra
+from testbed.switches import (
+    falcon,
+    ideal,
+    jericho2c_plus,
+    linux_bridge,
+    spectrum3,
+    spectrum4,
+    teralynx10,
+    tomahawk4,
+    tomahawk5,
+    tomahawk6,
+    tomahawk_ultra,
+    trident4,
+)
 from testbed.switches.profile import SwitchProfile
 
 SWITCHES: Registry[SwitchProfile] = Registry(
     "switch",
     {
-        "tomahawk5": tomahawk5.PROFILE,
-        "tomahawk_ultra": tomahawk_ultra.PROFILE,
-        "spectrum4": spectrum4.PROFILE,
-        "ideal": ideal.PROFILE,
+        module.PROFILE.name: module.PROFILE
+        for module in (
+            tomahawk4,
+            tomahawk5,
+            tomahawk6,
+            tomahawk_ultra,
+            trident4,
+            jericho2c_plus,
+            spectrum3,
+            spectrum4,
+            teralynx10,
+            falcon,
+            ideal,
+            linux_bridge,
+        )
     },
 )
 """Every switch that an experiment can name."""

@@ -10,8 +10,8 @@ namespace {
 
 // A credit frame goes out once this part of a class's credits has come free, or all that the neighbour may lack.
 constexpr std::uint32_t kCreditParts = 8;
-// A group that has not released a cell for so many repetitions of its pause stands still for good.
-constexpr std::uint32_t kStuckRepetitions = 64;
+// A group that has not released a cell for so long, though its pause was repeated, stands still for good.
+constexpr ps_t kStuckPs = 10'000'000'000;
 
 std::string port_and_class(std::uint32_t port, std::uint32_t c) {
   return "port " + std::to_string(port) + " class " + std::to_string(c);
@@ -33,6 +33,7 @@ void SwitchEntity::control_arrives(std::uint32_t port, Frame* frame, ps_t now_ps
   const bool pause = frame->opcode == Opcode::kPause;
   out.pause_frames_rx += pause ? 1 : 0;
   const std::uint32_t changed = out.gate.receive(*frame, ports_[port].byte_time_ps, now_ps);
+  gate_changed(out);
   for (std::uint32_t c = 0; c < kClasses; ++c) {
     if ((changed >> c & 1U) != 0 && pause) {
       sample_pause(port, c, SampleKind::kPauseReceived, out.gate.stopped(c, now_ps), now_ps);
@@ -49,21 +50,23 @@ void SwitchEntity::watch(std::uint32_t port, std::uint32_t c, ps_t now_ps) {
   Egress& out = egress_[port];
   Queue& queue = out.queues[c];
   const bool storm_before = now_ps < out.storm_until_ps[c];
-  if (!out.gate.stopped(c, now_ps)) return;
+  if (!out.gate.stopped(c, now_ps)) {
+    out.storm_until_ps[c] = std::min(out.storm_until_ps[c], now_ps + config_.watchdog_restoration_ps);
+    return;
+  }
   const bool long_enough = now_ps - out.gate.since_ps(c) >= config_.watchdog_detection_ps;
   if (!storm_before && (!long_enough || queue.frames.empty())) return;
-  out.storm_until_ps[c] =
-      now_ps + ps_t{config_.pause_quanta} * kQuantumBytes * ports_[port].byte_time_ps + config_.watchdog_restoration_ps;
-  if (!storm_before) ++counts_[port][c].storms;
+  out.storm_until_ps[c] = out.gate.until_ps(c) + config_.watchdog_restoration_ps;
+  if (!storm_before) ++egress_[port].counts[c].storms;
   while (!queue.frames.empty()) {
     Frame* frame = queue.frames.pop();
     buffer_.release(frame->ingress, port, c, cells(*frame));
     queue.bytes -= frame->frame_bytes;
     out.bytes -= frame->frame_bytes;
-    ++counts_[port][c].storm_discards;
+    ++egress_[port].counts[c].storm_discards;
     discard(port, frame, now_ps);
   }
-  out.waiting_classes &= ~(1U << c);
+  out.waiting_classes = static_cast<std::uint8_t>(out.waiting_classes & ~(1U << c));
   out.deficit_bytes[c] = 0;
   if (buffer_.any_stopped()) resume_neighbours(now_ps);
 }
@@ -78,7 +81,7 @@ void SwitchEntity::stop_neighbour(std::uint32_t port, std::uint32_t c, ps_t now_
   teller.stuck[c] = 0;
   teller.released[c] = buffer_.released(port, c) + 1;  // not stuck before the first repetition
   teller.pause_due_ps = std::min(teller.pause_due_ps, now_ps + config_.pfc_generation_ps);
-  wake(port, std::max(ports_[port].busy_until_ps, teller.pause_due_ps));
+  wake(port, std::max(ports_[port].busy_until_ps, due(port)));
   sample_pause(port, c, SampleKind::kPauseSent, true, now_ps);
 }
 
@@ -90,7 +93,7 @@ void SwitchEntity::resume_neighbours(ps_t now_ps) {
     teller.changed ^= 1U << c;
     teller.told_ps[c] += now_ps - teller.since_ps[c];
     teller.pause_due_ps = std::min(teller.pause_due_ps, now_ps + config_.pfc_generation_ps);
-    wake(port, std::max(ports_[port].busy_until_ps, teller.pause_due_ps));
+    wake(port, std::max(ports_[port].busy_until_ps, due(port)));
     sample_pause(port, c, SampleKind::kPauseSent, false, now_ps);
   }
 }
@@ -104,7 +107,7 @@ void SwitchEntity::give_credit(std::uint32_t port, std::uint32_t c, std::uint64_
   teller.freed |= 1U << c;
   if (teller.credit_due_ps != kNever) return;
   teller.credit_due_ps = now_ps + config_.pfc_generation_ps;
-  wake(port, std::max(ports_[port].busy_until_ps, teller.credit_due_ps));
+  wake(port, std::max(ports_[port].busy_until_ps, due(port)));
 }
 
 // Send the control frame that is due; false if none is.
@@ -116,6 +119,7 @@ bool SwitchEntity::tell(std::uint32_t port, ps_t now_ps) {
       return true;
     }
     teller.pause_due_ps = kNever;  // it was taken back before it could be told
+    due(port);
   }
   if (teller.credit_due_ps > now_ps) return false;
   tell_credit(port, now_ps);
@@ -136,6 +140,7 @@ void SwitchEntity::tell_pause(std::uint32_t port, ps_t now_ps) {
   const ps_t quantum_ps = ps_t{kQuantumBytes} * ports_[port].byte_time_ps;
   teller.changed = 0;
   teller.pause_due_ps = teller.stopped == 0 ? kNever : now_ps + config_.pause_quanta / 2 * quantum_ps;
+  due(port);
   ++teller.pause_frames;
   ++egress_[port].out_frames;
   egress_[port].out_bytes += frame->frame_bytes;
@@ -153,6 +158,7 @@ void SwitchEntity::tell_credit(std::uint32_t port, ps_t now_ps) {
   }
   teller.freed = 0;
   teller.credit_due_ps = kNever;
+  due(port);
   ++teller.credit_frames;
   ++egress_[port].out_frames;
   egress_[port].out_bytes += frame->frame_bytes;
@@ -177,31 +183,47 @@ struct SwitchEntity::Link {
   friend bool operator==(const Link&, const Link&) = default;
 };
 
-std::vector<std::uint32_t> SwitchEntity::waits_for(std::uint32_t port, std::uint32_t c, ps_t now_ps) {
+std::vector<std::uint32_t> SwitchEntity::holders(std::uint32_t port, std::uint32_t c) {
   std::vector<std::uint32_t> found;
   for (std::uint32_t egress = 0; egress < port_count_; ++egress) {
-    Egress& out = egress_[egress];
-    Queue& queue = out.queues[c];
-    if (queue.frames.empty() || !out.gate.stopped(c, now_ps)) continue;
+    Ring<Frame*>& frames = egress_[egress].queues[c].frames;
     bool holds = false;
-    for (std::size_t i = 0; i < queue.frames.size() && !holds; ++i) holds = queue.frames.at(i)->ingress == port;
+    for (std::size_t i = 0; i < frames.size() && !holds; ++i) holds = frames.at(i)->ingress == port;
     if (holds) found.push_back(egress);
   }
   return found;
 }
 
-// Extend a chain of stuck groups, each of which waits for the next, until it closes.
-bool SwitchEntity::circle(std::vector<Link>& chain, ps_t now_ps) {
+// Whether nothing that the first group waits for can ever move: each frame of each group among `groups`, which grows
+// by those that they wait for, is behind a stopped port, whose neighbour is such a group itself.
+bool SwitchEntity::standing(std::vector<Link>& groups, ps_t now_ps) {
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    const Link of = groups[i];
+    const std::vector<std::uint32_t> egresses = of.at->holders(of.port, of.traffic_class);
+    if (egresses.empty() || of.at->config_.watchdog_detection_ps != 0) return false;
+    for (const std::uint32_t egress : egresses) {
+      if (!of.at->egress_[egress].gate.stopped(of.traffic_class, now_ps)) return false;
+      const Port& way = of.at->ports_[egress];
+      auto* next = dynamic_cast<SwitchEntity*>(of.at->group_.entity(way.peer_entity));
+      if (next == nullptr || !next->stuck(way.peer_port, of.traffic_class)) return false;
+      if (next->tellers_[way.peer_port].stuck[of.traffic_class] == 0) return false;  // not for long
+      const Link link{next, way.peer_port, of.traffic_class};
+      if (std::find(groups.begin(), groups.end(), link) == groups.end()) groups.push_back(link);
+    }
+  }
+  return true;
+}
+
+// Extend a chain of standing groups, each of which waits for the next, until it closes.
+bool SwitchEntity::circle(std::vector<Link>& chain) {
   const Link last = chain.back();
-  for (const std::uint32_t egress : last.at->waits_for(last.port, last.traffic_class, now_ps)) {
+  for (const std::uint32_t egress : last.at->holders(last.port, last.traffic_class)) {
     const Port& way = last.at->ports_[egress];
-    auto* next = dynamic_cast<SwitchEntity*>(group_.entity(way.peer_entity));
-    if (next == nullptr || !next->stuck(way.peer_port, last.traffic_class)) continue;
-    const Link link{next, way.peer_port, last.traffic_class};
+    const Link link{dynamic_cast<SwitchEntity*>(group_.entity(way.peer_entity)), way.peer_port, last.traffic_class};
     if (link == chain.front()) return true;
     if (std::find(chain.begin(), chain.end(), link) != chain.end()) continue;  // a circle without the first
     chain.push_back(link);
-    if (circle(chain, now_ps)) return true;
+    if (circle(chain)) return true;
     chain.pop_back();
   }
   return false;
@@ -215,21 +237,26 @@ void SwitchEntity::suspect(std::uint32_t port, std::uint32_t c, ps_t now_ps) {
     teller.stuck[c] = 0;
     return;
   }
-  std::vector<Link> chain{{this, port, c}};
-  if (circle(chain, now_ps)) {
+  ++teller.stuck[c];
+  if (config_.watchdog_detection_ps != 0) return;  // which is there to end it
+  std::vector<Link> groups{{this, port, c}};
+  std::vector<Link> chain = groups;
+  if (standing(groups, now_ps) && circle(chain)) {
     std::string text = "PFC deadlock at " + std::to_string(now_ps) + " ps: ";
     for (const Link& link : chain) {
       text += link.at->name() + " " + port_and_class(link.port, link.traffic_class) + " waits for ";
     }
     throw DeadlockError(text + chain.front().at->name() + " " + port_and_class(port, c));
   }
-  if (++teller.stuck[c] < kStuckRepetitions) return;
-  const auto stopped = waits_for(port, c, now_ps);
-  if (stopped.empty()) return;  // it is starved, not stopped
-  throw DeadlockError(name() + " " + port_and_class(port, c) + " has not released a frame since " +
-                      std::to_string(teller.since_ps[c]) + " ps, now " + std::to_string(now_ps) +
-                      " ps, and waits for port " + std::to_string(stopped.front()) +
-                      ", which is stopped; the twin names the circle");
+  const ps_t repetition_ps = ps_t{config_.pause_quanta / 2U} * kQuantumBytes * ports_[port].byte_time_ps;
+  if (teller.stuck[c] * repetition_ps < kStuckPs) return;
+  for (const std::uint32_t egress : holders(port, c)) {  // what is not stopped is starved
+    if (!egress_[egress].gate.stopped(c, now_ps)) continue;
+    throw DeadlockError(name() + " " + port_and_class(port, c) + " has not released a frame since " +
+                        std::to_string(teller.since_ps[c]) + " ps, now " + std::to_string(now_ps) +
+                        " ps, and waits for port " + std::to_string(egress) +
+                        ", which is stopped; the twin names the circle");
+  }
 }
 
 }  // namespace tb

@@ -116,7 +116,6 @@ SwitchEntity::SwitchEntity(const NodeContext& context, const SwitchConfig& confi
       groups_(groups_of(config)),
       paths_(config.paths, context.seed, context.id),
       egress_(context.ports),
-      counts_(context.ports),
       stored_(context.ports),
       flow_control_(config.lossless_classes != 0 || config.credit_bytes != 0) {
   for (std::uint32_t i = 0; i < kClasses; ++i) {
@@ -126,6 +125,10 @@ SwitchEntity::SwitchEntity(const NodeContext& context, const SwitchConfig& confi
   }
   for (std::uint32_t i = 0; i < 64; ++i) {
     class_of_dscp_[i] = config.class_of_dscp.empty() ? static_cast<std::uint8_t>(i >> 3) : config.class_of_dscp[i];
+  }
+  for (const std::uint32_t route : config.route) {
+    const bool several = route != kNoRoute && groups_[route].ports.size() > 1;
+    only_port_.push_back(several ? kSeveralPorts : route == kNoRoute ? kNoPort : groups_[route].ports[0]);
   }
   if (flow_control_) tellers_.resize(port_count_);
   for (std::uint32_t port = 0; port < port_count_; ++port) {
@@ -146,29 +149,35 @@ void SwitchEntity::start() {
   }
   for (std::uint32_t port = 0; port < port_count_; ++port) {
     egress_[port].gate.set_credits(ports_[port].peer_credits, ports_[port].peer_cell_bytes);
+    gate_changed(egress_[port]);
     if (ports_[port].grants_credits) buffer_.grant_credits(port);
   }
 }
 
 void SwitchEntity::handle(std::uint32_t slot, ps_t now_ps) {
-  const std::uint32_t number = slot % port_count_;
   if (slot < port_count_) {
-    arrive(number, take_arrival(slot), now_ps);
-  } else if (slot < 2 * port_count_) {
-    control_arrives(number, take_arrival(slot), now_ps);
-  } else if (slot < 3 * port_count_) {
-    Ring<Frame*>& lane = stored_[number];
-    Frame* frame = lane.pop();
-    slots_.set(slot, lane.empty() ? kNever : lane.front()->time_ps);
-    forward(choose_port(*frame, now_ps), frame, now_ps, now_ps);
+    arrive(slot, take_arrival(slot), now_ps);
+  } else if (slot >= departure_slot(0)) {
+    depart(slot - departure_slot(0), now_ps);
+  } else if (slot == control_slot()) {
+    const Control control = take_control();
+    control_arrives(control.port, control.frame, now_ps);
   } else {
-    depart(number, now_ps);
+    Ring<Stored>& lane = stored_[slot - stored_slot(0)];
+    const auto [frame, egress] = lane.pop();
+    slots_.set(slot, lane.empty() ? kNever : lane.front().frame->time_ps);
+    if ((frame->flags & kFlagCorrupt) != 0) {
+      discard(egress, frame, now_ps);
+    } else {
+      forward(egress, frame, now_ps, now_ps);
+    }
   }
 }
 
 std::uint32_t SwitchEntity::choose_port(const Frame& frame, ps_t now_ps) {
+  if (only_port_[frame.dst] != kSeveralPorts) return only_port_[frame.dst];
   const PortGroup& group = groups_[config_.route[frame.dst]];
-  if (group.ports.size() == 1) return group.ports[0];
+  if (config_.paths.choice == PathChoice::kHash) return group.draw(flow_hash(frame, config_.paths.hash_seed));
   return paths_.choose(group, frame, now_ps, [this, now_ps](std::uint32_t number) {
     const Port& port = ports_[number];
     const ps_t busy_ps = port.busy_until_ps > now_ps ? port.busy_until_ps - now_ps : 0;
@@ -185,13 +194,15 @@ void SwitchEntity::arrive(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
   if ((frame->flags & kFlagCorrupt) != 0) ++from.fcs_errors;
   if (config_.sflow_interval != 0 && --sample_in_[ingress] == 0) sample_flow(ingress, *frame, now_ps);
   if (config_.int_enabled && frame->telemetry != kNoTelemetry) {
-    group_.telemetry.int_stacks.at(frame->telemetry).ingress_ps = now_ps - config_.pipeline_latency_ps;
+    const ps_t stored_ps =
+        config_.cut_through ? 0 : ps_t{frame->frame_bytes + kPreambleBytes} * ports_[ingress].byte_time_ps;
+    note_arrival(*frame, now_ps - config_.pipeline_latency_ps - stored_ps);
   }
   lookup(ingress, frame, now_ps);
 }
 
 void SwitchEntity::lookup(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
-  const bool known = frame->dst < config_.route.size() && config_.route[frame->dst] != kNoRoute;
+  const bool known = frame->dst < only_port_.size() && only_port_[frame->dst] != kNoPort;
   const bool storing = !config_.cut_through;
   if (!known || (storing && (frame->flags & kFlagCorrupt) != 0)) {
     no_route_ += known ? 0 : 1;
@@ -217,20 +228,20 @@ void SwitchEntity::lookup(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
     return;
   }
   // The egress is faster: it would run dry, so the frame is stored first.
-  Ring<Frame*>& lane = stored_[ingress];
+  Ring<Stored>& lane = stored_[ingress];
   frame->time_ps = whole_ps;
-  if (lane.empty()) slots_.set(2 * port_count_ + ingress, whole_ps);
-  lane.push(frame);
+  if (lane.empty()) slots_.set(stored_slot(ingress), whole_ps);
+  lane.push({frame, egress});
 }
 
 void SwitchEntity::forward(std::uint32_t egress, Frame* frame, ps_t now_ps, ps_t eligible_ps) {
   Egress& out = egress_[egress];
   const Port& port = ports_[egress];
-  if (out.waiting_classes == 0 && port.busy_until_ps <= now_ps && told_next_ps(egress) > now_ps) {
-    const bool open = !shaped_ && out.gate.free();
-    if (open || opens_ps(out, frame->queue, frame->frame_bytes) <= now_ps) {
+  const bool idle = out.waiting_classes == 0 && port.busy_until_ps <= now_ps && out.control_due_ps > now_ps;
+  if (idle && now_ps >= out.storm_until_ps[frame->queue]) {
+    if (!out.gated || opens_ps(out, frame->queue, frame->frame_bytes) <= now_ps) {
       if ((frame->flags & kFlagTraced) != 0) trace_arrival(egress, *frame, now_ps);
-      if (frame->telemetry != kNoTelemetry) group_.telemetry.int_stacks.at(frame->telemetry).occupancy = 0;
+      if (frame->telemetry != kNoTelemetry) note_occupancy(*frame, 0);
       let_go(*frame, now_ps);
       start(egress, frame, now_ps);
       return;
@@ -250,16 +261,14 @@ void SwitchEntity::enqueue(std::uint32_t egress, Frame* frame, ps_t now_ps, ps_t
   const std::uint32_t c = frame->queue;
   Queue& queue = out.queues[c];
   if (!config_.ecn.empty() && config_.ecn_at_enqueue) mark(egress, c, queue.bytes, frame);
-  if (frame->telemetry != kNoTelemetry) {
-    group_.telemetry.int_stacks.at(frame->telemetry).occupancy = static_cast<std::uint32_t>(queue.bytes / 64);
-  }
+  if (frame->telemetry != kNoTelemetry) note_occupancy(*frame, queue.bytes);
   frame->time_ps = eligible_ps;
   queue.frames.push(frame);
   queue.bytes += frame->frame_bytes;
   queue.watermark = std::max(queue.watermark, queue.bytes);
   out.bytes += frame->frame_bytes;
   out.bytes_watermark = std::max(out.bytes_watermark, out.bytes);
-  out.waiting_classes |= 1U << c;
+  out.waiting_classes = static_cast<std::uint8_t>(out.waiting_classes | (1U << c));
   wake(egress, std::max(ports_[egress].busy_until_ps, eligible_ps));
   if (now_ps < group_.telemetry.until_ps()) sample(egress, c, now_ps);
 }
@@ -273,7 +282,7 @@ void SwitchEntity::wake(std::uint32_t egress, ps_t at_ps) {
 bool SwitchEntity::keep(std::uint32_t egress, Frame* frame, ps_t now_ps) {
   const std::uint32_t c = frame->queue;
   if (now_ps < egress_[egress].storm_until_ps[c]) {
-    ++counts_[egress][c].storm_discards;
+    ++egress_[egress].counts[c].storm_discards;
     return false;
   }
   switch (buffer_.admit(frame->ingress, egress, c, cells(*frame))) {
@@ -305,7 +314,7 @@ bool SwitchEntity::trim(std::uint32_t egress, Frame* frame, ps_t now_ps) {
   const Admission admitted = buffer_.admit(frame->ingress, egress, frame->queue, cells(*frame));
   if (admitted == Admission::kStop) stop_neighbour(frame->ingress, frame->queue, now_ps);
   if (admitted == Admission::kAccepted || admitted == Admission::kStop) {
-    ++counts_[egress][whole.queue].trimmed;
+    ++egress_[egress].counts[whole.queue].trimmed;
     if (config_.credit_bytes != 0) give_credit(frame->ingress, whole.queue, cells(whole) - cells(*frame), now_ps);
     group_.changed(frame);
     return true;
@@ -316,7 +325,7 @@ bool SwitchEntity::trim(std::uint32_t egress, Frame* frame, ps_t now_ps) {
 
 void SwitchEntity::discard(std::uint32_t egress, Frame* frame, ps_t now_ps) {
   Egress& out = egress_[egress];
-  ClassCounts& counts = counts_[egress][frame->queue];
+  ClassCounts& counts = out.counts[frame->queue];
   ++out.discards;
   out.discard_bytes += frame->frame_bytes;
   ++counts.discards;
@@ -339,14 +348,14 @@ void SwitchEntity::depart(std::uint32_t egress, ps_t now_ps) {
     slots_.set(slot, port.busy_until_ps);
     return;
   }
-  if (flow_control_ && tell(egress, now_ps)) {
-    const ps_t next_ps = out.waiting_classes == 0 ? told_next_ps(egress) : now_ps;
+  if (out.control_due_ps <= now_ps && tell(egress, now_ps)) {
+    const ps_t next_ps = out.waiting_classes == 0 ? out.control_due_ps : now_ps;
     slots_.set(slot, std::max(port.busy_until_ps, next_ps));
     return;
   }
   const Choice choice = choose(egress, now_ps);
   if (choice.traffic_class == kClasses) {
-    slots_.set(slot, std::min(choice.soonest_ps, told_next_ps(egress)));
+    slots_.set(slot, std::min(choice.soonest_ps, out.control_due_ps));
     return;
   }
   const std::uint32_t c = choice.traffic_class;
@@ -357,12 +366,12 @@ void SwitchEntity::depart(std::uint32_t egress, ps_t now_ps) {
   queue.bytes -= frame->frame_bytes;
   out.bytes -= frame->frame_bytes;
   if (queue.frames.empty()) {
-    out.waiting_classes &= ~(1U << c);
+    out.waiting_classes = static_cast<std::uint8_t>(out.waiting_classes & ~(1U << c));
     out.deficit_bytes[c] = 0;
   }
   let_go(*frame, now_ps);
   start(egress, frame, now_ps);
-  const ps_t next_ps = out.waiting_classes == 0 ? told_next_ps(egress) : now_ps;
+  const ps_t next_ps = out.waiting_classes == 0 ? out.control_due_ps : now_ps;
   slots_.set(slot, std::min(kNever, std::max(port.busy_until_ps, next_ps)));
   if (buffer_.any_stopped()) resume_neighbours(now_ps);
   if (now_ps < group_.telemetry.until_ps()) sample(egress, c, now_ps);
@@ -373,10 +382,10 @@ void SwitchEntity::start(std::uint32_t egress, Frame* frame, ps_t now_ps) {
   Egress& out = egress_[egress];
   ++out.out_frames;
   out.out_bytes += frame->frame_bytes;
-  ClassCounts& counts = counts_[egress][frame->queue];
+  ClassCounts& counts = out.counts[frame->queue];
   ++counts.out_frames;
   counts.out_bytes += frame->frame_bytes;
-  out.gate.sent(frame->queue, frame->frame_bytes);
+  if (out.gated) out.gate.sent(frame->queue, frame->frame_bytes);
   if (shaped_) account_shaper(out, frame->queue, frame->frame_bytes, now_ps);
   if ((frame->flags & kFlagTraced) != 0) {
     HopSample& stop = group_.telemetry.open(*frame);
@@ -416,7 +425,7 @@ Counters SwitchEntity::counters() const {
     if (flow_control_) note(prefix + "pause_frames_tx", tellers_[number].pause_frames);
     if (flow_control_) note(prefix + "credit_frames_tx", tellers_[number].credit_frames);
     for (std::uint32_t c = 0; c < kClasses; ++c) {
-      const ClassCounts& counts = counts_[number][c];
+      const ClassCounts& counts = out.counts[c];
       const std::string of = prefix + "c" + std::to_string(c) + ".";
       note(of + "out_frames", counts.out_frames);
       note(of + "out_octets", counts.out_bytes);

@@ -7,7 +7,8 @@
 // once (cut-through); otherwise the frame is admitted to the buffer, trimmed or dropped, waits in the queue of its class,
 // and is eligible once its last bit is in (+ pipeline latency). Its cells are held until its transmission starts.
 //
-// Keep in step: `SwitchEntity` slots [0, P) arrivals, [P, 2P) MAC control, [2P, 3P) stored frames, [3P, 4P) departures.
+// Keep in step: `SwitchEntity` slots [0, P) arrivals, P MAC control, [P + 1, 2P + 1) stored frames, [2P + 1, 3P + 1)
+// departures.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -94,7 +95,9 @@ class SwitchModel final : public NodeModel {
   explicit SwitchModel(SwitchConfig config);
   [[nodiscard]] std::unique_ptr<Entity> make(const NodeContext& context) const override;
   [[nodiscard]] Ingress ingress() const override {
-    return {config.pipeline_latency_ps, !config.cut_through, config.pause_reaction_ps};
+    return {.delay_ps = config.pipeline_latency_ps,
+            .control_delay_ps = config.pause_reaction_ps,
+            .last_bit = !config.cut_through};
   }
   /// A switch forwards to other ports only; what it sends back is MAC control.
   [[nodiscard]] ps_t turnaround_ps() const override {
@@ -122,6 +125,11 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
     std::uint64_t bytes = 0;
     std::uint64_t watermark = 0;
   };
+  static_assert(sizeof(Queue) == 64);
+  struct Stored {
+    Frame* frame;
+    std::uint32_t egress;
+  };
   struct ClassCounts {
     std::uint64_t out_frames = 0, out_bytes = 0, discards = 0, discard_bytes = 0, marked = 0, trimmed = 0;
     std::uint64_t storms = 0, storm_discards = 0;
@@ -142,18 +150,23 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
     std::array<std::uint16_t, kClasses> freed_cells{};
     std::array<std::uint16_t, kClasses> told_cells{};
   };
-  struct Egress {
-    std::array<Queue, kClasses> queues;
-    std::uint32_t waiting_classes = 0;  // bit c: queue c holds frames
+  struct alignas(64) Egress {           // what every frame touches comes first: one cache line
+    std::uint8_t waiting_classes = 0;   // bit c: queue c holds frames
+    bool gated = false;                 // its gate or a shaper may stop a class
+    bool granted = false;               // DWRR: whether the class whose turn it is has had its quantum
     std::uint32_t turn = 0;             // DWRR: whose turn it is
-    bool granted = false;               // and whether it has had its quantum
+    ps_t control_due_ps = kNever;       // a control frame is to be sent
     std::uint64_t bytes = 0;
     std::uint64_t bytes_watermark = 0;
-    std::uint64_t in_frames = 0, in_bytes = 0, out_frames = 0, out_bytes = 0, discards = 0, discard_bytes = 0;
+    std::uint64_t in_frames = 0, in_bytes = 0, out_frames = 0, out_bytes = 0;
+    std::array<Queue, kClasses> queues;
+    std::array<ClassCounts, kClasses> counts;
+    std::uint64_t discards = 0, discard_bytes = 0;
     std::uint64_t fcs_errors = 0, pause_frames_rx = 0;
     EgressGate gate;
     std::array<std::uint64_t, kClasses> deficit_bytes{};
     std::array<ps_t, kClasses> shaped_until_ps{};
+    std::array<std::uint16_t, kClasses> shaped_rest{};  // [ps / 1024]
     std::array<ps_t, kClasses> storm_until_ps{};
   };
   struct Choice {
@@ -180,7 +193,8 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
   [[nodiscard]] std::uint64_t cells(const Frame& frame) const {
     return (frame.frame_bytes + config_.cell_bytes - 1) / config_.cell_bytes;
   }
-  [[nodiscard]] std::uint32_t departure_slot(std::uint32_t port) const { return 3 * port_count_ + port; }
+  [[nodiscard]] std::uint32_t stored_slot(std::uint32_t port) const { return port_count_ + 1 + port; }
+  [[nodiscard]] std::uint32_t departure_slot(std::uint32_t port) const { return 2 * port_count_ + 1 + port; }
   void wake(std::uint32_t egress, ps_t at_ps);
 
   // scheduling, marking (switch_scheduling.cpp)
@@ -192,14 +206,17 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
 
   // flow control (switch_flow_control.cpp)
   void control_arrives(std::uint32_t port, Frame* frame, ps_t now_ps);
+  void gate_changed(Egress& out) const { out.gated = shaped_ || !out.gate.free(); }
   void stop_neighbour(std::uint32_t port, std::uint32_t c, ps_t now_ps);
   void resume_neighbours(ps_t now_ps);
   void give_credit(std::uint32_t port, std::uint32_t c, std::uint64_t cells, ps_t now_ps);
   bool tell(std::uint32_t port, ps_t now_ps);
   void tell_pause(std::uint32_t port, ps_t now_ps);
   void tell_credit(std::uint32_t port, ps_t now_ps);
-  [[nodiscard]] ps_t told_next_ps(std::uint32_t port) const {
-    return flow_control_ ? std::min(tellers_[port].pause_due_ps, tellers_[port].credit_due_ps) : kNever;
+  /// A control frame is due at another time; returns when the first one is.
+  ps_t due(std::uint32_t port) {
+    const Teller& teller = tellers_[port];
+    return egress_[port].control_due_ps = std::min(teller.pause_due_ps, teller.credit_due_ps);
   }
   void watch(std::uint32_t port, std::uint32_t c, ps_t now_ps);
   [[noreturn]] void lossless_drop(std::uint32_t egress, const Frame& frame, ps_t now_ps) const;
@@ -207,10 +224,11 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
   [[nodiscard]] bool stuck(std::uint32_t port, std::uint32_t c) const {
     return buffer_.stopped(port, c) && tellers_[port].released[c] == buffer_.released(port, c);
   }
-  /// Egress ports whose class is stopped and holds frames that came by `port`.
-  [[nodiscard]] std::vector<std::uint32_t> waits_for(std::uint32_t port, std::uint32_t c, ps_t now_ps);
+  /// Egress ports that hold frames of this class that came by `port`.
+  [[nodiscard]] std::vector<std::uint32_t> holders(std::uint32_t port, std::uint32_t c);
   struct Link;
-  bool circle(std::vector<Link>& chain, ps_t now_ps);
+  static bool standing(std::vector<Link>& groups, ps_t now_ps);
+  bool circle(std::vector<Link>& chain);
 
   // telemetry (switch_telemetry.cpp)
   void sample(std::uint32_t egress, std::uint32_t c, ps_t now_ps);
@@ -222,12 +240,13 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
   const SwitchConfig& config_;
   std::uint32_t port_count_;
   SharedBuffer buffer_;
+  static constexpr std::uint16_t kSeveralPorts = 0xFFFF, kNoPort = 0xFFFE;
   std::vector<PortGroup> groups_;
+  std::vector<std::uint16_t> only_port_;  // by endpoint, where its group has one port
   PathChooser paths_;
   std::vector<Egress> egress_;
-  std::vector<std::array<ClassCounts, kClasses>> counts_;
   std::vector<Teller> tellers_;
-  std::vector<Ring<Frame*>> stored_;  // by ingress port: frames whose egress is faster than their ingress
+  std::vector<Ring<Stored>> stored_;  // by ingress port: frames whose egress is faster than their ingress
   std::array<std::uint8_t, kClasses> class_of_pcp_{};
   std::array<std::uint8_t, 64> class_of_dscp_{};
   std::uint32_t strict_classes_ = 0xFF;  // bit c

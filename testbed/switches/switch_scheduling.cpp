@@ -20,19 +20,24 @@ ps_t SwitchEntity::opens_ps(const Egress& out, std::uint32_t c, std::uint32_t fr
 void SwitchEntity::account_shaper(Egress& out, std::uint32_t c, std::uint32_t frame_bytes, ps_t now_ps) {
   const std::uint64_t per_kib = config_.shaper_ps_per_kib[c];
   if (per_kib == 0) return;
-  out.shaped_until_ps[c] = std::max(out.shaped_until_ps[c], now_ps) + frame_bytes * per_kib / 1024;
+  if (out.shaped_until_ps[c] < now_ps) {
+    out.shaped_until_ps[c] = now_ps;
+    out.shaped_rest[c] = 0;
+  }
+  const std::uint64_t time = frame_bytes * per_kib + out.shaped_rest[c];  // [ps / 1024]
+  out.shaped_until_ps[c] += time / 1024;
+  out.shaped_rest[c] = static_cast<std::uint16_t>(time % 1024);
 }
 
 SwitchEntity::Choice SwitchEntity::choose(std::uint32_t egress, ps_t now_ps) {
   Egress& out = egress_[egress];
-  const bool plain = !shaped_ && out.gate.free();
   std::uint32_t ready = 0;
   ps_t soonest_ps = kNever;
   for (std::uint32_t waiting = out.waiting_classes; waiting != 0;) {
     const auto c = static_cast<std::uint32_t>(std::bit_width(waiting)) - 1U;
     waiting &= ~(1U << c);
     const Frame& head = *out.queues[c].frames.front();
-    const ps_t ready_ps = plain ? head.time_ps : std::max(head.time_ps, opens_ps(out, c, head.frame_bytes));
+    const ps_t ready_ps = !out.gated ? head.time_ps : std::max(head.time_ps, opens_ps(out, c, head.frame_bytes));
     if (ready_ps > now_ps) {
       soonest_ps = std::min(soonest_ps, ready_ps);
       continue;
@@ -71,7 +76,7 @@ void SwitchEntity::mark(std::uint32_t egress, std::uint32_t c, std::uint64_t dep
     const wide_t at = wide_t{random} * (std::uint64_t{1'000'000} * (ecn.kmax_bytes - ecn.kmin_bytes));
     if (at >= (wide_t{ecn.pmax_ppm} * (depth_bytes - ecn.kmin_bytes)) << 32) return;
   }
-  ++counts_[egress][c].marked;
+  ++egress_[egress].counts[c].marked;
   if ((frame->flags & kFlagMarked) != 0) return;
   frame->flags |= kFlagMarked;
   group_.changed(frame);

@@ -58,14 +58,15 @@ void SwitchEntity::trace_arrival(std::uint32_t egress, const Frame& frame, ps_t 
 }
 
 void SwitchEntity::push_telemetry(std::uint32_t egress, Frame* frame, ps_t now_ps) {
-  IntStack& stack = group_.telemetry.int_stacks.at(frame->telemetry);
-  if (stack.hops == kIntMaxHops) return;
-  IntHop& hop = stack.hop[stack.hops++];
+  const std::uint32_t hops = telemetry_hops(*frame);
+  if (hops == kIntMaxHops) return;
+  IntHop& hop = group_.telemetry.int_stacks.at(telemetry_place(*frame)).hop[hops];
+  frame->telemetry += kTelemetryHop;
   hop.node = id();
   hop.ingress = frame->ingress;
   hop.egress = static_cast<std::uint16_t>(egress);
-  hop.latency_ns = static_cast<std::uint32_t>((now_ps - stack.ingress_ps) / 1000);
-  hop.queue_occupancy = (std::uint32_t{frame->queue} << 24) | std::min(stack.occupancy, 0xFFFFFFU);
+  hop.latency_ns = static_cast<std::uint32_t>((now_ps - frame->ack_bits) / 1000);
+  hop.queue_occupancy = (std::uint32_t{frame->queue} << 24) | std::min(frame->message_bytes, 0xFFFFFFU);
   frame->frame_bytes += kIntHopBytes;
   group_.changed(frame);
 }

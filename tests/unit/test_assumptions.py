@@ -49,5 +49,33 @@ def test_assumptions_of_run_cover_nics_and_switch() -> None:
     paths = [row.path for row in assumptions_of_run(resolved)]
     assert {path.partition(".")[0] for path in paths} >= {
         *resolved.experiment.nics,
-        resolved.switch_profile.name,
+        resolved.switch.profile.name,
     }
+
+
+def test_assumptions_of_run_hold_pfc_and_ecn_only_where_they_are_on() -> None:
+    experiment = load_experiment("quickstart")
+    plain = {row.path for row in assumptions_of_run(resolve(experiment))}
+    settings = {"lossless": "3", "paths": "flowlet:1us"}
+    more = {row.path for row in assumptions_of_run(resolve(replace(experiment, switch_settings=settings)))}
+    assert more - plain == {
+        "tomahawk5.pfc.pause_quanta",
+        "tomahawk5.pfc.generation",
+        "tomahawk5.headroom.port_mtu",
+        "tomahawk5.headroom.lossless_mtu",
+        "tomahawk5.headroom.phy",
+        "tomahawk5.paths.flowlet_entries",
+        "transparent.reorder_window_pkts",
+    }
+
+
+def test_assumptions_of_run_leave_out_what_the_experiment_sets() -> None:
+    experiment = replace(load_experiment("quickstart"), switch="tomahawk_ultra")
+    assert "tomahawk_ultra.buffer.pool" in {row.path for row in assumptions_of_run(resolve(experiment))}
+    sets = replace(experiment, switch_settings={"buffer": "100MB"})
+    assert "tomahawk_ultra.buffer.pool" not in {row.path for row in assumptions_of_run(resolve(sets))}
+
+
+def test_assumptions_of_run_of_many_ports_name_no_limit_of_ports() -> None:
+    experiment = replace(load_experiment("quickstart"), switch="spectrum4")
+    assert "spectrum4.max_ports" not in {row.path for row in assumptions_of_run(resolve(experiment))}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,9 @@ import pytest
 from typer.testing import Result
 
 from testbed.cli.show import profile_rows
+from testbed.links import MEDIA
 from testbed.spec.sourced import Sourced
+from testbed.switches import SWITCHES
 
 Tb = Callable[..., Result]
 
@@ -67,15 +70,15 @@ def test_show_switch_gives_the_source_of_its_numbers(tb: Tb) -> None:
     result = tb("show", "switch", "tomahawk5", "--json")
     assert result.exit_code == 0
     values = {row["field"]: row for row in json.loads(result.stdout)["values"]}
-    assert values["buffer_bytes"]["source"]
-    assert values["buffer_bytes"]["mark"] in {"V", "S", "M", "E", "assumed"}
+    assert values["buffer.pool"]["source"]
+    assert values["buffer.pool"]["mark"] in {"V", "S", "M", "E", "assumed"}
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("leaf_spin",), "did you mean 'leaf_spine'?"),
-        (("switch", "tomahawk6"), "did you mean 'tomahawk5'?"),
+        (("switch", "tomahawk7"), "did you mean 'tomahawk"),
         (("swtich", "tomahawk5"), "unknown kind 'swtich'"),
         (("leaf_spine", "--set", "leafs=2"), "leaves"),
         (("leaf_spine", "--set", "leaves=-1"), "leaves"),
@@ -92,6 +95,23 @@ def test_show_bad_input_exits_2_and_says_what(tb: Tb, arguments: tuple[str, ...]
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("name", MEDIA.names())
+def test_show_medium_fits_100_columns(tb: Tb, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    lines = tb("show", "medium", name).stdout.splitlines()
+    assert max(len(line) for line in lines if "https://" not in line) <= 100
+
+
+def test_show_medium_gives_latency_losses_and_the_source_of_each_number(tb: Tb) -> None:
+    text = tb("show", "medium", "dac").stdout
+    rows = [line.split() for line in text.splitlines()]
+
+    [row] = [row for row in rows if row[:4] == ["400Gbps", "8", "x", "50G"]]
+    assert row[4:] == ["*", "3m", "kp4", "62.6", "33.8", "67.7", "72.7", "77.8", "–", "–", "1e-8", "0"]
+    assert "reaches[50Gbps].max_length = 3,000 mm  (V)" in text
+    assert "fec.ll.fixed = 21,000 ps  (E)" in text
+
+
 def test_show_nic_names_stages_and_leaves_out_what_they_have_not(tb: Tb) -> None:
     text = tb("show", "nic", "transparent").stdout
     assert "send.pcie_switch.latency = 115,000 ps" in text
@@ -99,5 +119,28 @@ def test_show_nic_names_stages_and_leaves_out_what_they_have_not(tb: Tb) -> None
     assert "send.pcie_switch.occupancy" not in text
 
 
-def test_show_switch_shows_a_zero_that_has_a_source(tb: Tb) -> None:
-    assert "alpha_log2 = 0 log2" in tb("show", "switch", "tomahawk5").stdout
+@pytest.mark.parametrize("name", SWITCHES.names())
+def test_show_switch_fits_100_columns_and_numbers_its_sources(
+    tb: Tb, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    text = tb("show", "switch", name).stdout
+    numbers, _, sources = text.partition("\nsources\n")
+    long = [line for line in text.splitlines() if len(line) > 100]
+    assert all(line.split()[-1].startswith("https://") for line in long)
+    referred = {int(found) for found in re.findall(r"\[(\d+)\]$", numbers, re.MULTILINE)}
+    assert referred == set(range(1, len(referred) + 1))
+    assert [int(found) for found in re.findall(r"^  \[(\d+)\]", sources, re.MULTILINE)] == sorted(referred)
+
+
+def test_show_switch_reads_as_a_person_writes(tb: Tb) -> None:
+    lines = {tuple(line.split()) for line in tb("show", "switch", "tomahawk6").stdout.splitlines()}
+    start = {line[:4] for line in lines}
+    assert ("capacity", "102.4Tbps", "V", "[1]") in start
+    assert ("pipeline_latency", "800ns", "S", "[2]") in start
+    assert {("alpha_log2", "0", "(alpha", "="), ("packet", "trimming", "yes", "V")} <= start
+    assert ("1.6Tbps:", "579.2ns", "1,810", "quanta") in start
+
+
+def test_show_switch_without_pfc_says_nothing_of_it(tb: Tb) -> None:
+    assert "pause_quanta" not in tb("show", "switch", "linux_bridge").stdout

@@ -19,11 +19,14 @@ from testbed.run.schedule import Schedule, schedule_of
 from testbed.spec.experiment import Cell, Scenario
 from testbed.spec.fabric import Fabric
 from testbed.switches import SWITCHES
+from testbed.switches.setup import configured
 from testbed.units import byte_time_ps
 from topologies import TOPOLOGIES, build_fabric
 
 IDLE = Scenario(name="idle", kind="idle")
 LOAD = Scenario(name="load", kind="poisson", load_permille=600)
+# the engine's defaults hold, or the switches ask for it
+NOT_OF_A_PROFILE = {"data_dscp", "ack_dscp", "reorder_window_pkts", "pause_reaction_ps", "int_enabled"}
 INCAST = Scenario(name="incast", kind="incast", load_permille=600, fan_in=8)
 
 
@@ -34,7 +37,7 @@ def lowered(
     schedule = schedule_of(Cell(scenario=scenario, size_bytes=size_bytes, nic=nic), fabric)
     data = plan_data(
         fabric,
-        switch=SWITCHES.get(more.pop("switch", "tomahawk5")),
+        switch=configured(SWITCHES.get(more.pop("switch", "tomahawk5")), more.pop("settings", {})),
         nic=NICS.get(nic),
         schedule=schedule,
         seed=more.pop("seed", 1),
@@ -94,7 +97,18 @@ def test_plan_card_has_every_number_of_its_profile(quickstart: Fabric, nic: str)
     known = set(dir(_engine.NicConfig()))
     assert set(node["config"]) <= known
     missing = {name for name in known if not name.startswith(("_", "set_"))} - set(node["config"])
-    assert missing == set(), "a field of the engine that no profile fills"
+    assert missing == NOT_OF_A_PROFILE, "a field of the engine that no profile fills"
+
+
+def test_plan_card_does_what_the_switches_ask_of_it(quickstart: Fabric) -> None:
+    settings = {"lossless": "3", "int": "on"}
+    plain, _ = lowered(quickstart, switch="ideal")
+    thin, _ = lowered(quickstart, switch="ideal", settings=settings)
+    roce, _ = lowered(quickstart, switch="ideal", settings=settings, nic="rdma")
+    paused = {"pause_reaction_ps": 1_158_400}
+    assert thin["nodes"][0]["config"] == plain["nodes"][0]["config"] | paused | {"int_enabled": True}
+    assert roce["nodes"][0]["config"].items() >= paused.items()
+    assert "int_enabled" not in roce["nodes"][0]["config"]
 
 
 def test_plan_switches_hash_each_in_its_own_way_and_by_seed(quickstart: Fabric) -> None:
@@ -105,6 +119,167 @@ def test_plan_switches_hash_each_in_its_own_way_and_by_seed(quickstart: Fabric) 
         if node["kind"] == "switch"
     ]
     assert len(set(seeds)) == len(seeds) == 12
+
+
+def configs_of(
+    fabric: Fabric, switch: str = "tomahawk5", /, **settings: int | str
+) -> dict[str, dict[str, Any]]:
+    """The config of every switch, by its name."""
+    data, _ = lowered(fabric, switch=switch, settings=settings)
+    return {node["name"]: node["config"] for node in data["nodes"] if node["kind"] != "nic"}
+
+
+PLAIN = [
+    "pipeline_latency_ps",
+    "cut_through",
+    "buffer_bytes",
+    "cell_bytes",
+    "alpha_log2",
+    "reserved_bytes",
+    "hash_seed",
+    "groups",
+    "route",
+]
+
+
+@pytest.mark.parametrize(
+    ("switch", "values"),
+    [
+        ("tomahawk5", [600_000, True, 166_600_000, 254, 0, 1_778]),
+        ("tomahawk_ultra", [250_000, True, 166_600_000, 254, 0, 1_778]),
+        ("spectrum4", [700_000, True, 158_229_504, 192, 0, 1_344]),
+        ("ideal", [0, True, 1 << 40, 1, 7, 0]),
+    ],
+)
+def test_plan_switch_without_settings_has_the_plain_fields_and_no_other(
+    quickstart: Fabric, switch: str, values: list[int]
+) -> None:
+    for config in configs_of(quickstart, switch).values():
+        assert list(config) == PLAIN
+        assert list(config.values())[:6] == values
+
+
+@pytest.mark.parametrize(
+    ("settings", "fields"),
+    [
+        ({"ecn": "off", "lossless": "none", "paths": "hash", "trim": "off", "headroom": "1KB"}, {}),
+        ({"ecn": "100KB:400KB:20%"}, {"ecn": [[100_000, 400_000, 200_000]] * 8}),
+        (
+            {"ecn": "step:100KB", "ecn_at": "enqueue"},
+            {"ecn": [[100_000, 100_000, 1_000_000]] * 8, "ecn_at_enqueue": True},
+        ),
+        (
+            {"scheduling": "dwrr:1,1,1,15,14,1,strict,strict"},
+            {"dwrr_quantum_bytes": [2048, 2048, 2048, 15 * 2048, 14 * 2048, 2048, 0, 0]},
+        ),
+        (
+            {"shaper": "3:100Gbps:64KB; 0:1Gbps:9KB"},
+            {
+                "shaper_ps_per_kib": [8_192_000, 0, 0, 81_920, 0, 0, 0, 0],
+                "shaper_burst_bytes": [9_000, 0, 0, 64_000, 0, 0, 0, 0],
+            },
+        ),
+        (
+            {"paths": "flowlet:500ns"},
+            {"path_choice": "FLOWLET", "flowlet_gap_ps": 500_000, "flowlet_entries": 1 << 20},
+        ),
+        (
+            {"paths": "least_loaded:500ns"},
+            {
+                "path_choice": "LEAST_LOADED",
+                "flowlet_gap_ps": 500_000,
+                "flowlet_entries": 1 << 20,
+                "load_quantum_bytes": 1,
+            },
+        ),
+        ({"paths": "least_loaded"}, {"path_choice": "LEAST_LOADED", "load_quantum_bytes": 1}),
+        ({"paths": "spray"}, {"path_choice": "SPRAY"}),
+        ({"paths": "round_robin"}, {"path_choice": "ROUND_ROBIN"}),
+        ({"trim": "64B:6"}, {"trim_bytes": 64, "trim_class": 6}),
+        ({"int": "on", "sflow": 1000}, {"int_enabled": True, "sflow_interval": 1000}),
+        ({"ingress_alpha_log2": -1}, {"ingress_alpha_log2": -1}),
+        ({"watchdog": "1us:1us"}, {}),
+    ],
+)
+def test_plan_switch_setting_adds_exactly_its_fields(
+    quickstart: Fabric, settings: dict[str, int | str], fields: dict[str, Any]
+) -> None:
+    for config in configs_of(quickstart, "ideal", **settings).values():
+        assert {name: config[name] for name in config if name not in PLAIN} == fields
+
+
+def test_plan_switch_number_that_is_set_takes_its_place(quickstart: Fabric) -> None:
+    configs = configs_of(
+        quickstart, pipeline_latency="450ns", buffer="64MB", alpha_log2=-3, cut_through="off"
+    )
+    for config in configs.values():
+        assert list(config) == PLAIN
+        assert list(config.values())[:6] == [450_000, False, 64_000_000, 254, -3, 1_778]
+
+
+def test_plan_lossless_switch_has_headroom_by_port_and_the_timing_of_its_fastest_port(
+    quickstart: Fabric,
+) -> None:
+    configs = configs_of(quickstart, lossless="3,4", watchdog="100us:200us")
+    leaf, setup = configs["l1"], configured(SWITCHES.get("tomahawk5"), {"lossless": "3,4"})
+    links = {link.port_at("l1"): link for link in quickstart.links_of("l1")}
+    assert {link.rate_bps for link in links.values()} == {400 * 10**9, 800 * 10**9}
+    assert leaf["headroom_bytes"] == [0] + [
+        setup.headroom(links[port].rate_bps, links[port].length_mm) for port in sorted(links)
+    ]
+    assert leaf["headroom_bytes"][1] == 439_296
+    assert configs["s1"]["headroom_bytes"] == [0] + [634_880] * 4
+    assert {name: leaf[name] for name in leaf if name not in PLAIN} == {
+        "lossless_classes": 24,
+        "lossless_alpha_log2": 0,
+        "headroom_bytes": leaf["headroom_bytes"],
+        "headroom_pool_bytes": 29_423_360,
+        "xon_offset_bytes": 3_556,
+        "pause_quanta": 65_535,
+        "pfc_generation_ps": 16_384,
+        "pause_reaction_ps": 579_200,
+        "watchdog_detection_ps": 100_000_000,
+        "watchdog_restoration_ps": 200_000_000,
+    }
+
+
+def test_plan_voq_switch_has_a_node_kind_and_fields_of_its_own(quickstart: Fabric) -> None:
+    data, _ = lowered(quickstart, switch="jericho2c_plus", settings={"ecn": "step:1MB"})
+    node = next(node for node in data["nodes"] if node["kind"] != "nic")
+    assert node["kind"] == "voq_switch"
+    assert list(node["config"]) == [
+        "pipeline_latency_ps",
+        "buffer_bytes",
+        "voq_limit_bytes",
+        "credit_bytes",
+        "credit_latency_ps",
+        "fabric_latency_ps",
+        "egress_buffer_bytes",
+        "credit_speedup_permille",
+        "ecn",
+        "hash_seed",
+        "groups",
+        "route",
+    ]
+    assert node["config"]["voq_limit_bytes"] == 500_000_000  # 5 ms at 800 Gb/s
+
+
+def test_plan_links_of_switches_that_retry_say_so(quickstart: Fabric) -> None:
+    plain, _ = lowered(quickstart, switch="tomahawk_ultra")
+    both, _ = lowered(quickstart, switch="tomahawk_ultra", settings={"llr": "on", "cbfc": "on"})
+    features = {"llr": True, "llr_latency_ps": 100_000, "cbfc": True}
+    assert [[*link, features] for link in plain["links"]] == both["links"]
+
+
+def test_plan_switches_with_the_same_seed_hash_alike(quickstart: Fabric) -> None:
+    seeds = {config["hash_seed"] for config in configs_of(quickstart, hash_seed="same").values()}
+    assert len(seeds) == 1
+
+
+@pytest.mark.parametrize("switch", SWITCHES.names())
+def test_plan_of_every_switch_survives_json_unchanged(quickstart: Fabric, switch: str) -> None:
+    data, _ = lowered(quickstart, switch=switch)
+    assert json.loads(json.dumps(data)) == data
 
 
 def test_plan_routes_never_lead_back_and_name_real_ports(quickstart: Fabric) -> None:
@@ -180,3 +355,68 @@ def test_same_messages_for_every_nic(quickstart: Fabric) -> None:
     )
     for name in ("src", "dst", "seq", "intended_ps"):
         np.testing.assert_array_equal(first[name], second[name])
+
+
+ALL_ON: dict[str, int | str] = {
+    "lossless": "3,4",
+    "watchdog": "100us:200us",
+    "ecn": "100KB:400KB:20%",
+    "ecn_at": "enqueue",
+    "scheduling": "dwrr",
+    "shaper": "5:100Gbps:64KB",
+    "paths": "least_loaded:500ns",
+    "ingress_alpha_log2": 1,
+    "trim": "64B:6",
+    "int": "on",
+    "sflow": 1000,
+    "llr": "on",
+    "cbfc": "on",
+}
+
+
+def test_plan_switch_fields_are_all_known_to_the_engine_and_all_in_use(quickstart: Fabric) -> None:
+    known = {name for name in dir(_engine.SwitchConfig()) if not name.startswith("_")}
+    by_engine = {"assert_lossless", "class_of_pcp", "class_of_dscp", "weights", "pg_reserved_bytes"}
+    for config in configs_of(quickstart, "ideal", **ALL_ON).values():
+        assert set(config) == known - by_engine
+
+
+@pytest.mark.parametrize("nic", NICS.names())
+def test_run_with_every_setting_on_delivers_every_message(quickstart: Fabric, nic: str) -> None:
+    data, _ = lowered(quickstart, switch="ideal", settings=ALL_ON, nic=nic, scenario=LOAD, records=2000)
+    assert len(records_of(data)) >= 2000
+
+
+def test_run_of_lossless_class_pauses_where_a_lossy_one_drops() -> None:
+    fabric = build_fabric("single_switch", {"cards": 9})
+    totals = {}
+    for lossless in ("3", "none"):
+        settings = {"buffer": "300KB", "lossless": lossless}
+        data, _ = lowered(fabric, scenario=INCAST, size_bytes=65_536, records=200, settings=settings)
+        twin = _engine.Twin(build_plan(data))
+        twin.run(10**16)
+        assert twin.done
+        totals[lossless] = total_of(twin, "pfc_tx"), total_of(twin, "out_discards")
+    assert totals["3"][0] > 0
+    assert totals["3"][1] == 0
+    assert totals["none"][0] == 0
+    assert totals["none"][1] > 0
+
+
+def test_run_with_too_little_headroom_is_an_error_that_names_the_port() -> None:
+    fabric = build_fabric("single_switch", {"cards": 9})
+    settings = {"buffer": "300KB", "lossless": "3", "headroom": "2KB"}
+    data, _ = lowered(fabric, scenario=INCAST, size_bytes=65_536, records=200, settings=settings)
+    twin = _engine.Twin(build_plan(data))
+    with pytest.raises(_engine.LosslessDropError, match=r"lossless class 3 .* headroom of 2000 bytes"):
+        twin.run(10**16)
+
+
+def total_of(twin: _engine.Twin, counter: str) -> int:
+    """A counter of all classes and ports of all switches."""
+    return sum(
+        value
+        for node in twin.counters().values()
+        for name, value in node.items()
+        if name.split(".")[-1] == counter
+    )
