@@ -1,4 +1,4 @@
-"""The answers: one plain sentence per scenario and pair of NICs, from cell summaries alone. Pure.
+"""The answers: one plain sentence per scenario and pair of NICs or variants, from cell summaries alone. Pure.
 
 A difference is claimed only where the 95 % intervals of the two percentiles do not overlap.
 """
@@ -15,29 +15,136 @@ from testbed.units import PS_PER_MS, PS_PER_NS, PS_PER_S, PS_PER_US, format_size
 _NAME = percentile_name(ANSWER_QUANTILE_PPM)
 _UNITS = ((PS_PER_S, "s"), (PS_PER_MS, "ms"), (PS_PER_US, "µs"), (PS_PER_NS, "ns"), (1, "ps"))
 _RATIO_AS_PERCENT_BELOW = 1.1
+MOST_PAIRED = 3
+"""With more variants than these, a sentence tells the best and the worst alone."""
+_MOST_LISTED = 4
 _REST = "the NICs and the fabric"
 
 
 def answers(cells: Sequence[CellSummary]) -> tuple[str, ...]:
-    """For each scenario, the first NIC beside every other one at p99.9; alone if it is the only one."""
-    sentences = []
+    """For each scenario, at p99.9: the first NIC beside every other one, or, for each NIC, its variants."""
+    sentences: list[str] = []
     for scenario in dict.fromkeys(cell.scenario for cell in cells):
         here = [cell for cell in cells if cell.scenario == scenario]
-        first, *others = dict.fromkeys(cell.nic for cell in here)
-        compared: list[str | None] = [*others] or [None]
-        for other in compared:
-            clauses = list(_clauses(here, first, other))
-            if clauses:
-                sentences.append(f"{here[0].condition}, {'; '.join(clauses)}.")
+        if any(cell.variant for cell in here):
+            for nic in dict.fromkeys(cell.nic for cell in here):
+                where = f"{here[0].condition} with {nic}" if _several_nics(here) else here[0].condition
+                sentences += variant_answers([cell for cell in here if cell.nic == nic], where)
+        else:
+            sentences += _pairs(here, here[0].condition)
     return tuple(sentences)
+
+
+def variant_answers(cells: Sequence[CellSummary], where: str) -> list[str]:
+    """The variants of one scenario and NIC: each beside the first if they are few, else the best and the worst."""
+    sizes = dict.fromkeys(cell.size_bytes for cell in cells)
+    if len({cell.variant for cell in cells}) <= MOST_PAIRED:
+        sentences = _pairs(cells, where)
+    else:
+        clauses = [
+            _ranked(_put(size, first=not place), [cell for cell in cells if cell.size_bytes == size])
+            for place, size in enumerate(sizes)
+        ]
+        sentences = [f"{where}, {'; '.join(clauses)}."]
+    alike = [[cell for cell in cells if cell.size_bytes == size] for size in sizes]
+    counted = [tell(same) for same in alike for tell in (_drops, _marks)]
+    return sentences + [f"{where}, {text}." for text in counted if text]
+
+
+def _several_nics(cells: Sequence[CellSummary]) -> bool:
+    return len({cell.nic for cell in cells}) > 1
+
+
+def _pairs(here: Sequence[CellSummary], where: str) -> list[str]:
+    """The first alternative beside every other one; alone if it is the only one."""
+    sentences = []
+    first, *others = dict.fromkeys(cell.alternative for cell in here)
+    compared: list[str | None] = [*others] or [None]
+    for other in compared:
+        clauses = list(_clauses(here, first, other))
+        if clauses:
+            sentences.append(f"{where}, {'; '.join(clauses)}.")
+    return sentences
+
+
+def _put(size: int, *, first: bool) -> str:
+    """What a clause is about."""
+    return f"{'the ' + _NAME if first else 'that'} of a {readable_size(size)} put"
+
+
+def _ranked(put: str, cells: Sequence[CellSummary]) -> str:
+    """The best and the worst of many variants, as far as their intervals tell them apart."""
+    stated = [(cell.percentiles[_NAME].value_ps or 0, cell) for cell in cells if _is_stated(cell)]
+    if len(stated) < 2:
+        return f"{put} cannot be compared ({_too_few(next(c for c in cells if not _is_stated(c)))})"
+    (low_ps, best), (high_ps, worst) = (pick(stated, key=lambda pair: pair[0]) for pick in (min, max))
+    low, high = best.percentiles[_NAME], worst.percentiles[_NAME]
+    if low_ps == high_ps:
+        return f"{put} is the same with all {len(stated)} variants, {approximate_time(low_ps)}"
+    ends = (
+        f"{approximate_time(low_ps)} with {best.variant} and {approximate_time(high_ps)} with {worst.variant}"
+    )
+    if _overlap(low, high):
+        return (
+            f"{put} does not differ measurably between {len(stated)} variants ({ends}): the intervals overlap"
+        )
+    near = [c.variant for _, c in stated if c is not best and _overlap(low, c.percentiles[_NAME])]
+    also = (
+        f"; {_listed(near)} {'does' if len(near) == 1 else 'do'} not differ measurably from it"
+        if near
+        else ""
+    )
+    return (
+        f"{put} is lowest with {best.variant} ({approximate_time(low_ps)}{also}) and "
+        f"{_verdict(high_ps, low_ps)} with {worst.variant} ({approximate_time(high_ps)}), the highest of {len(stated)}"
+    )
+
+
+def _is_stated(cell: CellSummary) -> bool:
+    return cell.percentiles[_NAME].value_ps is not None
+
+
+def _drops(cells: Sequence[CellSummary]) -> str:
+    """Which variants lose frames, if not all or none of them do."""
+    dropped = {cell.variant: cell.events.get("discards", 0) for cell in cells}
+    losing = [f"{variant} ({number:,})" for variant, number in dropped.items() if number]
+    sparing = [variant for variant, number in dropped.items() if not number]
+    if not losing or not sparing:
+        return ""
+    what = f"frames of {readable_size(cells[0].size_bytes)} puts are dropped"
+    if len(losing) <= _MOST_LISTED or len(sparing) > _MOST_LISTED:
+        return f"{what} with {_listed(losing)} only"
+    return f"{what} with all variants but {_listed(sparing)}"
+
+
+def _marks(cells: Sequence[CellSummary]) -> str:
+    """How many messages are marked with the variant that marks most, and with the one that marks least."""
+    shares = {cell.variant: 100 * cell.marked_messages / cell.n for cell in cells if cell.n}
+    if len(set(shares.values())) < 2:
+        return ""
+    most, least = max(shares, key=shares.__getitem__), min(shares, key=shares.__getitem__)
+    return (
+        f"{shares[most]:.3g} % of the {readable_size(cells[0].size_bytes)} puts carry a congestion mark with {most}, "
+        f"the most, and {shares[least]:.3g} % with {least}, the least"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """`a, b and c`; the rest of a long list is counted."""
+    shown = list(names[:_MOST_LISTED])
+    if len(names) > _MOST_LISTED:
+        shown.append(f"{len(names) - _MOST_LISTED} more")
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
 def approximate_time(ps: int) -> str:
     """A time to three significant digits, for sentences: `2.13 µs`."""
     scale, unit = next((s, u) for s, u in _UNITS if abs(ps) >= s or s == 1)
     value = ps / scale
-    digits = 0 if scale == 1 else max(0, 3 - len(str(abs(round(value)))))
+    digits = 0 if scale == 1 else max(0, 3 - len(str(int(abs(value)))))
     text = f"{value:.{digits}f}"
+    if digits and abs(float(text)) >= 10 ** (3 - digits):  # 9.997 rounds to 10.00: 10.0
+        text = f"{value:.{digits - 1}f}"
     if abs(float(text)) >= 1000 and scale < PS_PER_S:  # 999.7 ns rounds to 1000 ns: 1.00 µs
         return approximate_time(scale * 1000 * (1 if ps > 0 else -1))
     return f"{text} {unit}".replace("-", "−")
@@ -51,14 +158,14 @@ def readable_size(size_bytes: int) -> str:
 
 
 def _clauses(here: Sequence[CellSummary], first: str, other: str | None) -> list[str]:
-    """One clause per message size that both NICs have."""
-    by_key = {(cell.size_bytes, cell.nic): cell for cell in here}
+    """One clause per message size that both alternatives have."""
+    by_key = {(cell.size_bytes, cell.alternative): cell for cell in here}
     clauses: list[str] = []
     for size in dict.fromkeys(cell.size_bytes for cell in here):
         a = by_key.get((size, first))
         b = a if other is None else by_key.get((size, other))
         if a is not None and b is not None:
-            put = f"{'the ' + _NAME if not clauses else 'that'} of a {readable_size(size)} put"
+            put = _put(size, first=not clauses)
             clauses.append(_alone(put, a) if other is None else _compared(put, a, b))
     return clauses
 
@@ -67,26 +174,28 @@ def _alone(put: str, cell: CellSummary) -> str:
     value = cell.percentiles[_NAME].value_ps
     if value is None:
         return f"{put} cannot be stated ({_too_few(cell)})"
-    return f"{put} is {approximate_time(value)} with {cell.nic}"
+    return f"{put} is {approximate_time(value)} with {cell.alternative}"
 
 
 def _compared(put: str, a: CellSummary, b: CellSummary) -> str:
     left, right = a.percentiles[_NAME], b.percentiles[_NAME]
+    one, other = a.alternative, b.alternative
     if left.value_ps is None or right.value_ps is None:
         return f"{put} cannot be compared ({_too_few(a if left.value_ps is None else b)})"
     values = f"({approximate_time(left.value_ps)} and {approximate_time(right.value_ps)})"
     if left.value_ps == right.value_ps:
-        return f"{put} is the same with {a.nic} as with {b.nic}, {approximate_time(left.value_ps)}"
+        return f"{put} is the same with {one} as with {other}, {approximate_time(left.value_ps)}"
     if _overlap(left, right):
-        return f"{put} does not differ measurably between {a.nic} and {b.nic} {values}: the intervals overlap"
+        return f"{put} does not differ measurably between {one} and {other} {values}: the intervals overlap"
     verdict = _verdict(left.value_ps, right.value_ps)
-    return f"{put} is {verdict} with {a.nic} than with {b.nic} {values}{_reasons(a, b)}"
+    reasons = _reasons(a, b) if a.nic != b.nic else ""  # between variants all of it is the fabric
+    return f"{put} is {verdict} with {one} than with {other} {values}{reasons}"
 
 
 def _too_few(cell: CellSummary) -> str:
     beyond = cell.percentiles[_NAME].samples_beyond
     return (
-        f"only {beyond} of the {cell.n:,} messages with {cell.nic} lie beyond it, "
+        f"only {beyond} of the {cell.n:,} messages with {cell.alternative} lie beyond it, "
         f"{MIN_SAMPLES_BEYOND} are needed"
     )
 

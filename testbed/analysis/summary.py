@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from testbed.analysis.breakdown import (
     mean_components,
     window_of,
 )
+from testbed.analysis.events import events_of
 from testbed.analysis.percentiles import (
     QUANTILES_PPM,
     Percentile,
@@ -32,7 +33,7 @@ from testbed.spec.sourced import Assumption
 from testbed.units import format_permille
 
 ANSWER_QUANTILE_PPM = 999_000
-"""The answers compare NICs at p99.9."""
+"""The answers compare NICs or variants at p99.9."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +62,17 @@ class CellSummary:
     """Mean over the messages slower than p99.9."""
     components_window: TailPart | None
     """Mean over the messages inside the interval of p99.9: what the attribution is made of."""
+    variant: str = ""
+    """Empty where the experiment has none."""
+    destination: int | None = None
+    """The endpoint whose messages are summarised; None: all messages are."""
+    events: Mapping[str, int] = field(default_factory=dict)
+    """How often frames were dropped, marked, paused; by name (`testbed.analysis.events`), none that is zero."""
+
+    @property
+    def alternative(self) -> str:
+        """What tells the cells of one scenario and size apart in words: the variant, or the NIC if there is none."""
+        return self.variant or self.nic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +111,20 @@ class RunSummary:
     """SHA-256 over all records in canonical order."""
     assumptions: tuple[Assumption, ...]
     answers: tuple[str, ...]
+    variants: Mapping[str, str] = field(default_factory=dict)
+    """By name: what each variant sets, in words."""
 
 
-def summarise_cell(cell: Cell, records: Records) -> CellSummary:
+def measured(records: Records, destination: int | None) -> Records:
+    """The records that the percentiles of a cell are of."""
+    return records if destination is None else records[records["dst"] == destination]
+
+
+def summarise_cell(
+    cell: Cell, all_records: Records, counters: Mapping[str, Mapping[str, int]] | None = None
+) -> CellSummary:
     """Everything the summary says of one cell; its records are in canonical order."""
+    records = measured(all_records, cell.scenario.measured_destination)
     latency = latencies_ps(records)
     n = len(latency)
     found = {percentile.name: percentile for percentile in percentiles(latency)}
@@ -123,6 +145,9 @@ def summarise_cell(cell: Cell, records: Records) -> CellSummary:
         components=mean_components(records),
         components_beyond=components_beyond(records, ANSWER_QUANTILE_PPM),
         components_window=window_of(records, answered),
+        variant=cell.variant,
+        destination=cell.scenario.measured_destination,
+        events=events_of(counters or {}),
     )
 
 
@@ -135,8 +160,11 @@ def condition(scenario: Scenario) -> str:
         return f"under {load} load"
     if scenario.kind == "incast":
         return f"under {scenario.fan_in}→1 incast"
+    at = f"at {load} load" if scenario.load_permille else "at full rate"
+    if scenario.kind == "victim":
+        return f"beside {scenario.fan_in}→1 incast {at}"
     if scenario.kind == "permutation":
-        return "in a permutation " + (f"at {load} load" if scenario.load_permille else "at full rate")
+        return f"in a permutation {at}"
     return "in a ping-pong"
 
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from testbed.spec.experiment import Experiment
 
 EPILOG = (
-    "[bold]Keys of --set[/]  records, seed, switch, nics, sizes, scenarios, topology, topology.PARAMETER, "
-    "SCENARIO.load, ...; an unknown key lists the nearest."
+    "[bold]Keys of --set[/]  records, seed, switch, switch.SETTING, nics, sizes, scenarios, variants, topology, "
+    "topology.PARAMETER, SCENARIO.load, ...; an unknown key lists the nearest."
 )
 
 
@@ -59,6 +59,8 @@ def run(
       ./tb run
 
       ./tb run quickstart --engine twin --set topology.leaves=8 --set sizes=4KiB
+
+      ./tb run switch_shootout --engine twin --set variants=tomahawk5,spectrum4
 
       ./tb run quickstart --seed 3 --repeat 5 --json > runs.json
     """
@@ -109,11 +111,12 @@ def prepare(experiment: Experiment, engine: Engine, out: Path) -> None:
     from testbed.run import preflight
     from testbed.run.resolve import resolve
 
-    fabric = resolve(experiment).fabric
+    networks = resolve(experiment).networks
     if engine is Engine.emulation:
         become_root("a run on real frames", otherwise="--engine twin")
         preflight.require("emulation")
-        check_capacity(fabric)
+        for network in networks:
+            check_capacity(network.fabric)
     else:
         preflight.require("twin")
     ensure_writable(out, option="--out")

@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
 import matplotlib
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from testbed.analysis.answers import readable_size
-from testbed.report.view import RunView, nics
+from testbed.report.view import RunView, series, sweep
 from testbed.run.files import storing
 from testbed.units import PS_PER_US
 
@@ -36,6 +38,8 @@ _PANEL_INCHES = (4.0, 2.9)
 _MARGIN_INCHES = (0.6, 1.5)
 _LEAST_WIDTH_INCHES = 7.5
 _MOST_TICKS = 7
+_LEGEND_LINE_INCHES = 0.6
+_LEGEND_CHAR_INCHES = 0.085
 
 
 class Grid(NamedTuple):
@@ -82,19 +86,28 @@ def clean(axis: Axes) -> None:
     axis.tick_params(labelsize=8)
 
 
-def colour(nic: str, runs: Sequence[RunView]) -> str:
-    """A NIC has one colour in all figures of the same runs."""
-    return COLOURS[nics(runs).index(nic) % len(COLOURS)]
+def colour(name: str, runs: Sequence[RunView]) -> str:
+    """A series has one colour in all figures of the same runs; steps of a scale go from dark to light."""
+    names = series(runs)
+    if sweep(runs) is None:
+        return COLOURS[names.index(name) % len(COLOURS)]
+    return to_hex(colormaps["viridis"](0.92 * names.index(name) / max(len(names) - 1, 1)))
 
 
-def marker(nic: str, runs: Sequence[RunView]) -> str:
+def marker(name: str, runs: Sequence[RunView]) -> str:
     """And one marker."""
-    return MARKERS[nics(runs).index(nic) % len(MARKERS)]
+    return MARKERS[series(runs).index(name) % len(MARKERS)]
 
 
 def style(run: RunView, runs: Sequence[RunView]) -> str:
     """A run has one line style."""
     return RUN_STYLES[list(runs).index(run) % len(RUN_STYLES)]
+
+
+def dash(name: str, run: RunView, runs: Sequence[RunView]) -> str:
+    """The style of a line: that of its run; in a single run, series beyond the colours are broken lines."""
+    beyond = 0 if len(runs) > 1 or sweep(runs) is not None else series(runs).index(name) // len(COLOURS)
+    return RUN_STYLES[beyond % len(RUN_STYLES)] if beyond else style(run, runs)
 
 
 def fill(run: RunView, runs: Sequence[RunView]) -> Fill:
@@ -104,13 +117,17 @@ def fill(run: RunView, runs: Sequence[RunView]) -> Fill:
 
 def caption(figure: Figure, title: str, runs: Sequence[RunView], *, dots: bool = False) -> None:
     """Title and legend above the panels, where the numbers come from below them."""
-    handles = [
-        Line2D([], [], color=colour(nic, runs), marker=marker(nic, runs) if dots else "", lw=2, label=nic)
-        for nic in nics(runs)
-    ]
+    handles = [_series_handle(name, runs, dots) for name in series(runs)]
     if len(runs) > 1:
         handles += [_run_handle(run, runs, dots) for run in runs]
-    columns = len(nics(runs)) if len(runs) == 1 else 2
+    headed(figure, title, handles, runs)
+
+
+def headed(figure: Figure, title: str, handles: Sequence[Line2D], runs: Sequence[RunView]) -> None:
+    """Title and legend above the panels, as wide as the figure allows; the footer below them."""
+    longest = max((len(str(handle.get_label())) for handle in handles), default=1)
+    fitting = int(figure.get_figwidth() / (_LEGEND_LINE_INCHES + longest * _LEGEND_CHAR_INCHES))
+    columns = min(len(handles), max(fitting, 1)) if len(runs) == 1 else 2
     figure.legend(
         handles=handles,
         title=title,
@@ -122,6 +139,12 @@ def caption(figure: Figure, title: str, runs: Sequence[RunView], *, dots: bool =
         frameon=False,
     )
     figure.supxlabel(_footer(runs), fontsize=7.5, x=0.01, ha="left", color="#555555")
+
+
+def _series_handle(name: str, runs: Sequence[RunView], dots: bool) -> Line2D:
+    handle = Line2D([], [], color=colour(name, runs), lw=2, label=name)
+    handle.set(marker=marker(name, runs) if dots else "", linestyle=dash(name, runs[0], runs))
+    return handle
 
 
 def _run_handle(run: RunView, runs: Sequence[RunView], dots: bool) -> Line2D:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from testbed.links.latency import link_latency_ps
-from testbed.spec.fabric import Fabric, Link
+from testbed.spec.fabric import Fabric, FecChoice, Link
 from testbed.units import format_length, format_rate, format_time
 
 ENDPOINT_TIER = -1
 """Where endpoints stand in an order of tiers: below the leaves."""
+_MOST_ALTERNATIVES = 3
+"""So many are told one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -26,11 +28,13 @@ class LinkClass:
     rate_bps: int
     medium: str
     length_mm: int
+    lanes: int = 0
+    fec: FecChoice = "auto"
 
     @property
     def latency_ps(self) -> int:
         """One way, serialisation apart."""
-        return link_latency_ps(self.medium, self.length_mm, self.rate_bps)
+        return link_latency_ps(self.medium, self.length_mm, self.rate_bps, lanes=self.lanes, fec=self.fec)
 
 
 def tiers_of(fabric: Fabric) -> dict[str, int]:
@@ -48,6 +52,8 @@ def link_class(link: Link, tiers: dict[str, int]) -> LinkClass:
         rate_bps=link.rate_bps,
         medium=link.medium,
         length_mm=link.length_mm,
+        lanes=link.lanes,
+        fec=link.fec,
     )
 
 
@@ -118,6 +124,24 @@ def fabric_line(fabric: Fabric, switch: str) -> str:
     The counts are those of the switches of each tier, the highest first; a single switch needs none. Rate and
     cable are those of the cards' own links.
     """
+    return ", ".join(_line_parts(fabric, switch))
+
+
+def networks_line(networks: Sequence[tuple[Fabric, str]]) -> str:
+    """Several fabrics with their switches in one line: what is not the same in all is told for each, or counted."""
+    parts = zip(*(_line_parts(fabric, switch) for fabric, switch in networks), strict=True)
+    return ", ".join(
+        _alternatives(list(dict.fromkeys(values)), what)
+        for values, what in zip(parts, ("fabrics", "sizes", "rates", "switches", "cables"), strict=True)
+    )
+
+
+def _alternatives(texts: Sequence[str], what: str) -> str:
+    return " or ".join(texts) if len(texts) <= _MOST_ALTERNATIVES else f"{len(texts)} {what}"
+
+
+def _line_parts(fabric: Fabric, switch: str) -> list[str]:
+    """Counts, cards, rate, switch, cable."""
     counts = sorted(Counter(one.tier for one in fabric.switches).items(), reverse=True)
     tiers = " x ".join(f"{number:,}" for _, number in counts)
     if len(counts) == 1:
@@ -128,7 +152,7 @@ def fabric_line(fabric: Fabric, switch: str) -> str:
     rate = _span({link.rate_bps for link in links}, format_rate).replace("bps", "b/s")
     media = "/".join(dict.fromkeys(link.medium.upper() for link in links))
     lengths = _span({link.length_mm for link in links}, format_length)
-    return ", ".join([f"{fabric.topology} {tiers}".rstrip(), cards, rate, switch, f"{lengths} {media}"])
+    return [f"{fabric.topology} {tiers}".rstrip(), cards, rate, switch, f"{lengths} {media}"]
 
 
 def _span(values: set[int], formatted: Callable[[int], str]) -> str:

@@ -14,13 +14,16 @@ from testbed.analysis.answers import readable_size
 from testbed.analysis.curves import DepthCurve
 from testbed.analysis.percentiles import Percentile
 from testbed.report import canvas
-from testbed.report.view import CellView, RunView, nics, panels
+from testbed.report.variants import variant_figure
+from testbed.report.view import CellView, RunView, panels, series
 from testbed.units import PS_PER_US
 
 COMPARED = ("p50", "p99", "p99.9")
 _PERCENT_LABELS = {2: "50", 10: "90", 100: "99", 10**3: "99.9", 10**4: "99.99",
                    10**5: "99.999", 10**6: "99.9999", 10**7: "99.99999"}  # fmt: skip
 _BYTES_PER_KIB = 1024
+_MOST_LABELLED = 4
+"""So many queues of a panel are named in it."""
 
 
 def write_figures(runs: Sequence[RunView], directory: Path) -> list[Path]:
@@ -28,7 +31,7 @@ def write_figures(runs: Sequence[RunView], directory: Path) -> list[Path]:
     figures: dict[str, Callable[[Sequence[RunView]], Figure]] = {
         "ccdf": ccdf_figure,
         "percentiles": percentile_figure,
-        "comparison": comparison_figure,
+        "comparison": variant_figure if any(run.variants for run in runs) else comparison_figure,
     }
     if any(cell.depth is not None for run in runs for cell in run.cells):
         figures["queue_depth"] = queue_depth_figure
@@ -109,12 +112,13 @@ def queue_depth_figure(runs: Sequence[RunView]) -> Figure:
         highest_kib = 1.0
         for run, cell in _cells_of(runs, panel):
             if cell.depth is not None and len(cell.depth.depth_bytes):
-                _depth(axis, cell.depth, cell.summary.nic, _line(cell, run, runs))
+                _depth(axis, cell.depth, cell.series, _line(cell, run, runs))
                 highest_kib = max(highest_kib, float(max(cell.depth.depth_bytes)) / _BYTES_PER_KIB)
         axis.set(xlim=(0, 1.01 * last_us), ylim=(0, 1.35 * highest_kib))
-        if axis.get_legend_handles_labels()[0]:
+        lines = len(axis.get_legend_handles_labels()[0])
+        if 0 < lines <= _MOST_LABELLED:  # beyond, the legend above has to do
             axis.legend(fontsize=7, loc="upper right", frameon=True, framealpha=0.85, edgecolor="none")
-        else:
+        elif not lines:
             axis.set_yticks([0])
             axis.text(0.5, 0.5, "no frame waited", transform=axis.transAxes, ha="center", color="#555555")
     _label_outer(drawn, "virtual time (µs)", "queue depth (KiB)")
@@ -122,12 +126,12 @@ def queue_depth_figure(runs: Sequence[RunView]) -> Figure:
     return drawn.figure
 
 
-def _depth(axis: Axes, depth: DepthCurve, nic: str, line: dict[str, Any]) -> None:
+def _depth(axis: Axes, depth: DepthCurve, name: str, line: dict[str, Any]) -> None:
     axis.step(
         depth.time_ps / PS_PER_US,
         depth.depth_bytes / _BYTES_PER_KIB,
         where="post",
-        **{**line, "label": f"{nic}: {depth.label}", "linewidth": 0.9, "alpha": 0.8},
+        **{**line, "label": f"{name}: {depth.label}", "linewidth": 0.9, "alpha": 0.8},
     )
 
 
@@ -137,8 +141,8 @@ def _cells_of(runs: Sequence[RunView], panel: tuple[str, int]) -> list[tuple[Run
 
 def _line(cell: CellView, run: RunView, runs: Sequence[RunView]) -> dict[str, Any]:
     return {
-        "color": canvas.colour(cell.summary.nic, runs),
-        "linestyle": canvas.style(run, runs),
+        "color": canvas.colour(cell.series, runs),
+        "linestyle": canvas.dash(cell.series, run, runs),
         "linewidth": 1.6,
     }
 
@@ -161,11 +165,10 @@ def _label_outer(drawn: canvas.Grid, x: str, y: str) -> None:
 
 def _compare(axis: Axes, runs: Sequence[RunView], panel: tuple[str, int], left: float) -> list[float]:
     """Draw one size of one scenario; the values and bounds drawn."""
-    places = [(run, nic) for nic in nics(runs) for run in runs]
+    places = [(run, name) for name in series(runs) for run in runs]
     drawn: list[float] = []
     for run, cell in _cells_of(runs, panel):
-        nic = cell.summary.nic
-        shift = (places.index((run, nic)) - (len(places) - 1) / 2) * 0.7 / max(len(places), 2)
+        shift = (places.index((run, cell.series)) - (len(places) - 1) / 2) * 0.7 / max(len(places), 2)
         for index, name in enumerate(COMPARED):
             found = cell.summary.percentiles.get(name)
             if found is not None and found.value_ps is not None:
@@ -179,7 +182,7 @@ def _point(
     axis: Axes, x: float, cell: CellView, found: Percentile, *, fill: canvas.Fill, runs: Sequence[RunView]
 ) -> list[float]:
     """Draw a percentile with its interval; an open bound is an arrow at the end of the sample. What was drawn."""
-    nic, summary = cell.summary.nic, cell.summary
+    name, summary = cell.series, cell.summary
     value = found.value_ps or 0
     low, high = (
         end if bound is None else bound
@@ -189,8 +192,8 @@ def _point(
         x,
         value / PS_PER_US,
         yerr=np.array([[value - low], [high - value]]) / PS_PER_US,
-        fmt=canvas.marker(nic, runs),
-        color=canvas.colour(nic, runs),
+        fmt=canvas.marker(name, runs),
+        color=canvas.colour(name, runs),
         fillstyle=fill,
         markerfacecoloralt="white",
         markersize=5,
@@ -199,7 +202,7 @@ def _point(
     )
     for bound, end, arrow in ((found.low_ps, low, "v"), (found.high_ps, high, "^")):
         if bound is None:
-            axis.plot(x, end / PS_PER_US, arrow, color=canvas.colour(nic, runs), markersize=6)
+            axis.plot(x, end / PS_PER_US, arrow, color=canvas.colour(name, runs), markersize=6)
     return [value, low, high]
 
 

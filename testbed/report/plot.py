@@ -7,6 +7,7 @@ from pathlib import Path
 
 from testbed.errors import SpecError
 from testbed.report.canvas import RUN_STYLES
+from testbed.report.cells import write_cell_figures
 from testbed.report.figures import write_figures
 from testbed.report.view import RunView, view_run
 from testbed.run.store import LoadedResult, load_result
@@ -26,7 +27,16 @@ def plot_results(paths: Sequence[Path], out: Path | None = None) -> list[Path]:
         )
     loaded = [load_result(Path(path)) for path in paths]
     default = loaded[0].directory / "figures" if len(loaded) == 1 else Path("figures")
-    return write_figures([view_result(result) for result in loaded], out or default)
+    written = write_figures([view_result(result) for result in loaded], out or default)
+    return written + (write_own_figures(loaded[0], out or default) if len(loaded) == 1 else [])
+
+
+def write_own_figures(result: LoadedResult, out: Path) -> list[Path]:
+    """The figures that each cell of a saved result has of its own; none if it kept no queues."""
+    columns = result.queue_depth()
+    if columns is None:
+        return []
+    return write_cell_figures(result.summary, result.result_id, columns, result.records, out)
 
 
 def view_result(result: LoadedResult) -> RunView:

@@ -57,18 +57,18 @@ def report_text(
 ) -> str:
     """The whole report of a run; on a narrow terminal the table leaves out what `cell_table` says."""
     parts = [
-        _prose(_heading(summary), width),
+        prose(_heading(summary), width),
         cell_table(summary.cells, width=width, colour=colour),
-        _prose(_closing(summary, result), width),
+        event_table(summary.cells, colour=colour),
+        prose(_closing(summary, result), width),
     ]
-    return "\n\n".join(part.rstrip() for part in parts) + "\n"
+    return "\n\n".join(part.rstrip() for part in parts if part) + "\n"
 
 
 def saved_text(directory: str) -> str:
     """Where a run's files are, in the form of its report."""
     return (
-        _prose([("saved", directory), ("", "figures/, records/, hdr/, summary.json, report.txt")], None)
-        + "\n"
+        prose([("saved", directory), ("", "figures/, records/, hdr/, summary.json, report.txt")], None) + "\n"
     )
 
 
@@ -101,13 +101,80 @@ _FORMS = (
 def cell_table(cells: Sequence[CellSummary], *, width: int | None = None, colour: bool = False) -> str:
     """One row per cell; where it is wider than `width`, units and n go first, then intervals, then p90."""
     for form in _FORMS:
-        text = _printed(_table(cells, form), colour)
+        text = printed(_table(cells, form), colour)
         if width is None or _columns_of(text) <= width:
             break
-    notes = [form.note] if form.note else []
+    notes = [*_constant_labels(cells), *([form.note] if form.note else [])]
     if form.bare:
         notes = [f"times in {_scale_of(cells).unit}", *_common_n(cells), *notes]
     return text + (f"({'; '.join(notes)})\n" if notes else "")
+
+
+def event_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
+    """What the fabric did to frames in each cell where it did anything; empty if it did nowhere."""
+    found = [(cell, _events(cell)) for cell in cells]
+    names = [name for name in _EVENT_COLUMNS if any(name in events for _, events in found)]
+    if not names:
+        return ""
+    shown = _labels(cells)
+    table = empty_table(list(shown), [_EVENT_COLUMNS[name] for name in names])
+    for cell, events in found:
+        if events:
+            texts = (_event_text(name, events.get(name, 0)) for name in names)
+            table.add_row(*(label(cell) for label in shown.values()), *texts)
+    note = (
+        "drops, marks and pauses of the whole cell; a pause counts for each class of a port that is stopped\n"
+    )
+    return printed(table, colour) + note
+
+
+_EVENT_COLUMNS = {
+    "discards": "drops",
+    "trimmed": "trimmed",
+    "retransmits": "retransmits",
+    "ecn_marked": "ECN marks",
+    "pause_frames": "PFC frames",
+    "pause_ps": "paused for",
+    "watchdog_storms": "PFC storms",
+    "fcs_errors": "FCS errors",
+    "llr_replays": "LLR replays",
+}
+"""Events by name, with their headings."""
+
+
+def _events(cell: CellSummary) -> dict[str, int]:
+    resent = {"retransmits": cell.retransmits} if cell.retransmits else {}
+    return {**cell.events, **resent}
+
+
+def _event_text(name: str, value: int) -> str:
+    if not value:
+        return MISSING
+    return approximate_time(value) if name.endswith("_ps") else f"{value:,}"
+
+
+def _labels(cells: Sequence[CellSummary]) -> dict[str, Callable[[CellSummary], str]]:
+    """The columns that say which cell a row is of; with variants, only what is not the same in all of them."""
+    if not any(cell.variant for cell in cells):
+        return {name: _LABELS[name] for name in ("scenario", "size", "NIC")}
+    varying = {name: label for name, label in _LABELS.items() if len({label(cell) for cell in cells}) > 1}
+    return {**varying, "variant": _LABELS["variant"]}
+
+
+_LABELS: dict[str, Callable[[CellSummary], str]] = {
+    "scenario": lambda cell: cell.scenario,
+    "size": lambda cell: readable_size(cell.size_bytes),
+    "NIC": lambda cell: cell.nic,
+    "variant": lambda cell: cell.variant,
+}
+
+
+def _constant_labels(cells: Sequence[CellSummary]) -> list[str]:
+    """What all rows have in common, and no column says."""
+    hidden = [
+        label(cells[0]) for name, label in _LABELS.items() if name not in _labels(cells) and label(cells[0])
+    ]
+    return [", ".join(hidden)] if hidden else []
 
 
 def repeat_table(
@@ -115,7 +182,7 @@ def repeat_table(
 ) -> str:
     """Over the runs of several seeds: the mean of each percentile and its 95 % t-interval."""
     for shown in (COLUMNS, ("p50", "p99", "p99.9", "p99.99"), ("p50", "p99.9"), ("p99.9",)):
-        text = _printed(_repeat_table(runs[0].cells, spreads, shown), colour)
+        text = printed(_repeat_table(runs[0].cells, spreads, shown), colour)
         if width is None or _columns_of(text) <= width:
             break
     seeds = ", ".join(str(seed) for seed in spreads.seeds)
@@ -126,9 +193,10 @@ def _repeat_table(cells: Sequence[CellSummary], spreads: RepeatSummary, columns:
     found = [[cell.percentiles[name] for name in columns] for cell in spreads.cells]
     rows = [[(s.mean_ps, s.low_ps, s.high_ps) if s else (None, None, None) for s in row] for row in found]
     scale = choose_scale(value for row in rows for value, _, _ in row if value is not None)
-    table = _empty_table(("scenario", "size", "NIC"), columns)
+    labels = _labels(cells)
+    table = empty_table(list(labels), columns)
     for cell, row in zip(cells, _aligned_columns(rows, [True] * len(columns), scale), strict=True):
-        table.add_row(cell.scenario, readable_size(cell.size_bytes), cell.nic, *row)
+        table.add_row(*(label(cell) for label in labels.values()), *row)
     return table
 
 
@@ -165,8 +233,15 @@ def _heading(summary: RunSummary) -> list[tuple[str, str]]:
     return [
         (summary.experiment, f"{summary.fabric}; seed {summary.seed}"),
         ("question", summary.question),
+        ("variants", _variants(summary)),
         ("clock", clock_text(summary.clock)),
     ]
+
+
+def _variants(summary: RunSummary) -> str:
+    """What each variant sets; those whose name is all that they set are only counted with the fabric."""
+    told = {name: text or "as it stands" for name, text in summary.variants.items() if text != name}
+    return "; ".join(f"{name}: {text}" for name, text in told.items())
 
 
 def _closing(summary: RunSummary, result: str) -> list[tuple[str, str]]:
@@ -195,7 +270,7 @@ def _assumed(found: Assumption) -> str:
     return approximate_time(found.value) if found.unit == "ps" else f"{found.value:,} {found.unit}"
 
 
-def _prose(lines: Iterable[tuple[str, str]], width: int | None) -> str:
+def prose(lines: Iterable[tuple[str, str]], width: int | None) -> str:
     """Labels in a column of their own, sentences wrapped beside them; a long word is never broken."""
     wrapped: list[str] = []
     for label, text in lines:
@@ -215,13 +290,14 @@ def _prose(lines: Iterable[tuple[str, str]], width: int | None) -> str:
 
 def _table(cells: Sequence[CellSummary], form: _Form) -> Table:
     counted = not (form.bare and _common_n(cells))
-    table = _empty_table(("scenario", "size", "NIC"), (*form.columns, "max", *(["n"] if counted else [])))
+    labels = _labels(cells)
+    table = empty_table(list(labels), (*form.columns, "max", *(["n"] if counted else [])))
     rows = [[*(_triple(cell, name) for name in form.columns), (cell.max_ps, None, None)] for cell in cells]
     shown = [name in form.intervals for name in (*form.columns, "max")]
     scale = _scale_of(cells)
     for cell, texts in zip(cells, _aligned_columns(rows, shown, scale, units=not form.bare), strict=True):
         count = [f"{cell.n:,}"] if counted else []
-        table.add_row(cell.scenario, readable_size(cell.size_bytes), cell.nic, *texts, *count)
+        table.add_row(*(label(cell) for label in labels.values()), *texts, *count)
     return table
 
 
@@ -282,7 +358,8 @@ def _padding(column: Sequence[Triple], scale: Scale) -> Callable[[int, int | Non
     return lambda part, value: text(value).rjust(widths[part])
 
 
-def _empty_table(left: Sequence[str], right: Sequence[str]) -> Table:
+def empty_table(left: Sequence[str], right: Sequence[str]) -> Table:
+    """A plain table: names to the left, numbers to the right."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
     for name in left:
         table.add_column(name, no_wrap=True)
@@ -291,7 +368,7 @@ def _empty_table(left: Sequence[str], right: Sequence[str]) -> Table:
     return table
 
 
-def _printed(table: Table, colour: bool) -> str:
+def printed(table: Table, colour: bool) -> str:
     """What a console of unlimited width makes of the table, without trailing blanks."""
     console = Console(
         file=io.StringIO(),

@@ -20,10 +20,11 @@ from typing import Any
 from testbed.analysis.records import Records
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
-from testbed.errors import FabricError, MeasurementError, NicError, TestbedError
+from testbed.errors import FabricError, MeasurementError, TestbedError
 from testbed.fabric.build import LiveFabric
 from testbed.fabric.processes import Supervisor
 from testbed.fabric.state import RunState
+from testbed.run.engine_errors import engine_error
 from testbed.run.join import join_records
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -214,12 +215,7 @@ class _Run:
             about, _ = _read_result(fd)
             if "error" in about:
                 text = f"'{name}' stopped the run: {about['error']}"
-                if "StreamError" in about["error"]:
-                    return NicError(
-                        text,
-                        remedy="the peer did not answer: look for drops in the counters, or lower the load",
-                    )
-                return MeasurementError(
+                return engine_error(text, about["error"]) or MeasurementError(
                     text, remedy="the run cannot be trusted; run again, and report it if it repeats"
                 )
         return FabricError(

@@ -11,7 +11,7 @@ import math
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.sharedctypes import SynchronizedArray
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from nic_emulator import NICS
 from testbed.analysis.answers import answers
@@ -27,7 +29,8 @@ from testbed.analysis.percentiles import PPM
 from testbed.analysis.records import digest
 from testbed.analysis.summary import ClockStatement, RunSummary
 from testbed.errors import FabricError, MeasurementError
-from testbed.report.describe import fabric_line
+from testbed.report.cells import write_cell_figures
+from testbed.report.describe import networks_line
 from testbed.report.figures import write_figures
 from testbed.report.text import report_text
 from testbed.report.view import view_run
@@ -37,12 +40,16 @@ from testbed.run.files import storing
 from testbed.run.metadata import collect_metadata
 from testbed.run.plan import plan_data
 from testbed.run.progress import Progress
-from testbed.run.resolve import Resolved, resolve
+from testbed.run.resolve import Network, Resolved, resolve
 from testbed.run.schedule import Schedule, schedule_of
 from testbed.run.store import ResultWriter, remove_abandoned
 from testbed.run.twin_cell import TwinJob, TwinOutcome, init_worker, run_twin_cell
 from testbed.spec.codec import to_dict
 from testbed.spec.experiment import Cell, Experiment
+
+if TYPE_CHECKING:
+    from testbed.fabric.build import LiveFabric
+    from testbed.fabric.state import RunState
 
 _POLL_S = 0.2
 _FRAME_BYTES = 4096
@@ -66,7 +73,9 @@ class _CellRun:
 
     index: int
     cell: Cell
+    network: Network
     schedule: Schedule
+    records: int
     emulated_records: int
     emulated_until_ps: int
     records_until_ps: int
@@ -80,16 +89,16 @@ class _CellRun:
 class _Tally:
     """Turns messages done per cell and clock into what a progress listener wants to know."""
 
-    def __init__(self, runs: Sequence[_CellRun], records: int, progress: Progress) -> None:
+    def __init__(self, runs: Sequence[_CellRun], progress: Progress) -> None:
         self._progress = progress
         cost = _REAL_FRAME_WORK * _workers(len(runs))
         self._real_work = [run.message_work * cost for run in runs]
         self._twin_work = [run.message_work for run in runs]
         self._real = [0] * len(runs)
         self._twin = [0] * len(runs)
-        emulated = [run.emulated_records for run in runs]
-        self._whole = max(1, _dot(emulated, self._real_work) + _dot([records] * len(runs), self._twin_work))
-        progress.start(len(runs) * records + sum(emulated))
+        emulated, records = [run.emulated_records for run in runs], [run.records for run in runs]
+        self._whole = max(1, _dot(emulated, self._real_work) + _dot(records, self._twin_work))
+        progress.start(sum(records) + sum(emulated))
 
     def real(self, run: _CellRun, virtual_ps: int, messages: int) -> None:
         """A cell on real frames has come so far."""
@@ -119,7 +128,7 @@ def execute(experiment: Experiment, *, engine: str, out: Path, progress: Progres
     """Run an experiment on `emulation` (real frames, then the twin) or on the `twin` alone; save the result."""
     resolved = resolve(experiment)
     runs = _cell_runs(resolved, emulated=engine == "emulation")
-    tally = _Tally(runs, experiment.records, progress)
+    tally = _Tally(runs, progress)
     try:
         for item in remove_abandoned(out):
             progress.note(f"removed {item} of a run that was killed")
@@ -136,30 +145,34 @@ def _cell_runs(resolved: Resolved, *, emulated: bool) -> list[_CellRun]:
     """How far each cell goes on each clock."""
     experiment = resolved.experiment
     share = math.ceil(experiment.emulated_records / len(resolved.cells)) if emulated else 0
-    share = min(share, experiment.records)
-    runs = []
-    for index, cell in enumerate(resolved.cells):
-        schedule = schedule_of(cell, resolved.fabric)
-        runs.append(
-            _CellRun(
-                index=index,
-                cell=cell,
-                schedule=schedule,
-                emulated_records=share,
-                emulated_until_ps=schedule.measure_until_ps(share) if share else 0,
-                records_until_ps=schedule.measure_until_ps(experiment.records),
-            )
-        )
-    return runs
+    return [
+        _cell_run(index, cell, resolved.network(cell), cell.scenario.records or experiment.records, share)
+        for index, cell in enumerate(resolved.cells)
+    ]
 
 
-def _plan(resolved: Resolved, run: _CellRun, measure_until_ps: int) -> dict[str, Any]:
+def _cell_run(index: int, cell: Cell, network: Network, records: int, emulated_share: int) -> _CellRun:
+    schedule = schedule_of(cell, network.fabric)
+    share = min(emulated_share, records)
+    return _CellRun(
+        index=index,
+        cell=cell,
+        network=network,
+        schedule=schedule,
+        records=records,
+        emulated_records=share,
+        emulated_until_ps=schedule.measure_until_ps(share) if share else 0,
+        records_until_ps=schedule.measure_until_ps(records),
+    )
+
+
+def _plan(run: _CellRun, seed: int, measure_until_ps: int) -> dict[str, Any]:
     return plan_data(
-        resolved.fabric,
-        switch=resolved.switch_profile,
+        run.network.fabric,
+        switch=run.network.switch,
         nic=NICS.get(run.cell.nic),
         schedule=run.schedule,
-        seed=resolved.experiment.seed,
+        seed=seed,
         measure_until_ps=measure_until_ps,
     )
 
@@ -174,42 +187,68 @@ def _emulated_path(directory: Path, run: _CellRun) -> Path:
 def _emulate(
     resolved: Resolved, runs: Sequence[_CellRun], writer: ResultWriter, progress: Progress, tally: _Tally
 ) -> dict[str, dict[str, Any]]:
-    """Every cell on real frames, on one fabric; its records wait in the result's directory for the comparison."""
+    """Every cell on real frames; its records wait in the result's directory for the comparison."""
     if not any(run.emulated_records for run in runs):
         return {}
     # Only here: the twin alone must work where Mininet is not installed.
     from testbed.fabric.build import build_fabric
     from testbed.fabric.clean import clean
     from testbed.fabric.state import RunState
-    from testbed.run.emulation import emulate
 
     for item in clean():
         progress.note(f"removed {item} of a run that was killed")
     speeds = {}
     with RunState.create(writer.result_id) as state:
         state.record_partial(writer.directory)
-        progress.stage("build the fabric")
-        with build_fabric(resolved.fabric, state=state) as live:
-            for run in runs:
-                progress.stage(f"{run.cell.id}, real frames")
-                done = emulate(
-                    live,
-                    _plan(resolved, run, run.emulated_until_ps),
-                    state=state,
-                    snap_bytes=resolved.experiment.snap_bytes,
-                    report=partial(tally.real, run),
-                )
-                with storing(_emulated_path(writer.directory, run)) as path:
-                    path.write_bytes(done.records.tobytes())
-                speeds[run.cell.id] = {
-                    "records": len(done.records),
-                    "packet_hops": done.hops,
-                    "wall_s": round(done.wall_s, 3),
-                    "packet_hops_per_s": round(done.hops / done.wall_s),
-                    "foreign_frames": done.foreign_frames,
-                    "scheduling": done.policy,
-                }
+        for alike in _by_wiring(runs):
+            progress.stage("build the fabric")
+            with build_fabric(alike[0].network.fabric, state=state) as live:
+                for run in alike:
+                    progress.stage(f"{run.cell.id}, real frames")
+                    speeds[run.cell.id] = _emulate_cell(
+                        live, run, resolved.experiment, writer, state, partial(tally.real, run)
+                    )
     return speeds
+
+
+def _by_wiring(runs: Sequence[_CellRun]) -> list[list[_CellRun]]:
+    """Cells that one standing fabric serves: rates, media and lengths are the clock's matter, not its."""
+    groups: dict[object, list[_CellRun]] = {}
+    for run in runs:
+        fabric = run.network.fabric
+        ends = tuple((link.a, link.a_port, link.b, link.b_port) for link in fabric.links)
+        groups.setdefault((tuple(fabric.node_names()), ends), []).append(run)
+    return list(groups.values())
+
+
+def _emulate_cell(
+    live: LiveFabric,
+    run: _CellRun,
+    experiment: Experiment,
+    writer: ResultWriter,
+    state: RunState,
+    report: Callable[[int, int], None],
+) -> dict[str, Any]:
+    """One cell on a standing fabric; how fast it went."""
+    from testbed.run.emulation import emulate
+
+    done = emulate(
+        live,
+        _plan(run, experiment.seed, run.emulated_until_ps),
+        state=state,
+        snap_bytes=experiment.snap_bytes,
+        report=report,
+    )
+    with storing(_emulated_path(writer.directory, run)) as path:
+        path.write_bytes(done.records.tobytes())
+    return {
+        "records": len(done.records),
+        "packet_hops": done.hops,
+        "wall_s": round(done.wall_s, 3),
+        "packet_hops_per_s": round(done.hops / done.wall_s),
+        "foreign_frames": done.foreign_frames,
+        "scheduling": done.policy,
+    }
 
 
 # ------------------------------------------------------------------------------------------------- the twin
@@ -234,8 +273,8 @@ def _job(resolved: Resolved, run: _CellRun, directory: Path) -> TwinJob:
     return TwinJob(
         index=run.index,
         cell=run.cell,
-        plan=_plan(resolved, run, until_ps),
-        records=resolved.experiment.records,
+        plan=_plan(run, resolved.experiment.seed, until_ps),
+        records=run.records,
         measure_until_ps=until_ps,
         directory=directory,
         emulated=_emulated_path(directory, run) if run.emulated_records else None,
@@ -323,7 +362,7 @@ def _report(
     """Summary, tables and figures of a finished run."""
     foreign = sum(speed["foreign_frames"] for speed in speeds.values())
     summary = _summary(resolved, engine, outcomes, writer.directory, foreign_frames=foreign)
-    queue = {name: [item for o in outcomes for item in o.queue[name]] for name in outcomes[0].queue}
+    queue = {name: np.concatenate([o.queue[name] for o in outcomes]) for name in outcomes[0].queue}
     writer.write_json("summary.json", to_dict(summary))
     writer.write_json("counters.json", {o.summary.id: o.counters for o in outcomes})
     writer.write_json(
@@ -331,13 +370,11 @@ def _report(
         collect_metadata() | {"engine": engine, "emulation": speeds, "twin": _speeds(outcomes)},
     )
     writer.write_queue_depth(queue)
-    view = view_run(
-        summary,
-        result_id=writer.result_id,
-        records=lambda cell_id: cell_files.read_records(writer.directory, cell_id),
-        queue_depth=queue if queue["time_ps"] else None,
-    )
-    write_figures([view], writer.directory / "figures")
+    records, figures = partial(cell_files.read_records, writer.directory), writer.directory / "figures"
+    depths = queue if len(queue["time_ps"]) else None
+    view = view_run(summary, result_id=writer.result_id, records=records, queue_depth=depths)
+    write_figures([view], figures)
+    write_cell_figures(summary, writer.result_id, queue, records, figures)
     text = report_text(summary, result=resolved.experiment.name)
     writer.write_text("report.txt", text)
     return RunOutcome(directory=writer.final, summary=summary, text=text)
@@ -371,12 +408,13 @@ def _summary(
         experiment=experiment.name,
         question=experiment.question,
         seed=experiment.seed,
-        fabric=fabric_line(resolved.fabric, resolved.switch_profile.name),
+        fabric=networks_line([(one.fabric, one.switch.profile.name) for one in resolved.networks]),
+        variants={variant.name: variant.changes() for variant in experiment.variants},
         clock=ClockStatement(
             engine=engine,
             clock="virtual" if emulated else "twin",
             emulated_records=emulated,
-            twin_records=sum(cell.n for cell in cells),
+            twin_records=sum(o.records for o in outcomes),
             equal=True if emulated else None,
             foreign_frames=foreign_frames,
         ),

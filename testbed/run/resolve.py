@@ -1,19 +1,31 @@
-"""From an experiment as written to one that can run: names looked up, fabric built, everything checked.
+"""From an experiment as written to one that can run: names looked up, fabrics built, everything checked.
 
 All that is wrong with a spec is named in one `SpecError`. Starts nothing and reads no file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from testbed.errors import Problems, SpecError
 from testbed.registry import unknown_name
-from testbed.spec.experiment import Cell, Experiment, Scenario, experiment_problems
+from testbed.spec.experiment import FAN_IN_KINDS, Cell, Experiment, Scenario, Variant, experiment_problems
 from testbed.spec.fabric import Fabric
-from testbed.switches import SWITCHES, SwitchProfile
+from testbed.spec.parameters import Parameters
+from testbed.switches import SWITCHES
+from testbed.switches.setup import SwitchSetup, configured
 from topologies import MAX_ENDPOINTS, build_fabric
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """What one variant runs on."""
+
+    variant: str
+    """Empty where an experiment has no variants."""
+    fabric: Fabric
+    switch: SwitchSetup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,26 +33,32 @@ class Resolved:
     """An experiment with everything it names."""
 
     experiment: Experiment
-    fabric: Fabric
-    switch_profile: SwitchProfile
+    networks: tuple[Network, ...]
+    """One for each variant, in the experiment's order; one alone without variants."""
     cells: tuple[Cell, ...]
+
+    def network(self, cell: Cell) -> Network:
+        """What a cell runs on."""
+        return next(network for network in self.networks if network.variant == cell.variant)
+
+    @property
+    def fabric(self) -> Fabric:
+        """The fabric of an experiment without variants; else that of the first."""
+        return self.networks[0].fabric
+
+    @property
+    def switch(self) -> SwitchSetup:
+        """The switch of an experiment without variants; else that of the first."""
+        return self.networks[0].switch
 
 
 def resolve(experiment: Experiment, *, known_nics: Collection[str] | None = None) -> Resolved:
     """Look up and check everything; `known_nics` names the NIC profiles, by default those of the tree."""
     problems = experiment_problems(experiment)
     _check_nics(experiment, nic_names() if known_nics is None else known_nics, problems)
-    profile = _switch_profile(experiment, problems)
-    fabric = _fabric(experiment, problems)
-    if fabric is not None:
-        _check_endpoints(fabric, problems)
-        _check_scenarios(experiment, fabric, problems)
-        if profile is not None:
-            _check_switch_ports(fabric, profile, problems)
+    networks = _networks(experiment, problems)
     problems.raise_if_any()
-    assert fabric is not None
-    assert profile is not None
-    return Resolved(experiment=experiment, fabric=fabric, switch_profile=profile, cells=experiment.cells())
+    return Resolved(experiment=experiment, networks=networks, cells=experiment.cells())
 
 
 def nic_names() -> tuple[str, ...]:
@@ -60,21 +78,62 @@ def _check_nics(experiment: Experiment, known: Collection[str], problems: Proble
             problems.add(f"nics[{index}]", str(error), error.remedy)
 
 
-def _switch_profile(experiment: Experiment, problems: Problems) -> SwitchProfile | None:
-    """The switch, if it is known."""
-    if not isinstance(experiment.switch, str) or not experiment.switch.strip():
+def _networks(experiment: Experiment, problems: Problems) -> tuple[Network, ...]:
+    """The network of each variant; a fault that all variants share is the experiment's, and named once."""
+    if not isinstance(experiment.variants, tuple) or not _is_sound(experiment):
+        return ()  # experiment_problems has said so
+    variants = [one for one in experiment.variants if isinstance(one, Variant) and _is_sound(one)]
+    found = {variant.name: Problems() for variant in variants} or {"": Problems()}
+    specs = [(variant.name, experiment.of_variant(variant)) for variant in variants] or [("", experiment)]
+    networks = [_network(name, spec, found[name]) for name, spec in specs]
+    shared = [
+        one for one in next(iter(found.values())) if all(one in list(others) for others in found.values())
+    ]
+    for problem in shared:
+        problems.add(problem.path, problem.problem, problem.remedy)
+    for name, own in found.items():
+        for problem in own:
+            if problem not in shared:
+                problems.add(f"variant '{name}': {problem.path}", problem.problem, problem.remedy)
+    return tuple(network for network in networks if network is not None)
+
+
+def _network(name: str, experiment: Experiment, problems: Problems) -> Network | None:
+    """Fabric and switch of one variant."""
+    fabric, switch = _fabric(experiment, problems), _switch(experiment, problems)
+    if fabric is not None:
+        _check_endpoints(fabric, problems)
+        _check_scenarios(experiment, fabric, problems)
+        if switch is not None:
+            _check_switch_ports(fabric, switch, problems)
+    return Network(variant=name, fabric=fabric, switch=switch) if fabric and switch else None
+
+
+def _is_sound(spec: Experiment | Variant) -> bool:
+    """Whether what names a network has the types it should have."""
+    parameters = (spec.topology_parameters, spec.switch_settings)
+    return isinstance(spec.switch, str) and all(isinstance(one, Parameters) for one in parameters)
+
+
+def _switch(experiment: Experiment, problems: Problems) -> SwitchSetup | None:
+    """The switch with what the experiment sets of it, if it is known and takes that."""
+    if not experiment.switch.strip():
         return None  # experiment_problems has said so
     try:
-        return SWITCHES.get(experiment.switch)
+        profile = SWITCHES.get(experiment.switch)
     except SpecError as error:
         problems.add("switch", str(error), error.remedy)
+        return None
+    try:
+        return configured(profile, experiment.switch_settings)
+    except SpecError as error:
+        problems.absorb(error, path="switch_settings")
         return None
 
 
 def _fabric(experiment: Experiment, problems: Problems) -> Fabric | None:
     """The fabric, if its topology is known and takes the parameters."""
-    named = isinstance(experiment.topology, str) and experiment.topology.strip()
-    if not named or not isinstance(experiment.topology_parameters, Mapping):
+    if not isinstance(experiment.topology, str) or not experiment.topology.strip():
         return None  # experiment_problems has said so
     try:
         return build_fabric(experiment.topology, experiment.topology_parameters)
@@ -93,20 +152,22 @@ def _check_endpoints(fabric: Fabric, problems: Problems) -> None:
 
 
 def _check_scenarios(experiment: Experiment, fabric: Fabric, problems: Problems) -> None:
-    """An incast needs more endpoints than senders."""
+    """Senders need endpoints of their own; so does a victim, and where it sends to."""
     number = len(fabric.endpoints)
     for index, scenario in enumerate(experiment.scenarios):
-        if not isinstance(scenario, Scenario) or scenario.kind != "incast":
+        if not isinstance(scenario, Scenario) or scenario.kind not in FAN_IN_KINDS:
             continue
-        if isinstance(scenario.fan_in, int) and scenario.fan_in >= number:
+        others = 1 if scenario.kind == "incast" else 3
+        if isinstance(scenario.fan_in, int) and scenario.fan_in > number - others:
+            others_text = "a receiver" if others == 1 else "a receiver, a victim and its destination"
             problems.add(
                 f"scenarios[{index}].fan_in",
-                f"{scenario.fan_in} senders and a receiver, but only {number} endpoints",
-                f"use at most {number - 1}, or more endpoints",
+                f"{scenario.fan_in} senders and {others_text}, but only {number} endpoints",
+                f"use at most {number - others}, or more endpoints",
             )
 
 
-def _check_switch_ports(fabric: Fabric, profile: SwitchProfile, problems: Problems) -> None:
+def _check_switch_ports(fabric: Fabric, setup: SwitchSetup, problems: Problems) -> None:
     """Each switch must have the ports that the fabric uses; switches alike are named once."""
     first: dict[tuple[int, ...], str] = {}
     for switch in fabric.switches:
@@ -114,6 +175,6 @@ def _check_switch_ports(fabric: Fabric, profile: SwitchProfile, problems: Proble
         first.setdefault(rates, switch.name)
     for rates, name in first.items():
         try:
-            profile.check_ports(rates)
+            setup.profile.check_ports(rates)
         except SpecError as error:
             problems.add("switch", f"as {name} of the fabric: {error}", error.remedy)

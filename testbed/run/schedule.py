@@ -1,7 +1,8 @@
 """When messages are meant to be sent: from a scenario to intended times, as the engine's workload fields. Pure.
 
 Open-loop scenarios (`idle`, `poisson`, `incast`) count latency from these intended times, so that a sender that
-stalls cannot hide its own delay. `permutation` without a load and `pingpong` are closed loops.
+stalls cannot hide its own delay. `permutation` without a load and `pingpong` are closed loops; so are the senders of a
+`victim` scenario without a load, but never its victim.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from testbed.spec.experiment import Cell
+from testbed.spec.experiment import FAN_IN_KINDS, VICTIM_DESTINATION, Cell
 from testbed.spec.fabric import Fabric
 from testbed.units import PS_PER_US, byte_time_ps
 
@@ -18,8 +19,13 @@ IDLE_GAP_PS = 10 * PS_PER_US
 """Between two messages of an idle fabric: longer than a message takes, host software's tail aside."""
 CLOSED_WINDOW_BYTES = 1 << 18
 """What a back-to-back sender keeps outstanding."""
+VICTIM_LOAD_PERMILLE = 100
+"""What the victim of a `victim` scenario offers: little, so that it waits for others and not for itself."""
 PING_PONG_GUESS_PS = 4 * PS_PER_US
 """Assumed time of one direction of a ping-pong; only sizes the run."""
+
+_FOREVER_PS = 2**62
+"""Closed loops go on while others are measured; so a short run is the beginning of a long one, message by message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +51,8 @@ class Schedule:
         kind = self.cell.scenario.kind
         if kind == "incast":
             return range(1, self.cell.scenario.fan_in + 1)
+        if kind == "victim":
+            return range(self.endpoints - 1 - self.cell.scenario.fan_in, self.endpoints)
         return range(1) if kind == "pingpong" else range(self.endpoints)
 
     def interval_ps(self, endpoint: int) -> int:
@@ -54,8 +62,10 @@ class Schedule:
             return self.idle_gap_ps * self.endpoints
         if scenario.kind == "pingpong":
             return 2 * PING_PONG_GUESS_PS + 2 * self.message_ps(endpoint)
+        if self._is_victim(endpoint):
+            return self.message_ps(endpoint) * 1000 // VICTIM_LOAD_PERMILLE
         load_permille = scenario.load_permille or 1000
-        fan_in = scenario.fan_in if scenario.kind == "incast" else 1
+        fan_in = scenario.fan_in if scenario.kind in FAN_IN_KINDS else 1
         return self.message_ps(endpoint) * fan_in * 1000 // load_permille
 
     def measure_until_ps(self, records: int) -> int:
@@ -63,7 +73,7 @@ class Schedule:
         if self.cell.scenario.kind == "idle":
             return records * self.idle_gap_ps
         independent = records
-        if self.cell.scenario.kind == "incast":
+        if self.cell.scenario.kind in FAN_IN_KINDS:
             independent = math.ceil(records / len(self.senders()))
             records = independent * len(self.senders())  # whole rounds
         margin = 1 + 6 / math.sqrt(independent) + 20 / independent
@@ -80,6 +90,7 @@ class Schedule:
             "idle": self._idle,
             "poisson": self._poisson,
             "incast": self._incast,
+            "victim": self._victim,
             "permutation": self._permutation,
             "pingpong": self._ping_pong,
         }[scenario.kind]
@@ -111,13 +122,33 @@ class Schedule:
             "common_times": True,
         }
 
+    def _is_victim(self, endpoint: int) -> bool:
+        """The last endpoint of a `victim` scenario; the ones before it are the senders of the incast."""
+        return self.cell.scenario.kind == "victim" and endpoint == self.endpoints - 1
+
+    def _victim(self, endpoint: int) -> dict[str, Any]:
+        """The last endpoints to endpoint 0, but for the very last: a little, evenly, to the one beside that."""
+        if self._is_victim(endpoint):
+            own = [VICTIM_DESTINATION]
+            return {"arrivals": "PERIODIC", "interval_ps": self.interval_ps(endpoint), "destinations": own}
+        return self._incast(endpoint) if self.cell.scenario.load_permille else self._back_to_back([0])
+
+    def _back_to_back(self, destinations: list[int]) -> dict[str, Any]:
+        """A window of bytes is always outstanding."""
+        window = max(2, CLOSED_WINDOW_BYTES // self.cell.size_bytes)
+        return {
+            "arrivals": "CLOSED",
+            "window": window,
+            "destinations": destinations,
+            "post_until_ps": _FOREVER_PS,
+        }
+
     def _permutation(self, endpoint: int) -> dict[str, Any]:
         """Each endpoint to the one half the fabric away."""
         peer = [(endpoint + self.endpoints // 2) % self.endpoints]
         if self.cell.scenario.load_permille:
             return {"arrivals": "PERIODIC", "interval_ps": self.interval_ps(endpoint), "destinations": peer}
-        window = max(2, CLOSED_WINDOW_BYTES // self.cell.size_bytes)
-        return {"arrivals": "CLOSED", "window": window, "destinations": peer}
+        return self._back_to_back(peer)
 
     def _ping_pong(self, endpoint: int) -> dict[str, Any]:
         """The first endpoint and the last."""

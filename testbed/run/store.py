@@ -43,9 +43,21 @@ from testbed.spec.codec import from_dict
 QUEUE_DEPTH_COLUMNS = {
     "cell": pa.string(),
     "time_ps": pa.int64(),
+    "entity": pa.int32(),
     "node": pa.string(),
+    "tier": pa.int8(),
     "port": pa.int32(),
+    "peer_entity": pa.int32(),
+    "peer": pa.string(),
+    "traffic_class": pa.int8(),
+    "kind": pa.int8(),
     "depth_bytes": pa.int64(),
+}
+_QUEUE_DEPTH_UNITS = {
+    "units": "time: ps, depth: bytes",
+    "kind": "0: depth of a class of an egress port, 1: a class is stopped by the peer (1) or free (0), "
+    "2: the peer is told to stop a class (1) or to go on (0), 3: buffer used by a switch, 4: depth of an egress port",
+    "tier": "-1: a card, 0: a leaf, and so on upward",
 }
 
 _LOCK = ".lock"
@@ -101,8 +113,8 @@ class ResultWriter:
         cell_files.write_cell(self.directory, cell_id, records)
 
     def write_queue_depth(self, columns: Mapping[str, Any]) -> Path:
-        """Write queue depths over time: equally long columns cell, time_ps, node, port, depth_bytes."""
-        schema = pa.schema(list(QUEUE_DEPTH_COLUMNS.items()), metadata={"units": "time: ps, depth: bytes"})
+        """Write queues and pauses over time: equally long columns, as `testbed.analysis.depths` makes them."""
+        schema = pa.schema(list(QUEUE_DEPTH_COLUMNS.items()), metadata=_QUEUE_DEPTH_UNITS)
         table = pa.table({name: columns[name] for name in QUEUE_DEPTH_COLUMNS}, schema=schema)
         with storing(self.directory / "queue_depth.parquet") as path:
             pq.write_table(table, path, compression="zstd", compression_level=1)

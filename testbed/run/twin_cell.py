@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.sharedctypes import SynchronizedArray
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from testbed.analysis.depths import SAMPLE_DTYPE, columns_of, followed_in
 from testbed.analysis.records import RECORD_DTYPE, Records, first_difference
 from testbed.analysis.summary import CellSummary, summarise_cell
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
-from testbed.errors import MeasurementError, NicError
+from testbed.errors import MeasurementError
 from testbed.fabric.processes import die_with_parent
 from testbed.run import cell_files
+from testbed.run.engine_errors import engine_error
 from testbed.run.join import join_records
 from testbed.spec.experiment import Cell
 from testbed.units import PS_PER_US
 
-QUEUE_DTYPE = np.dtype([("time_ps", "<u8"), ("entity", "<u4"), ("port", "<u4"), ("depth_bytes", "<u8")])
-"""Layout of `QueueSample` in testbed/engine/group.hpp."""
 TRACE_PS = 200 * PS_PER_US
 TRACE_SAMPLES = 400_000
 _SLICES = 200
@@ -56,9 +57,11 @@ class TwinOutcome:
     """What came of it."""
 
     summary: CellSummary
+    records: int
+    """All that were kept, whichever of them the summary is of."""
     counters: dict[str, dict[str, int]]
-    queue: dict[str, list[Any]]
-    """Depth over time of the queue that grew longest in the first 200 us."""
+    queue: dict[str, npt.NDArray[Any]]
+    """Columns of queue_depth.parquet: queues and pauses in the first 200 us."""
     emulated_records: int
     difference: str | None
     hops: int
@@ -78,16 +81,18 @@ def run_twin_cell(job: TwinJob) -> TwinOutcome:
     began = time.monotonic()
     twin = _engine.Twin(build_plan(job.plan))
     twin.trace_queues(TRACE_PS, TRACE_SAMPLES)
-    _advance(twin, job)
+    advance(twin, cell_id=job.cell.id, measure_until_ps=job.measure_until_ps, tell=partial(_tell, job))
     wall_s = time.monotonic() - began
     records = join_records([twin.tx_records()], [twin.rx_records()])
     emulated_records, difference = _compare(job, records)
     kept = records[: job.records]
+    counters = twin.counters()
     cell_files.write_cell(job.directory, job.cell.id, kept)
     return TwinOutcome(
-        summary=summarise_cell(job.cell, kept),
-        counters=twin.counters(),
-        queue=_longest_queue(twin, job),
+        summary=summarise_cell(job.cell, kept, counters),
+        records=len(kept),
+        counters=counters,
+        queue=_followed(twin, job),
         emulated_records=emulated_records,
         difference=difference,
         hops=twin.hops,
@@ -95,30 +100,33 @@ def run_twin_cell(job: TwinJob) -> TwinOutcome:
     )
 
 
-def _advance(twin: _engine.Twin, job: TwinJob) -> None:
-    """Run to the end in slices, telling how far it is."""
-    step_ps = max(1, job.measure_until_ps // _SLICES)
+def advance(
+    twin: _engine.Twin, *, cell_id: str, measure_until_ps: int, tell: Callable[[int, int], None]
+) -> None:
+    """Run to the end in slices, telling virtual time and messages done."""
+    step_ps = max(1, measure_until_ps // _SLICES)
     until_ps = step_ps
     try:
         while twin.run(until_ps):
-            _tell(job.index, twin.now_ps, min(twin.messages, job.records))
+            tell(twin.now_ps, twin.messages)
             until_ps = max(until_ps + step_ps, twin.next_event_ps + 1)
-    except _engine.StreamError as error:
-        raise NicError(
-            f"{job.cell.id}: {error}", remedy="look for drops in the counters, or lower the load"
-        ) from error
+    except RuntimeError as error:
+        known = engine_error(f"{cell_id}: {error}", type(error).__name__)
+        if known is None:
+            raise
+        raise known from error
     if not twin.done:
         raise MeasurementError(
-            f"{job.cell.id}: nothing is left to do, but messages are missing",
+            f"{cell_id}: nothing is left to do, but messages are missing",
             remedy="a model is at fault; please report the spec of this run",
         )
-    _tell(job.index, twin.now_ps, job.records)
+    tell(twin.now_ps, twin.messages)
 
 
-def _tell(index: int, virtual_ps: int, messages: int) -> None:
+def _tell(job: TwinJob, virtual_ps: int, messages: int) -> None:
     if _progress is not None:
-        _progress[2 * index] = virtual_ps
-        _progress[2 * index + 1] = messages
+        _progress[2 * job.index] = virtual_ps
+        _progress[2 * job.index + 1] = min(messages, job.records)
 
 
 def _compare(job: TwinJob, records: Records) -> tuple[int, str | None]:
@@ -132,18 +140,7 @@ def _compare(job: TwinJob, records: Records) -> tuple[int, str | None]:
     return len(emulated), None if difference is None else f"{job.cell.id}: {difference}"
 
 
-def _longest_queue(twin: _engine.Twin, job: TwinJob) -> dict[str, list[Any]]:
-    """The trace of the egress queue with the highest peak, as columns."""
-    samples = np.frombuffer(twin.queue_samples(), QUEUE_DTYPE)
-    names = [node["name"] for node in job.plan["nodes"]]
-    if len(samples) == 0:
-        return {"cell": [], "time_ps": [], "node": [], "port": [], "depth_bytes": []}
-    peak = samples[np.argmax(samples["depth_bytes"])]
-    chosen = samples[(samples["entity"] == peak["entity"]) & (samples["port"] == peak["port"])]
-    return {
-        "cell": [job.cell.id] * len(chosen),
-        "time_ps": chosen["time_ps"].tolist(),
-        "node": [names[peak["entity"]]] * len(chosen),
-        "port": chosen["port"].tolist(),
-        "depth_bytes": chosen["depth_bytes"].tolist(),
-    }
+def _followed(twin: _engine.Twin, job: TwinJob) -> dict[str, npt.NDArray[Any]]:
+    """The queues and pauses of the first 200 us, as columns."""
+    samples = np.frombuffer(twin.queue_samples(), SAMPLE_DTYPE)
+    return columns_of(job.cell.id, followed_in(job.plan, samples))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, get_args
 
 from testbed.errors import Problems
@@ -17,7 +17,13 @@ from testbed.registry import unknown_name
 from testbed.spec.parameters import Parameters, ParameterValue
 from testbed.units import format_size
 
-Kind: TypeAlias = Literal["idle", "poisson", "incast", "permutation", "pingpong"]
+Kind: TypeAlias = Literal["idle", "poisson", "incast", "victim", "permutation", "pingpong"]
+
+VICTIM_DESTINATION = 1
+"""The endpoint that the measured flow of a `victim` scenario goes to; its incast goes to endpoint 0."""
+
+FAN_IN_KINDS: frozenset[str] = frozenset({"incast", "victim"})
+"""Scenarios in which many senders have one receiver."""
 
 MAX_SIZE_BYTES = 1 << 30
 MAX_RECORDS = 10**10
@@ -27,6 +33,9 @@ MAX_NAME_CHARS = 48
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _OPEN_LOOP: frozenset[str] = frozenset({"poisson", "incast"})
+_OPTIONAL_LOAD: frozenset[str] = frozenset({"permutation", "victim"})
+_VARIANT_PARAMETERS = ("topology_parameters", "switch_settings")
+"""What an experiment gives by name and a variant merges over."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,23 +45,53 @@ class Scenario:
     name: str
     kind: Kind
     load_permille: int = 0
-    """Offered load, as a share of a card's line rate; poisson, incast and permutation only."""
+    """Offered load, as a share of a card's line rate; poisson, incast, permutation and victim only."""
     fan_in: int = 0
-    """How many senders one receiver has; incast only."""
+    """How many senders one receiver has; incast and victim only."""
+    records: int = 0
+    """Message records per cell of this scenario; 0: those of the experiment."""
+
+    @property
+    def measured_destination(self) -> int | None:
+        """The endpoint whose messages the percentiles are of; None: all messages count."""
+        return VICTIM_DESTINATION if self.kind == "victim" else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One of the alternatives that an experiment compares; what it does not say is the experiment's."""
+
+    name: str
+    switch: str = ""
+    """Another switch."""
+    switch_settings: Mapping[str, ParameterValue] = field(default_factory=Parameters)
+    """Merged over the experiment's."""
+    topology_parameters: Mapping[str, ParameterValue] = field(default_factory=Parameters)
+    """Merged over the experiment's."""
+
+    def __post_init__(self) -> None:
+        _freeze_parameters(self, _VARIANT_PARAMETERS)
+
+    def changes(self) -> str:
+        """What it sets, in words: `tomahawk5, alpha_log2=-2`; empty where it is the experiment as it stands."""
+        pairs = {**self.topology_parameters, **self.switch_settings}
+        return ", ".join([self.switch] * bool(self.switch) + [f"{key}={pairs[key]}" for key in pairs])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One point of an experiment: a scenario, a message size, a NIC."""
+    """One point of an experiment: a scenario, a message size, a NIC, and a variant if there are any."""
 
     scenario: Scenario
     size_bytes: int
     nic: str
+    variant: str = ""
 
     @property
     def id(self) -> str:
-        """E.g. `poisson-4KiB-transparent`; names files and orders digests."""
-        return f"{self.scenario.name}-{format_size(self.size_bytes)}-{self.nic}"
+        """E.g. `poisson-4KiB-transparent`, with variants `poisson-4KiB-transparent-dac`; names files."""
+        parts = [self.scenario.name, format_size(self.size_bytes), self.nic, self.variant]
+        return "-".join(part for part in parts if part)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,23 +113,45 @@ class Experiment:
     seed: int = 1
     snap_bytes: int | None = None
     """Payload bytes that real frames carry; all of them if None."""
+    switch_settings: Mapping[str, ParameterValue] = field(default_factory=Parameters)
+    """What the experiment sets of its switches, e.g. `{"alpha_log2": -2}`; the rest is the profile's."""
+    variants: tuple[Variant, ...] = ()
+    """Alternatives to compare; none: the experiment as it stands."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.topology_parameters, Mapping):
-            object.__setattr__(self, "topology_parameters", Parameters(self.topology_parameters))
-        for name in ("nics", "sizes_bytes", "scenarios"):
+        _freeze_parameters(self, _VARIANT_PARAMETERS)
+        for name in ("nics", "sizes_bytes", "scenarios", "variants"):
             value = getattr(self, name)
             if isinstance(value, list | tuple):
                 object.__setattr__(self, name, tuple(value))
 
     def cells(self) -> tuple[Cell, ...]:
-        """All cells, by scenario, then size, then NIC."""
+        """All cells, by scenario, then size, then NIC, then variant."""
         return tuple(
-            Cell(scenario=scenario, size_bytes=size_bytes, nic=nic)
+            Cell(scenario=scenario, size_bytes=size_bytes, nic=nic, variant=variant)
             for scenario in self.scenarios
             for size_bytes in self.sizes_bytes
             for nic in self.nics
+            for variant in [variant.name for variant in self.variants] or [""]
         )
+
+    def of_variant(self, variant: Variant) -> Experiment:
+        """The experiment that a variant is, without the others."""
+        return replace(
+            self,
+            switch=variant.switch or self.switch,
+            switch_settings={**self.switch_settings, **variant.switch_settings},
+            topology_parameters={**self.topology_parameters, **variant.topology_parameters},
+            variants=(),
+        )
+
+
+def _freeze_parameters(spec: Experiment | Variant, names: Iterable[str]) -> None:
+    """Make mappings hashable; what is no mapping is reported by `experiment_problems`."""
+    for name in names:
+        value = getattr(spec, name)
+        if isinstance(value, Mapping):
+            object.__setattr__(spec, name, Parameters(value))
 
 
 def experiment_problems(experiment: Experiment) -> Problems:
@@ -106,6 +167,7 @@ def experiment_problems(experiment: Experiment) -> Problems:
             problems.add(
                 f"scenarios[{index}]", f"{scenario!r} is no Scenario", "write Scenario(name=..., kind=...)"
             )
+    _check_variants(experiment, problems)
     return problems
 
 
@@ -121,20 +183,39 @@ def _check_texts(experiment: Experiment, problems: Problems) -> None:
         value = getattr(experiment, path)
         if not isinstance(value, str) or not value.strip():
             problems.add(path, f"{value!r} is no text", f"say which {path}")
-    if not isinstance(experiment.topology_parameters, Parameters):
-        problems.add(
-            "topology_parameters",
-            f"{experiment.topology_parameters!r} is no mapping",
-            "write {'name': value}",
-        )
+    for path in _VARIANT_PARAMETERS:
+        _check_parameters(getattr(experiment, path), path, problems)
+
+
+def _check_parameters(parameters: object, path: str, problems: Problems) -> None:
+    """Names to whole numbers and text."""
+    if not isinstance(parameters, Parameters):
+        problems.add(path, f"{parameters!r} is no mapping", "write {'name': value}")
         return
-    for name, value in experiment.topology_parameters.items():
+    for name, value in parameters.items():
         if isinstance(value, bool) or not isinstance(value, int | str):
             problems.add(
-                f"topology_parameters.{name}",
-                f"{value!r} is neither a whole number nor text",
-                "write e.g. 4 or '400Gbps'",
+                f"{path}.{name}", f"{value!r} is neither a whole number nor text", "write e.g. 4 or '400Gbps'"
             )
+
+
+def _check_variants(experiment: Experiment, problems: Problems) -> None:
+    """Names that tell them apart, and values of the right kinds."""
+    if not isinstance(experiment.variants, tuple):
+        problems.add("variants", f"{experiment.variants!r} is no list", "write [Variant(name=...), ...]")
+    for index, variant in enumerate(_items(experiment.variants)):
+        path = f"variants[{index}]"
+        if not isinstance(variant, Variant):
+            problems.add(path, f"{variant!r} is no Variant", "write Variant(name=...)")
+            continue
+        check_name(variant.name, f"{path}.name", problems)
+        if not isinstance(variant.switch, str):
+            problems.add(f"{path}.switch", f"{variant.switch!r} is no text", "write the name of a switch")
+        for name in _VARIANT_PARAMETERS:
+            _check_parameters(getattr(variant, name), f"{path}.{name}", problems)
+    _check_unique(
+        [v.name for v in _items(experiment.variants) if isinstance(v, Variant)], "variants", problems
+    )
 
 
 def check_name(name: object, path: str, problems: Problems) -> None:
@@ -199,7 +280,10 @@ def _check_scenario(scenario: Scenario, path: str, problems: Problems) -> None:
         problems.add(f"{path}.kind", str(error), error.remedy)
         return
     _check_load(scenario, f"{path}.load_permille", problems)
-    if scenario.kind == "incast":
+    _check_range(
+        scenario.records, 0, MAX_RECORDS, f"{path}.records", f"write 1 to {MAX_RECORDS}, or 0", problems
+    )
+    if scenario.kind in FAN_IN_KINDS:
         _check_range(
             scenario.fan_in, 1, 2**16, f"{path}.fan_in", "say how many senders, at least 1", problems
         )
@@ -213,7 +297,7 @@ def _check_load(scenario: Scenario, path: str, problems: Problems) -> None:
     if scenario.kind in _OPEN_LOOP:
         remedy = "write 1 to 999 permille: at 100 % an open-loop queue has no steady state"
         _check_range(load, 1, 999, path, remedy, problems)
-    elif scenario.kind == "permutation":
+    elif scenario.kind in _OPTIONAL_LOAD:
         _check_range(load, 0, 1000, path, "write 1 to 1000 permille, or 0 for back to back", problems)
     elif load != 0:
         problems.add(path, f"{scenario.kind} has no load", "leave it out, or use kind='poisson'")

@@ -8,16 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from testbed.errors import Problems, SpecError
 from testbed.registry import unknown_name
-from testbed.spec.experiment import Experiment, Scenario
+from testbed.spec.experiment import Experiment, Scenario, Variant
 from testbed.spec.parameters import Parameters, ParameterValue
 from testbed.units import parse_permille, parse_size
 
 _WHOLE = re.compile(r"[+-]?\d[\d_]*", re.ASCII)
 _MAX_DIGITS = 40
+_Named = TypeVar("_Named", Scenario, Variant)
 
 
 def apply_overrides(experiment: Experiment, overrides: Sequence[str]) -> Experiment:
@@ -42,13 +43,21 @@ def _apply(experiment: Experiment, key: str, value: str) -> Experiment:
     if key in _FIELDS:
         field, parse = _FIELDS[key]
         return replace(experiment, **{field: parse(value)})
+    if key == "records":
+        same = tuple(replace(scenario, records=0) for scenario in experiment.scenarios)
+        return replace(experiment, records=_whole(value), scenarios=same)
     if key == "topology":
         return replace(experiment, topology=value, topology_parameters=Parameters())
     if key == "scenarios":
-        return replace(experiment, scenarios=_chosen(experiment, value))
+        return replace(experiment, scenarios=_chosen(experiment.scenarios, "scenario", value))
+    if key == "variants":
+        return replace(experiment, variants=_chosen(experiment.variants, "variant", value))
     if head == "topology" and dot and tail:
         parameters = Parameters(experiment.topology_parameters).merged(tail, _parameter(value))
         return replace(experiment, topology_parameters=parameters)
+    if head == "switch" and dot and tail:
+        settings = Parameters(experiment.switch_settings).merged(tail, _parameter(value))
+        return replace(experiment, switch_settings=settings)
     scenarios = {scenario.name: scenario for scenario in experiment.scenarios}
     if dot and head in scenarios and tail in _SCENARIO_FIELDS:
         field, parse = _SCENARIO_FIELDS[tail]
@@ -60,15 +69,16 @@ def _apply(experiment: Experiment, key: str, value: str) -> Experiment:
 def override_keys(experiment: Experiment) -> tuple[str, ...]:
     """Every key that `apply_overrides` takes for this experiment."""
     of_scenarios = (f"{s.name}.{field}" for s in experiment.scenarios for field in _SCENARIO_FIELDS)
-    return (*_FIELDS, "scenarios", "topology", "topology.PARAMETER", *of_scenarios)
+    chosen = ("scenarios", *(["variants"] if experiment.variants else []))
+    return ("records", *_FIELDS, *chosen, "topology", "topology.PARAMETER", "switch.SETTING", *of_scenarios)
 
 
-def _chosen(experiment: Experiment, value: str) -> tuple[Scenario, ...]:
-    """The named scenarios of the experiment, in the order named."""
-    known = {scenario.name: scenario for scenario in experiment.scenarios}
+def _chosen(items: Sequence[_Named], kind: str, value: str) -> tuple[_Named, ...]:
+    """The named scenarios or variants of the experiment, in the order named."""
+    known = {item.name: item for item in items}
     for name in _names(value):
         if name not in known:
-            raise unknown_name("scenario", name, known)
+            raise unknown_name(kind, name, known)
     return tuple(known[name] for name in _names(value))
 
 
@@ -103,7 +113,6 @@ def _parameter(value: str) -> ParameterValue:
 
 _Parser = Callable[[str], Any]
 _FIELDS: dict[str, tuple[str, _Parser]] = {
-    "records": ("records", _whole),
     "emulated_records": ("emulated_records", _whole),
     "seed": ("seed", _whole),
     "snap": ("snap_bytes", _snap),
@@ -114,4 +123,5 @@ _FIELDS: dict[str, tuple[str, _Parser]] = {
 _SCENARIO_FIELDS: dict[str, tuple[str, _Parser]] = {
     "load": ("load_permille", parse_permille),
     "fan_in": ("fan_in", _whole),
+    "records": ("records", _whole),
 }

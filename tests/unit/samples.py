@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from testbed.analysis.answers import answers
@@ -46,13 +48,22 @@ def random_records(n: int, seed: int, *, host: bool = False, slow: int = 1) -> R
     )
 
 
-def cell_of(scenario: Scenario, size_bytes: int, nic: str, records: Records) -> CellSummary:
-    return summarise_cell(Cell(scenario=scenario, size_bytes=size_bytes, nic=nic), records)
+def cell_of(
+    scenario: Scenario, size_bytes: int, nic: str, records: Records, *, variant: str = ""
+) -> CellSummary:
+    return summarise_cell(Cell(scenario=scenario, size_bytes=size_bytes, nic=nic, variant=variant), records)
 
 
-def run_of(n: int = 20_000, seed: int = 1) -> tuple[RunSummary, dict[str, Records]]:
-    """A small run: two scenarios, one size, two NICs; with its records by cell."""
-    cells = [Cell(scenario=s, size_bytes=4096, nic=c) for s in (IDLE, LOAD) for c in ("transparent", "rdma")]
+def run_of(
+    n: int = 20_000, seed: int = 1, variants: Mapping[str, str] | None = None
+) -> tuple[RunSummary, dict[str, Records]]:
+    """A small run: two scenarios, one size, two NICs, or one NIC and variants; with its records by cell."""
+    cells = [
+        Cell(scenario=s, size_bytes=4096, nic=nic, variant=variant)
+        for s in (IDLE, LOAD)
+        for nic in (("transparent", "rdma") if variants is None else ("transparent",))
+        for variant in variants or ("",)
+    ]
     records = {
         cell.id: random_records(n, seed + index, host=cell.nic == "rdma") for index, cell in enumerate(cells)
     }
@@ -69,5 +80,6 @@ def run_of(n: int = 20_000, seed: int = 1) -> tuple[RunSummary, dict[str, Record
         records_digest=digest(records.items()),
         assumptions=(Assumption("nics.transparent.pipeline", 150_000, "ps", "assumed", "not public"),),
         answers=answers(summaries),
+        variants=variants or {},
     )
     return summary, records

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -114,7 +116,8 @@ def test_answers_one_sentence_per_scenario_and_other_nic_with_a_clause_per_size(
         (0, "0 ps"), (7, "7 ps"), (999, "999 ps"), (1_000, "1.00 ns"), (12_345, "12.3 ns"),
         (812_000, "812 ns"), (999_700, "1.00 µs"), (2_134_000, "2.13 µs"),
         (213_400_000, "213 µs"), (3_000_000_000, "3.00 ms"),
-        (9_999_999, "10.0 µs"), (-1_500_000, "−1.50 µs"), (5 * 10**15, "5000 s"),
+        (9_999_999, "10.0 µs"), (9_530_000, "9.53 µs"), (99_970_000, "100 µs"),
+        (-1_500_000, "−1.50 µs"), (5 * 10**15, "5000 s"),
     ],
 )  # fmt: skip
 def test_approximate_time_has_three_digits(ps: int, text: str) -> None:
@@ -124,3 +127,91 @@ def test_approximate_time_has_three_digits(ps: int, text: str) -> None:
 @pytest.mark.parametrize(("size", "text"), [(4096, "4 KiB"), (1 << 20, "1 MiB"), (1500, "1500 B")])
 def test_readable_size(size: int, text: str) -> None:
     assert readable_size(size) == text
+
+
+def variants(
+    records: dict[str, Records], *, nic: str = "transparent", drops: dict[str, int] | None = None
+) -> list[CellSummary]:
+    """One cell per variant, all of one NIC, scenario and size."""
+    return [
+        replace(
+            cell_of(LOAD, 4096, nic, one, variant=name),
+            events={"discards": (drops or {})[name]} if name in (drops or {}) else {},
+        )
+        for name, one in records.items()
+    ]
+
+
+def slower(**more_ps: int) -> dict[str, Records]:
+    return {name: records_of(n=N, network=NETWORK + more) for name, more in more_ps.items()}
+
+
+def test_answers_few_variants_compare_the_first_with_each_other() -> None:
+    found = answers(variants(slower(dac=0, aec=1_000_000, dr=4_000_000)))
+    assert [text.split("put ")[1] for text in found] == [
+        "is 1.5 times lower with dac than with aec (2.00 µs and 3.00 µs).",
+        "is 3.0 times lower with dac than with dr (2.00 µs and 6.00 µs).",
+    ]
+
+
+def test_answers_many_variants_name_the_best_and_the_worst() -> None:
+    (text,) = answers(variants(slower(a=2_000_000, b=0, c=6_000_000, d=1_000)))
+    assert text == (
+        "under 60 % load, the p99.9 of a 4 KiB put is lowest with b (2.00 µs; d does not differ measurably from it) "
+        "and 4.0 times higher with c (8.00 µs), the highest of 4."
+    )
+
+
+def test_answers_many_variants_with_overlapping_intervals_claim_nothing() -> None:
+    (text,) = answers(variants({name: random_records(N, seed) for seed, name in enumerate("abcd")}))
+    assert "does not differ measurably between 4 variants" in text
+    assert "lowest" not in text
+
+
+def test_answers_many_variants_that_are_alike_are_said_to_be() -> None:
+    (text,) = answers(variants(slower(a=0, b=0, c=0, d=0)))
+    assert text == "under 60 % load, the p99.9 of a 4 KiB put is the same with all 4 variants, 2.00 µs."
+
+
+def test_answers_many_variants_too_few_messages_says_so() -> None:
+    (text,) = answers(variants({name: random_records(100, seed) for seed, name in enumerate("abcd")}))
+    assert "cannot be compared (only 0 of the 100 messages with a lie beyond it, 10 are needed)" in text
+
+
+def test_answers_several_nics_compare_their_variants_apart() -> None:
+    several = slower(a=0, b=2_000_000)
+    found = answers([*variants(several), *variants(several, nic="rdma")])
+    assert [text.split(",")[0] for text in found] == [
+        "under 60 % load with transparent",
+        "under 60 % load with rdma",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("drops", "expected"),
+    [
+        ({"a": 1_200}, "dropped with a (1,200) only."),
+        ({"a": 3, "c": 1}, "dropped with a (3) and c (1) only."),
+        (dict.fromkeys("abcde", 1), "dropped with all variants but f."),
+        (dict.fromkeys("abcdef", 1), None),
+        ({}, None),
+    ],
+)
+def test_answers_tell_which_variants_drop(drops: dict[str, int], expected: str | None) -> None:
+    found = [
+        text
+        for text in answers(variants(slower(**dict.fromkeys("abcdef", 0)), drops=drops))
+        if "dropped" in text
+    ]
+    assert [text.split(" are ")[1] for text in found] == ([expected] if expected else [])
+
+
+def test_answers_tell_which_variant_marks_most_and_least() -> None:
+    marked = {"off": 0, "low": 15_000, "high": 40}
+    cells = [
+        replace(cell, marked_messages=marked[cell.variant]) for cell in variants(slower(off=0, low=0, high=0))
+    ]
+    assert answers(cells)[-1] == (
+        "under 60 % load, 75 % of the 4 KiB puts carry a congestion mark with low, the most, and 0 % with off, "
+        "the least."
+    )

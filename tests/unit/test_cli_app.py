@@ -14,7 +14,7 @@ from testbed.cli.app import ErrorsAsText
 
 Tb = Callable[..., Result]
 
-VERBS = ("run", "list", "show", "check", "plot", "assumptions", "test", "bench", "lint", "clean")
+VERBS = ("run", "list", "show", "check", "plot", "assumptions", "test", "validate", "bench", "lint", "clean")
 
 
 def app_that_raises(error: BaseException) -> typer.Typer:

@@ -139,7 +139,7 @@ def test_run_that_fails_tells_error_and_exit_code_and_stdout_stays_empty(
         ("--set", "records=many"),
         ("--set", "sizes=4XB"),
         ("--set", "scenarios=lode"),
-        ("--set", "switch=tomahawk6"),
+        ("--set", "switch=tomahawk7"),
         ("--set", "topology.leafs=2"),
         ("--set", "topology=ring"),
         ("--snap", "4 furlongs"),

@@ -40,7 +40,7 @@ def job(directory: Path, *, until_records: int, emulated: Path | None) -> TwinJo
     until_ps = schedule.measure_until_ps(until_records)
     plan = plan_data(
         resolved.fabric,
-        switch=resolved.switch_profile,
+        switch=resolved.switch,
         nic=NICS.get("transparent"),
         schedule=schedule,
         seed=1,

@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.container import ErrorbarContainer
 
 from testbed.errors import SpecError
 from testbed.report import canvas, figures
 from testbed.report.plot import plot_results
-from testbed.report.view import RunView, deepest_queues, view_run
+from testbed.report.variants import variant_figure
+from testbed.report.view import RunView, deepest_queues, sweep, view_run
 from testbed.run.store import ResultWriter
 from testbed.spec.codec import to_dict
 from tests.unit.samples import run_of
@@ -20,6 +24,7 @@ DEPTH = {
     "time_ps": [0, 1_000_000, 2_000_000, 3_000_000],
     "node": ["l1", "s1", "s1", "l1"],
     "port": [1, 2, 2, 1],
+    "kind": [4] * 4,
     "depth_bytes": [1024, 2048, 4096, 0],
 }
 
@@ -86,6 +91,73 @@ def test_comparison_leaves_out_percentiles_that_are_not_stated() -> None:
     few, many = figures.comparison_figure([view(n=500)]), figures.comparison_figure([view(n=20_000)])
     assert len(few.axes[0].containers) == 2 * 1  # p50 of two NICs; p99 has 5 beyond it
     assert len(many.axes[0].containers) == 2 * 3
+
+
+def sweep_view(values: Sequence[object], *, key: str = "alpha_log2") -> RunView:
+    summary, records = run_of(
+        n=12_000, variants={f"v{i}": f"{key}={value}" for i, value in enumerate(values)}
+    )
+    return view_run(summary, result_id="r", records=records.__getitem__)
+
+
+def test_figures_of_variants_have_a_line_and_a_colour_for_each() -> None:
+    run = sweep_view(range(-6, 4))
+    figure = figures.ccdf_figure([run])
+    assert [len(axis.lines) for axis in figure.axes] == [10, 10]
+    assert len({line.get_color() for line in figure.axes[0].lines}) == 10
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [f"v{i}" for i in range(10)]
+
+
+def test_figures_of_variants_and_nics_name_both() -> None:
+    summary, records = run_of(n=100, variants={"a": "", "b": ""})
+    cells = tuple(
+        replace(cell, nic="rdma" if cell.scenario == "load" else "transparent") for cell in summary.cells
+    )
+    found = view_run(replace(summary, cells=cells), result_id="r", records=records.__getitem__)
+    assert [cell.series for cell in found.cells] == ["a, transparent", "b, transparent", "a, rdma", "b, rdma"]
+
+
+def test_view_of_a_victim_draws_its_messages_alone() -> None:
+    summary, records = run_of(n=400)
+    cells = tuple(replace(cell, destination=1) for cell in summary.cells)
+    found = view_run(replace(summary, cells=cells), result_id="r", records=records.__getitem__)
+    assert [cell.latency.n for cell in found.cells] == [100] * 4
+
+
+def test_comparison_of_variants_has_them_in_order_and_percentiles_by_colour() -> None:
+    axis = variant_figure([sweep_view((3, -1, -2))]).axes[0]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["3", "-1", "-2"]
+    assert axis.get_xlabel() == "alpha_log2"
+    assert len(axis.containers) == 3 * 3
+    bars = [bar for bar in axis.containers if isinstance(bar, ErrorbarContainer)]
+    assert len({bar.lines[0].get_color() for bar in bars}) == 3
+
+
+def test_comparison_of_variants_that_are_no_steps_of_a_scale_names_them_and_joins_nothing() -> None:
+    swept, named = (
+        variant_figure([sweep_view(values)]).axes[0] for values in ((1, 2, 3), ("hash", "spray", "x"))
+    )
+    assert [label.get_text() for label in named.get_xticklabels()] == ["v0", "v1", "v2"]
+    assert named.get_xlabel() == ""
+    assert len(swept.lines) - len(named.lines) == 3  # one line for each percentile
+
+
+@pytest.mark.parametrize(
+    ("variants", "key"),
+    [
+        ({"a": "x=1", "b": "x=2", "c": "x=3"}, "x"),
+        ({"a": "x=off", "b": "x=step:30KB", "c": "x=100KB:400KB:20%", "d": "x=1"}, "x"),
+        ({"a": "x=1", "b": "x=2"}, None),
+        ({"a": "x=1", "b": "y=2", "c": "x=3"}, None),
+        ({"a": "x=1, y=1", "b": "x=2, y=2", "c": "x=3, y=3"}, None),
+        ({"a": "x=hash", "b": "x=spray", "c": "x=3"}, None),
+        ({"a": "", "b": "", "c": ""}, None),
+        ({}, None),
+    ],
+)
+def test_sweep_is_one_setting_in_steps(variants: dict[str, str], key: str | None) -> None:
+    found = sweep([replace(view(n=10, depth=False), variants=variants)])
+    assert (found[0] if found else None) == key
 
 
 def test_overlay_has_one_line_style_per_run_and_names_them() -> None:

@@ -40,7 +40,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     **dict.fromkeys(STORE, ANALYSIS | STORE),
     "testbed.report": MODELS | ANALYSIS | STORE,
     "testbed.run": ENGINE | {"testbed.fabric"} | REPORT,
-    "testbed.cli": ENGINE | {"testbed.fabric", "testbed.run"} | REPORT,
+    "testbed.validate": ENGINE | {"testbed.fabric", "testbed.run"} | ANALYSIS,
+    "testbed.cli": ENGINE | {"testbed.fabric", "testbed.run", "testbed.validate"} | REPORT,
     "experiments": SPEC,
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from typer.testing import Result
 from testbed.analysis.summary import RunSummary
 from testbed.cli import bench, clean, run
 from testbed.cli.results import read_summary
+from testbed.report.tail import tail_json
 from testbed.run.benchmark import BenchRow
 from testbed.run.execute import RunOutcome
 from testbed.spec.codec import to_dict
 from tests.unit.samples import run_of
+from tests.unit.test_report_tail import explained
 
 Tb = Callable[..., Result]
 
@@ -35,7 +37,10 @@ def documented(repository: Path) -> dict[str, set[str]]:
 
 
 def paths(
-    value: Any, path: str = "", *, named: tuple[str, ...] = ("percentiles", "benchmarks")
+    value: Any,
+    path: str = "",
+    *,
+    named: tuple[str, ...] = ("percentiles", "benchmarks", "events", "variants"),
 ) -> Iterator[str]:
     """The paths of all leaves; the keys of a table by name count as NAME."""
     if isinstance(value, dict):
@@ -50,7 +55,9 @@ def paths(
 
 
 def outcome(seed: int = 1) -> RunOutcome:
-    summary: RunSummary = run_of(n=200_000, seed=seed)[0]
+    summary: RunSummary = run_of(n=200_000, seed=seed, variants={"a": "switch=ideal"})[0]
+    cells = tuple(replace(cell, events={"discards": 1}) for cell in summary.cells)
+    summary = replace(summary, cells=cells)
     return RunOutcome(directory=Path("results/sample/x"), summary=summary, text="")
 
 
@@ -77,7 +84,7 @@ def test_verb_s_json_is_documented(tb: Tb, repository: Path, command: tuple[str,
 
 
 def test_show_topology_json_is_documented(tb: Tb, repository: Path) -> None:
-    fabric = json.loads(tb("show", "leaf_spine", "--json").stdout)
+    fabric = json.loads(tb("show", "leaf_spine", "--set", "faults=l1>s1:1%", "--json").stdout)
     assert set(paths({**fabric, "parameters": None})) == documented(repository)["show TOPOLOGY"]
 
 
@@ -86,6 +93,11 @@ def test_assumptions_json_is_documented(tb: Tb, repository: Path, tmp_path: Path
     assert read_summary(tmp_path)
     found = json.loads(tb("assumptions", str(tmp_path), "--json").stdout)
     assert set(paths(found)) == documented(repository)["assumptions RESULT"]
+
+
+def test_tail_json_is_documented(repository: Path) -> None:
+    found = tail_json(explained(), result="results/x", figures=[Path("a.png")])
+    assert set(paths(found)) == documented(repository)["tail RESULT"]
 
 
 def test_bench_and_clean_json_are_documented(repository: Path) -> None:

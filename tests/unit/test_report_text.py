@@ -6,7 +6,14 @@ from dataclasses import replace
 import pytest
 
 from testbed.analysis.summary import ClockStatement, summarise_repeats
-from testbed.report.text import cell_table, choose_scale, clock_text, repeat_table, report_text
+from testbed.report.text import (
+    cell_table,
+    choose_scale,
+    clock_text,
+    event_table,
+    repeat_table,
+    report_text,
+)
 from tests.unit.samples import IDLE, cell_of, random_records, records_of, run_of
 
 REAL = "virtual, on real frames: 1,000 records"
@@ -39,6 +46,53 @@ def test_cell_table_values_intervals_and_counts_are_the_summary_s() -> None:
     assert interval in re.sub(r"\[ +", "[", row)
     assert row.endswith("200,000")
     assert "4 KiB" in row
+
+
+def test_cell_table_with_variants_shows_them_and_what_varies() -> None:
+    summary, _ = run_of(n=200, variants={"dac": "medium=dac", "dr": "medium=dr"})
+    header, _, *rows, note = cell_table(summary.cells).splitlines()
+    assert header.split()[:2] == ["scenario", "variant"]
+    assert [row.split()[:2] for row in rows] == [
+        ["idle", "dac"],
+        ["idle", "dr"],
+        ["load", "dac"],
+        ["load", "dr"],
+    ]
+    assert note == "(4 KiB, transparent)"
+    bare = cell_table(summary.cells[:1], width=60).splitlines()
+    assert bare[0].split()[0] == "variant"
+    assert bare[-1].endswith("; idle, 4 KiB, transparent)")
+
+
+def test_report_text_tells_what_the_variants_set() -> None:
+    summary, _ = run_of(n=200, variants={"none": "", "ideal": "ideal", "dr": "medium=dr, length=100m"})
+    text = report_text(summary)
+    assert "\nvariants     none: as it stands; dr: medium=dr, length=100m\n" in text
+    assert "variants" not in report_text(run_of(n=200)[0])
+
+
+def test_report_text_events_stand_below_the_table_where_there_are_any() -> None:
+    summary, _ = run_of(n=200)
+    assert "drops" not in report_text(summary)
+
+    events = {"discards": 1_234, "pause_frames": 7, "pause_ps": 56_700_000}
+    cells = (*summary.cells[:3], replace(summary.cells[3], events=events, retransmits=12))
+    lines = report_text(replace(summary, cells=cells)).splitlines()
+    header = next(index for index, line in enumerate(lines) if "drops   retransmits" in line)
+    assert lines[header].split() == [
+        *("scenario", "size", "NIC", "drops", "retransmits", "PFC", "frames", "paused", "for")
+    ]
+    assert lines[header + 2].split() == ["load", "4", "KiB", "rdma", "1,234", "12", "7", "56.7", "µs"]
+    assert lines[header + 3].startswith("drops, marks and pauses of the whole cell")
+
+
+def test_event_table_event_that_a_cell_has_not_is_a_dash() -> None:
+    cells = [
+        replace(cell_of(IDLE, 4096, "rdma", records_of(n=100), variant=name), events=events)
+        for name, events in (("a", {"ecn_marked": 3}), ("b", {"discards": 5}), ("c", {}))
+    ]
+    rows = event_table(cells).splitlines()[2:4]
+    assert [row.split() for row in rows] == [["a", "–", "3"], ["b", "5", "–"]]
 
 
 def test_cell_table_columns_are_aligned() -> None:

@@ -8,7 +8,7 @@ import pytest
 from testbed.errors import SpecError
 from testbed.run.loader import experiment_names, load_experiment
 from testbed.run.resolve import resolve
-from testbed.spec.experiment import Experiment, Scenario
+from testbed.spec.experiment import Experiment, Scenario, Variant
 
 NICS = ("transparent", "rdma")
 GOOD = Experiment(
@@ -33,6 +33,11 @@ def topology(name: str, **parameters: Any) -> dict[str, Any]:
     return {"topology": name, "topology_parameters": parameters}
 
 
+def variants(*several: object) -> dict[str, Any]:
+    return {"variants": several}
+
+
+A = Variant(name="a")
 TWICE = (Scenario(name="a", kind="idle"), Scenario(name="a", kind="pingpong"))
 
 # what is wrong, what it is changed to, the path that is named, a part of the message
@@ -98,6 +103,46 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
         "only 16 endpoints",
     ),
     ("fan-in without incast", scenario(fan_in=8), "scenarios[0].fan_in", "no fan-in"),
+    (
+        "victim of all endpoints",
+        scenario(kind="victim", fan_in=14),
+        "scenarios[0].fan_in",
+        "14 senders and a receiver, a victim and its destination, but only 16 endpoints",
+    ),
+    ("victim without fan-in", scenario(kind="victim"), "scenarios[0].fan_in", "range"),
+    ("scenario records negative", scenario(records=-1), "scenarios[0].records", "range"),
+    ("unknown setting", {"switch_settings": {"alpha_log": 1}}, "switch_settings.alpha_log", "'alpha_log2'"),
+    ("settings are a list", {"switch_settings": ["ecn"]}, "switch_settings", "no mapping"),
+    ("setting is a float", {"switch_settings": {"alpha_log2": 0.5}}, "switch_settings.alpha_log2", "whole"),
+    ("variants are one", {"variants": A}, "variants", "is no list"),
+    ("variant is text", variants("a"), "variants[0]", "is no Variant"),
+    ("variant twice", variants(A, A), "variants", "'a' appears 2 times"),
+    ("variant name", variants(Variant(name="A b")), "variants[0].name", "is no name"),
+    (
+        "variant's parameters are a list",
+        variants(A, Variant(name="b", topology_parameters=["k"])),  # type: ignore[arg-type]
+        "variants[1].topology_parameters",
+        "no mapping",
+    ),
+    ("variant's switch", variants(A, Variant(name="b", switch="idael")), "variant 'b': switch", "'ideal'"),
+    (
+        "variant's setting",
+        variants(A, Variant(name="b", switch_settings={"pahts": "hash"})),
+        "variant 'b': switch_settings.pahts",
+        "did you mean 'paths'?",
+    ),
+    (
+        "variant's cable",
+        variants(A, Variant(name="b", topology_parameters={"length": "9m"})),
+        "variant 'b': topology_parameters.length",
+        "too long",
+    ),
+    (
+        "variant's ports",
+        variants(A, Variant(name="b", topology_parameters={"rate": "25Gbps"})),
+        "variant 'b': switch",
+        "no ports of",
+    ),
     ("records 0", {"records": 0}, "records", "out of range"),
     ("records absurd", {"records": 10**15}, "records", "out of range"),
     ("records a bool", {"records": True}, "records", "no whole number"),
@@ -126,7 +171,7 @@ def test_resolve_many_faults_are_one_message() -> None:
     bad = replace(
         GOOD,
         name="?",
-        switch="tomahawk6",
+        switch="tomahawk7",
         nics=("rmda",),
         sizes_bytes=(0,),
         seed=-1,
@@ -140,11 +185,59 @@ def test_resolve_many_faults_are_one_message() -> None:
     assert caught.value.remedy == "correct the 9 fields named above"
 
 
+def test_resolve_fault_of_all_variants_is_named_once_and_without_them() -> None:
+    bad = replace(
+        GOOD,
+        switch="idael",
+        variants=(A, Variant(name="b", topology_parameters={"leafs": 2}), Variant(name="c")),
+    )
+    with pytest.raises(SpecError) as caught:
+        resolve(bad, known_nics=NICS)
+
+    assert [problem.path for problem in caught.value.problems] == [
+        "switch",
+        "variant 'b': topology_parameters.leafs",
+    ]
+
+
+def test_resolve_variants_merge_over_the_experiment() -> None:
+    several = replace(
+        GOOD,
+        switch_settings={"alpha_log2": -1, "buffer": "8MB"},
+        variants=(
+            A,
+            Variant(name="b", switch="spectrum4", switch_settings={"alpha_log2": -3}),
+            Variant(name="c", topology_parameters={"leaves": 8}),
+        ),
+    )
+    resolved = resolve(several, known_nics=NICS)
+
+    assert [network.variant for network in resolved.networks] == ["a", "b", "c"]
+    assert [network.switch.profile.name for network in resolved.networks] == [
+        "tomahawk5",
+        "spectrum4",
+        "tomahawk5",
+    ]
+    assert [dict(network.switch.settings) for network in resolved.networks] == [
+        {"alpha_log2": -1, "buffer": "8MB"},
+        {"alpha_log2": -3, "buffer": "8MB"},
+        {"alpha_log2": -1, "buffer": "8MB"},
+    ]
+    assert [len(network.fabric.switches) for network in resolved.networks] == [6, 6, 10]
+    assert [cell.id for cell in resolved.cells][:4] == [
+        "idle-4KiB-transparent-a",
+        "idle-4KiB-transparent-b",
+        "idle-4KiB-transparent-c",
+        "idle-4KiB-rdma-a",
+    ]
+    assert {resolved.network(cell).variant for cell in resolved.cells if cell.variant == "b"} == {"b"}
+
+
 def test_resolve_good_spec_gives_fabric_switch_and_cells() -> None:
     resolved = resolve(GOOD, known_nics=NICS)
 
     assert len(resolved.fabric.endpoints) == 16
-    assert resolved.switch_profile.name == "tomahawk5"
+    assert resolved.switch.profile.name == "tomahawk5"
     assert [cell.id for cell in resolved.cells] == [
         "idle-4KiB-transparent",
         "idle-4KiB-rdma",
@@ -165,6 +258,9 @@ def test_resolve_good_spec_gives_fabric_switch_and_cells() -> None:
         scenario(kind="permutation"),
         scenario(kind="permutation", load_permille=1000),
         scenario(kind="pingpong"),
+        scenario(kind="victim", fan_in=13),
+        scenario(kind="victim", fan_in=1, load_permille=1000),
+        {"variants": [A]},
         topology("single_switch", cards=128),
         topology("dumbbell", rate="25Gbps") | {"switch": "ideal"},
         {"seed": 2**64 - 1, "sizes_bytes": (1, 2**30), "snap_bytes": 0, "emulated_records": 0},

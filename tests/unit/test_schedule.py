@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from testbed.run.schedule import IDLE_GAP_PS, Schedule, schedule_of
-from testbed.spec.experiment import Cell, Scenario
+from testbed.spec.experiment import VICTIM_DESTINATION, Cell, Scenario
 from testbed.units import byte_time_ps
 from topologies import TOPOLOGIES
 
@@ -22,6 +22,8 @@ KINDS: dict[str, Scenario] = {
     "paced": Scenario(name="paced", kind="permutation", load_permille=250),
     "full": Scenario(name="full", kind="permutation"),
     "pingpong": Scenario(name="pingpong", kind="pingpong"),
+    "victim": Scenario(name="victim", kind="victim", load_permille=500, fan_in=8),
+    "flood": Scenario(name="flood", kind="victim", fan_in=8),
 }
 
 
@@ -59,6 +61,25 @@ def test_incast_senders_share_their_times_and_load_one_receiver() -> None:
     assert all(load["destinations"] == [0] and load["common_times"] for load in senders)
     assert len({load["interval_ps"] for load in senders}) == 1
     assert 8 * 4096 * 20 / senders[0]["interval_ps"] == pytest.approx(0.5)
+
+
+def test_victim_is_the_last_card_and_sends_a_little_to_the_second() -> None:
+    loads = workloads("victim")
+    assert [load["arrivals"] for load in loads] == ["NONE"] * 7 + ["POISSON"] * 8 + ["PERIODIC"]
+    assert loads[-1]["destinations"] == [VICTIM_DESTINATION]
+    assert 4096 * 20 / loads[-1]["interval_ps"] == 0.1
+
+
+def test_victim_s_incast_is_as_an_incast_from_the_cards_before_it() -> None:
+    assert workloads("victim")[7:15] == workloads("incast")[1:9]
+
+
+def test_victim_without_load_is_beside_senders_that_never_stop() -> None:
+    loads = workloads("flood")
+    assert {(load["arrivals"], load["window"], *load["destinations"]) for load in loads[7:15]} == {
+        ("CLOSED", 64, 0)
+    }
+    assert loads[-1] == workloads("victim")[-1]
 
 
 def test_idle_cards_take_turns_with_a_gap_between_any_two_messages() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from testbed.errors import SpecError
 from testbed.spec.codec import SCHEMA_VERSION, from_dict, to_dict
-from testbed.spec.experiment import Experiment, Scenario
+from testbed.spec.experiment import Experiment, Scenario, Variant
 from testbed.spec.fabric import Fabric
 from topologies import TOPOLOGIES, build_fabric
 
@@ -17,17 +17,28 @@ NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,9}", fullmatch=True)
 SCENARIOS = st.builds(
     Scenario,
     name=NAMES,
-    kind=st.sampled_from(["idle", "poisson", "incast", "permutation", "pingpong"]),
+    kind=st.sampled_from(["idle", "poisson", "incast", "victim", "permutation", "pingpong"]),
     load_permille=st.integers(0, 1000),
     fan_in=st.integers(0, 100),
+    records=st.integers(0, 10**9),
+)
+PARAMETERS = st.dictionaries(NAMES, st.integers() | st.text())
+VARIANTS = st.builds(
+    Variant,
+    name=NAMES,
+    switch=st.just("") | NAMES,
+    switch_settings=PARAMETERS,
+    topology_parameters=PARAMETERS,
 )
 EXPERIMENTS = st.builds(
     Experiment,
     name=NAMES,
     question=st.text(min_size=1),
     topology=NAMES,
-    topology_parameters=st.dictionaries(NAMES, st.integers() | st.text()),
+    topology_parameters=PARAMETERS,
     switch=NAMES,
+    switch_settings=PARAMETERS,
+    variants=st.lists(VARIANTS, max_size=3).map(tuple),
     nics=st.lists(NAMES, min_size=1).map(tuple),
     sizes_bytes=st.lists(st.integers(1, 2**30), min_size=1).map(tuple),
     scenarios=st.lists(SCENARIOS, min_size=1).map(tuple),
@@ -68,10 +79,11 @@ def test_codec_writes_its_version_once_and_first() -> None:
     assert "schema_version" not in GOOD["scenarios"][0]
 
 
-def test_codec_field_with_default_may_be_absent() -> None:
-    stored = {key: value for key, value in GOOD.items() if key != "seed"}
+@pytest.mark.parametrize(("name", "value"), [("seed", 1), ("variants", ()), ("switch_settings", {})])
+def test_codec_field_with_default_may_be_absent(name: str, value: object) -> None:
+    stored = {key: stored for key, stored in GOOD.items() if key != name}
 
-    assert from_dict(Experiment, stored).seed == 1
+    assert getattr(from_dict(Experiment, stored), name) == value
 
 
 @pytest.mark.parametrize(
@@ -88,6 +100,9 @@ def test_codec_field_with_default_may_be_absent() -> None:
         ({"scenarios": [{"kind": "idle"}]}, "scenarios[0].name"),
         ({"scenarios": [7]}, "scenarios[0]"),
         ({"topology_parameters": [1]}, "topology_parameters"),
+        ({"switch_settings": {"alpha_log2": 1.5}}, "switch_settings.alpha_log2"),
+        ({"variants": [{"switch": "ideal"}]}, "variants[0].name"),
+        ({"variants": [{"name": "a", "swich": "ideal"}]}, "variants[0].swich"),
         ({"topology_parameters": {"k": None}}, "topology_parameters.k"),
     ],
 )

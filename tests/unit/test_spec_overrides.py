@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from testbed.errors import SpecError
 from testbed.run.loader import load_experiment
-from testbed.spec.experiment import Experiment
+from testbed.spec.experiment import Experiment, Variant
 from testbed.spec.overrides import apply_overrides
 
 
@@ -63,6 +65,31 @@ def test_override_of_scenarios_chooses_in_the_order_given(quickstart: Experiment
     assert [scenario.name for scenario in chosen.scenarios] == ["incast", "idle"]
 
 
+def test_override_of_a_switch_setting_keeps_the_switch_and_the_others(quickstart: Experiment) -> None:
+    changed = apply_overrides(quickstart, ["switch.alpha_log2=-2", "switch.ecn=100KB:400KB:20%"])
+
+    assert dict(changed.switch_settings) == {"alpha_log2": -2, "ecn": "100KB:400KB:20%"}
+    assert changed.switch == quickstart.switch
+
+
+def test_override_of_variants_chooses_in_the_order_given(quickstart: Experiment) -> None:
+    several = replace(quickstart, variants=tuple(Variant(name=name) for name in "abc"))
+
+    assert [variant.name for variant in apply_overrides(several, ["variants=c,a"]).variants] == ["c", "a"]
+    with pytest.raises(SpecError, match="unknown variant 'd'"):
+        apply_overrides(several, ["variants=a,d"])
+    with pytest.raises(SpecError, match="unknown variant 'a'; known: none"):
+        apply_overrides(quickstart, ["variants=a"])
+
+
+def test_override_of_records_counts_for_every_scenario(quickstart: Experiment) -> None:
+    own = apply_overrides(quickstart, ["load.records=70"])
+    assert [scenario.records for scenario in own.scenarios] == [0, 70, 0]
+
+    both = apply_overrides(own, ["records=1000"])
+    assert (both.records, [scenario.records for scenario in both.scenarios]) == (1000, [0, 0, 0])
+
+
 def test_override_twice_takes_the_last(quickstart: Experiment) -> None:
     assert apply_overrides(quickstart, ["seed=1", "seed=2"]).seed == 2
 
@@ -85,6 +112,7 @@ def test_override_twice_takes_the_last(quickstart: Experiment) -> None:
         ("sizes=4096", "is not a size"),
         ("sizes=4KiB,huge", "'huge' is not a size"),
         ("load.load=0.6", "is not a share"),
+        ("switch.=3", "unknown key 'switch.'"),
         ("scenarios=idle,laod", "did you mean 'load'?"),
         ("topology.k=" + "9" * 5000, "is no whole number"),
     ],

@@ -20,7 +20,19 @@ from testbed.spec.codec import to_dict
 from tests.unit.samples import random_records, records_of, run_of
 
 SPEC = {"schema_version": 1, "name": "sample"}
-DEPTH = {"cell": ["a", "a"], "time_ps": [0, 5], "node": ["l1", "l1"], "port": [1, 1], "depth_bytes": [0, 254]}
+DEPTH = {
+    "cell": ["a", "a"],
+    "time_ps": [0, 5],
+    "entity": [3, 3],
+    "node": ["l1", "l1"],
+    "tier": [0, 0],
+    "port": [1, 1],
+    "peer_entity": [0, 0],
+    "peer": ["c1", "c1"],
+    "traffic_class": [0, 0],
+    "kind": [4, 4],
+    "depth_bytes": [0, 254],
+}
 
 
 def write_whole(out: Path) -> Path:

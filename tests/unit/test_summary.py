@@ -39,6 +39,13 @@ def test_summarise_cell_counts_and_extremes_are_those_of_the_records() -> None:
     assert (cell.retransmits, cell.marked_messages) == (7, 3)
 
 
+def test_summarise_cell_of_a_victim_is_of_the_victim_s_messages_alone() -> None:
+    records = records_of(n=1000, network=np.where(np.arange(1000) % 4 == 0, 7_000, 300))
+    victim = Scenario(name="v", kind="victim", fan_in=2)
+    cell = cell_of(victim, 4096, "rdma", records)  # every fourth message goes to endpoint 1, and is slow
+    assert (cell.n, cell.destination, cell.min_ps, cell.max_ps) == (250, 1, 7_350, 7_350)
+
+
 def test_summarise_cell_without_records_states_nothing() -> None:
     cell = cell_of(IDLE, 4096, "rdma", records_of(n=0))
     assert (cell.n, cell.min_ps, cell.mean_ps, cell.max_ps, cell.components) == (0, None, None, None, None)
@@ -64,6 +71,8 @@ def test_summarise_cell_components_add_up_to_the_mean_latency() -> None:
         (Scenario(name="x", kind="poisson", load_permille=625), "under 62.5 % load"),
         (Scenario(name="x", kind="incast", load_permille=500, fan_in=8), "under 8→1 incast"),
         (Scenario(name="x", kind="permutation"), "in a permutation at full rate"),
+        (Scenario(name="x", kind="victim", fan_in=4), "beside 4→1 incast at full rate"),
+        (Scenario(name="x", kind="victim", load_permille=300, fan_in=4), "beside 4→1 incast at 30 % load"),
         (Scenario(name="x", kind="pingpong"), "in a ping-pong"),
     ],
 )

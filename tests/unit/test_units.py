@@ -30,6 +30,14 @@ WHOLE_RATES = st.builds(lambda twos, fives: 2**twos * 5**fives, st.integers(0, 1
         (units.parse_length, "50cm", 500),
         (units.parse_permille, "60%", 600),
         (units.parse_permille, "62.5%", 625),
+        (units.parse_ppm, "100%", 1_000_000),
+        (units.parse_ppm, "0.02%", 200),
+        (units.parse_ppm, "3ppm", 3),
+        (units.parse_ratio, "1e-6", 10**12),
+        (units.parse_ratio, "2.4E-4", 240 * 10**12),
+        (units.parse_ratio, "0", 0),
+        (units.parse_ratio, "0.001", 10**15),
+        (units.parse_ratio, "1e-18", 1),
     ],
 )
 def test_parse_good_text_gives_base_units(parse: Callable[[str], int], text: str, value: int) -> None:
@@ -59,6 +67,15 @@ def test_parse_good_text_gives_base_units(parse: Callable[[str], int], text: str
         (units.parse_length, "0.5mm"),
         (units.parse_permille, "60"),
         (units.parse_permille, "0.01%"),
+        (units.parse_ppm, "1"),
+        (units.parse_ppm, "0.00001%"),
+        (units.parse_ratio, "1e-19"),
+        (units.parse_ratio, "2"),
+        (units.parse_ratio, "-1e-6"),
+        (units.parse_ratio, "e-6"),
+        (units.parse_ratio, "nan"),
+        (units.parse_ratio, "1e-6%"),
+        (units.parse_ratio, "1e9999"),
     ],
 )
 def test_parse_bad_text_is_refused_with_a_remedy(parse: Callable[[str], int], text: str) -> None:
@@ -82,6 +99,11 @@ def test_format_any_value_parses_back(
     parse: Callable[[str], int], write: Callable[[int], str], value: int
 ) -> None:
     assert parse(write(value)) == value
+
+
+@given(st.integers(0, units.RATIO_UNIT))
+def test_format_ratio_any_value_parses_back(ratio_e18: int) -> None:
+    assert units.parse_ratio(units.format_ratio(ratio_e18)) == ratio_e18
 
 
 @given(st.integers(1, 2**63))

@@ -1,0 +1,23 @@
+"""What the engine's own errors mean to a user: whose fault, and what to do. Both clocks tell them alike."""
+
+from __future__ import annotations
+
+from testbed.errors import MeasurementError, NicError, TestbedError
+
+_MEANINGS: dict[str, tuple[type[TestbedError], str]] = {
+    "StreamError": (NicError, "the peer did not answer: look for drops in the counters, or lower the load"),
+    "LosslessDropError": (
+        MeasurementError,
+        "give that port more headroom (switch.headroom), or take the class out of switch.lossless",
+    ),
+    "DeadlockError": (
+        MeasurementError,
+        "take the class out of switch.lossless, break the cycle of paths, or set switch.watchdog",
+    ),
+}
+
+
+def engine_error(text: str, name: str) -> TestbedError | None:
+    """The error for a user, from the engine's text and the name of its class, or a text with that name in it."""
+    found = next((meaning for known, meaning in _MEANINGS.items() if known in name), None)
+    return found[0](text, remedy=found[1]) if found else None
