@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from testbed import __version__
-from testbed.cli import assumptions, bench, check, clean, lint, plot, run, show, test
+from testbed.cli import assumptions, bench, check, clean, lint, plot, run, show, tail, test, validate
 from testbed.cli import list as list_verb
 from testbed.cli.output import print_error
 from testbed.errors import Interrupted, TestbedError
@@ -77,8 +77,10 @@ app.command("list")(list_verb.list_)
 app.command("show")(show.show)
 app.command("check")(check.check)
 app.command("plot")(plot.plot)
+app.command("tail")(tail.tail)
 app.command("assumptions")(assumptions.assumptions)
 app.command("test", context_settings=test.PASS_THROUGH)(test.test)
 app.command("bench")(bench.bench)
+app.command("validate")(validate.validate)
 app.command("lint")(lint.lint)
 app.command("clean")(clean.clean)

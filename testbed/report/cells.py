@@ -1,0 +1,46 @@
+"""The figures that each cell has of its own: its queues as a heat map, and its pauses as a timeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from testbed.analysis.depths import PAUSES, Followed, followed_of
+from testbed.analysis.records import Records
+from testbed.analysis.summary import RunSummary
+from testbed.report import canvas
+from testbed.report.cell_figure import Source
+from testbed.report.heatmap import heatmap_figure
+from testbed.report.timeline import Window, timeline_figure
+
+
+def write_cell_figures(
+    summary: RunSummary,
+    result_id: str,
+    columns: Mapping[str, Any],
+    records: Callable[[str], Records],
+    directory: Path,
+) -> list[Path]:
+    """Draw what the followed queues of each cell have to show, as PNG and SVG; the paths written.
+
+    `columns` are those of queue_depth.parquet; `records` gives the records of a cell by its id.
+    """
+    written: list[Path] = []
+    for cell in summary.cells:
+        followed = followed_of(columns, cell.id)
+        source = Source.of(cell, summary, result_id)
+        heatmap = heatmap_figure(followed, source)
+        if heatmap is not None:
+            written += canvas.save(heatmap, directory, f"heatmap-{cell.id}")
+        if len(followed.of(*PAUSES)):
+            window = window_of(followed)
+            own = records(cell.id)
+            timeline = timeline_figure(followed, own[own["intended_ps"] < window[1]], window, source)
+            written += canvas.save(timeline, directory, f"timeline-{cell.id}")
+    return written
+
+
+def window_of(followed: Followed) -> Window:
+    """From the start to the last change."""
+    return 0, max(followed.until_ps, 1)
