@@ -1,22 +1,24 @@
-"""Plans for the engine's tests, as plain data for testbed/engine/plan.py: cards with ideal NICs, ideal switches. Pure.
+"""Plans as plain data for testbed/engine/plan.py: cards with ideal NICs, ideal switches; and runs of them.
 
-A card without stages costs nothing but its wire; each test adds what it is about. Endpoints are numbered first.
+A card without stages costs nothing but its wire; each oracle and each test of the engine adds what it is about.
+Endpoints are numbered first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from testbed.analysis.records import Records
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
+from testbed.errors import MeasurementError
 from testbed.run.join import join_records
 
 BYTE_400G_PS = 20
 FOREVER_PS = 10**15
-"""Later than any run of these tests ends."""
+"""Later than any of these runs ends."""
 NO_ROUTE = _engine.NO_ROUTE
 FRAME_FIELDS = tuple(name for name in vars(_engine.Frame) if not name.startswith("_"))
 """Everything that a model may read from a frame."""
@@ -40,18 +42,22 @@ _FORMATS: dict[str, dict[str, Any]] = {
     },
 }
 
-Data = dict[str, Any]
+Field: TypeAlias = Any
+"""A value in a plan, which is JSON."""
+Data: TypeAlias = dict[str, Field]
+_REMEDY = "a model, or this plan, is at fault"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wire:
-    """One link: the time of a byte on it, and its one-way latency."""
+    """One link: the time of a byte on it, its one-way latency, and what else it does (loss, retry)."""
 
     byte_time_ps: int = BYTE_400G_PS
     latency_ps: int = 100_000
+    options: Data = field(default_factory=dict)
 
 
-def stage(latency_ps: int = 0, *, occupancy_ps: int = 0, per_kib_ps: int = 0, **more: Any) -> Data:
+def stage(latency_ps: int = 0, *, occupancy_ps: int = 0, per_kib_ps: int = 0, **more: Field) -> Data:
     """One stage of a NIC."""
     return {
         "name": "stage",
@@ -72,7 +78,7 @@ def card(
     *,
     wire_format: str = "thin",
     at: Mapping[str, Sequence[Data]] | None = None,
-    **config: Any,
+    **config: Field,
 ) -> Data:
     """A card; its NIC is ideal but for the stages in `at` and the fields in `config`."""
     base = _FORMATS[wire_format] | {"mtu_bytes": 4096, "rto_ps": 10**9, "ack_latency_ps": 0}
@@ -118,7 +124,7 @@ def poisson(dst: int | Sequence[int], message_bytes: int, *, interval_ps: int, u
     }
 
 
-def switch(groups: Sequence[Sequence[int]], route: Sequence[int], **config: Any) -> Data:
+def switch(groups: Sequence[Sequence[int]], route: Sequence[int], **config: Field) -> Data:
     """A switch; ideal (no latency, endless buffer) but for the fields in `config`."""
     base = {
         "pipeline_latency_ps": 0,
@@ -136,11 +142,24 @@ def plan(nodes: Sequence[Data], links: Sequence[tuple[int, int, int, int, Wire]]
     return {
         "seed": seed,
         "nodes": [{**node, "name": f"n{index}"} for index, node in enumerate(nodes)],
-        "links": [[a, ap, b, bp, wire.byte_time_ps, wire.latency_ps] for a, ap, b, bp, wire in links],
+        "links": [_link(*link) for link in links],
     }
 
 
-def chain(sender: Data, receiver: Data, wires: Sequence[Wire], *, seed: int = 1, **config: Any) -> Data:
+def _link(a: int, a_port: int, b: int, b_port: int, wire: Wire) -> list[Any]:
+    """One link; a plain wire has no options."""
+    return [
+        a,
+        a_port,
+        b,
+        b_port,
+        wire.byte_time_ps,
+        wire.latency_ps,
+        *([wire.options] if wire.options else []),
+    ]
+
+
+def chain(sender: Data, receiver: Data, wires: Sequence[Wire], *, seed: int = 1, **config: Field) -> Data:
     """Card 0, `len(wires) - 1` switches in a row, card 1. Port 1 of a switch looks to card 0, port 2 to card 1."""
     switches = [switch([[1], [2]], [0, 1], **config) for _ in wires[1:]]
     path = [0, *range(2, 2 + len(switches)), 1]
@@ -152,7 +171,9 @@ def chain(sender: Data, receiver: Data, wires: Sequence[Wire], *, seed: int = 1,
     return plan([sender, receiver, *switches], links, seed=seed)
 
 
-def star(cards: Sequence[Data], *, wires: Sequence[Wire] | None = None, seed: int = 1, **config: Any) -> Data:
+def star(
+    cards: Sequence[Data], *, wires: Sequence[Wire] | None = None, seed: int = 1, **config: Field
+) -> Data:
     """All cards at one switch, whose port e + 1 leads to card e."""
     count = len(cards)
     wires = wires or [Wire()] * count
@@ -169,7 +190,7 @@ def leaf_spine(
     edge: Sequence[Wire] | None = None,
     core: Sequence[Wire] | None = None,
     seed: int = 1,
-    **config: Any,
+    **config: Field,
 ) -> Data:
     """Card e at leaf e % leaves; a leaf's ports are its cards, then its spines. One leaf needs no spine."""
     count = len(cards)
@@ -230,15 +251,16 @@ def finished(data: Data, *, slice_ps: int | None = None) -> _engine.Twin:
     else:
         while twin.run(max(twin.now_ps, twin.next_event_ps) + slice_ps):
             pass
-    assert twin.done, "nothing is left to do, but sources are not done"
+    if not twin.done:
+        raise MeasurementError("nothing is left to do, but sources are not done", remedy=_REMEDY)
     return twin
 
 
 def drained(data: Data) -> _engine.Twin:
     """The twin of a plan of closed loops when nothing is left to do; its records are complete."""
     twin = _engine.Twin(build_plan(with_pacemaker(data)))
-    assert twin.run(FOREVER_PS), "the pacemaker waits"
-    assert twin.next_event_ps >= FOREVER_PS
+    if not twin.run(FOREVER_PS) or twin.next_event_ps < FOREVER_PS:
+        raise MeasurementError("the pacemaker no longer waits", remedy=_REMEDY)
     return twin
 
 
