@@ -34,6 +34,8 @@ HOP_DTYPE: np.dtype[np.void] = np.dtype(
 """Layout of `HopSample` in testbed/engine/telemetry.hpp."""
 PSN_MASK = (1 << 24) - 1
 CARD_TIER = -1
+_UNLOADED = ("pipeline_latency_ps", "credit_latency_ps", "fabric_latency_ps")
+"""What every frame takes in a node; the last two in a switch with virtual output queues."""
 
 Flow = tuple[int, int]
 """Source and destination, as entity numbers."""
@@ -103,11 +105,12 @@ class Network:
 
     def pipeline_ps(self, entity: int) -> int:
         """From the first bit (of a store-and-forward switch: the last) to the frame ready for its egress."""
-        return int(self.nodes[entity]["config"].get("pipeline_latency_ps", 0))
+        return sum(int(self.nodes[entity]["config"].get(name, 0)) for name in _UNLOADED)
 
     def stores(self, entity: int, wire: Wire, egress: Wire) -> bool:
         """Whether a node takes a frame in as a whole before it can leave: always, or since it leaves faster."""
-        cut_through = bool(self.nodes[entity]["config"].get("cut_through", True))
+        node = self.nodes[entity]
+        cut_through = bool(node["config"].get("cut_through", node["kind"] != "voq_switch"))
         return not cut_through or egress.byte_time_ps < wire.byte_time_ps
 
     def port_name(self, entity: int, port: int) -> str:

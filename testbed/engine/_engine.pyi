@@ -159,10 +159,35 @@ class SwitchConfig:
     sflow_interval: int
     def __init__(self) -> None: ...
 
+class VoqSwitchConfig:
+    pipeline_latency_ps: int
+    pause_reaction_ps: int
+    buffer_bytes: int
+    voq_limit_bytes: int
+    credit_bytes: int
+    credit_latency_ps: int
+    fabric_latency_ps: int
+    egress_buffer_bytes: int
+    credit_speedup_permille: int
+    hash_seed: int
+    groups: list[list[int]]
+    weights: list[list[int]]
+    route: list[int]
+    path_choice: PathChoice
+    flowlet_gap_ps: int
+    flowlet_entries: int
+    load_quantum_bytes: int
+    ecn: list[tuple[int, int, int]]
+    ecn_at_enqueue: bool
+    class_of_pcp: list[int]
+    class_of_dscp: list[int]
+    def __init__(self) -> None: ...
+
 class Plan:
     def __init__(self, seed: int) -> None: ...
     def add_nic(self, name: str, config: NicConfig, workload: WorkloadConfig) -> int: ...
     def add_switch(self, name: str, config: SwitchConfig) -> int: ...
+    def add_voq_switch(self, name: str, config: VoqSwitchConfig) -> int: ...
     def add_python(
         self,
         name: str,

@@ -8,6 +8,7 @@
 
 #include "../../nic_emulator/nic_model.hpp"
 #include "../switches/switch_model.hpp"
+#include "../switches/voq_model.hpp"
 #include "bindings.hpp"
 #include "plan.hpp"
 
@@ -197,6 +198,46 @@ void bind_nic(nb::module_& m) {
       .def_rw("reply", &WorkloadConfig::reply);
 }
 
+/// The fields that all switches have.
+template <typename Config>
+nb::class_<Config> bind_forwarding(nb::module_& m, const char* name) {
+  return nb::class_<Config>(m, name)
+      .def(nb::init<>())
+      .def_rw("groups", &Config::groups)
+      .def_rw("route", &Config::route)
+      .def_rw("weights", &Config::weights)
+      .def_prop_rw(
+          "hash_seed", [](const Config& c) { return c.paths.hash_seed; },
+          [](Config& c, std::uint64_t value) { c.paths.hash_seed = value; })
+      .def_prop_rw(
+          "path_choice", [](const Config& c) { return c.paths.choice; },
+          [](Config& c, PathChoice value) { c.paths.choice = value; })
+      .def_prop_rw(
+          "flowlet_gap_ps", [](const Config& c) { return c.paths.flowlet_gap_ps; },
+          [](Config& c, ps_t value) { c.paths.flowlet_gap_ps = value; })
+      .def_prop_rw(
+          "flowlet_entries", [](const Config& c) { return c.paths.flowlet_entries; },
+          [](Config& c, std::uint32_t value) { c.paths.flowlet_entries = value; })
+      .def_prop_rw(
+          "load_quantum_bytes", [](const Config& c) { return c.paths.load_quantum_bytes; },
+          [](Config& c, std::uint64_t value) { c.paths.load_quantum_bytes = value; })
+      .def_prop_rw(
+          "ecn",
+          [](const Config& c) {
+            std::vector<std::tuple<std::uint64_t, std::uint64_t, std::uint32_t>> all;
+            all.reserve(c.ecn.size());
+            for (const EcnConfig& ecn : c.ecn) all.emplace_back(ecn.kmin_bytes, ecn.kmax_bytes, ecn.pmax_ppm);
+            return all;
+          },
+          [](Config& c, const std::vector<std::tuple<std::uint64_t, std::uint64_t, std::uint32_t>>& all) {
+            c.ecn.clear();
+            for (const auto& [kmin, kmax, pmax] : all) c.ecn.push_back({kmin, kmax, pmax});
+          })
+      .def_rw("ecn_at_enqueue", &Config::ecn_at_enqueue)
+      .def_rw("class_of_pcp", &Config::class_of_pcp)
+      .def_rw("class_of_dscp", &Config::class_of_dscp);
+}
+
 void bind_switch(nb::module_& m) {
   m.attr("NO_ROUTE") = kNoRoute;
   nb::enum_<PathChoice>(m, "PathChoice")
@@ -205,32 +246,13 @@ void bind_switch(nb::module_& m) {
       .value("LEAST_LOADED", PathChoice::kLeastLoaded)
       .value("SPRAY", PathChoice::kSpray)
       .value("ROUND_ROBIN", PathChoice::kRoundRobin);
-  nb::class_<SwitchConfig>(m, "SwitchConfig")
-      .def(nb::init<>())
+  bind_forwarding<SwitchConfig>(m, "SwitchConfig")
       .def_rw("pipeline_latency_ps", &SwitchConfig::pipeline_latency_ps)
       .def_rw("cut_through", &SwitchConfig::cut_through)
       .def_rw("buffer_bytes", &SwitchConfig::buffer_bytes)
       .def_rw("cell_bytes", &SwitchConfig::cell_bytes)
       .def_rw("alpha_log2", &SwitchConfig::alpha_log2)
       .def_rw("reserved_bytes", &SwitchConfig::reserved_bytes)
-      .def_prop_rw(
-          "hash_seed", [](const SwitchConfig& c) { return c.paths.hash_seed; },
-          [](SwitchConfig& c, std::uint64_t value) { c.paths.hash_seed = value; })
-      .def_rw("groups", &SwitchConfig::groups)
-      .def_rw("route", &SwitchConfig::route)
-      .def_rw("weights", &SwitchConfig::weights)
-      .def_prop_rw(
-          "path_choice", [](const SwitchConfig& c) { return c.paths.choice; },
-          [](SwitchConfig& c, PathChoice value) { c.paths.choice = value; })
-      .def_prop_rw(
-          "flowlet_gap_ps", [](const SwitchConfig& c) { return c.paths.flowlet_gap_ps; },
-          [](SwitchConfig& c, ps_t value) { c.paths.flowlet_gap_ps = value; })
-      .def_prop_rw(
-          "flowlet_entries", [](const SwitchConfig& c) { return c.paths.flowlet_entries; },
-          [](SwitchConfig& c, std::uint32_t value) { c.paths.flowlet_entries = value; })
-      .def_prop_rw(
-          "load_quantum_bytes", [](const SwitchConfig& c) { return c.paths.load_quantum_bytes; },
-          [](SwitchConfig& c, std::uint64_t value) { c.paths.load_quantum_bytes = value; })
       .def_rw("ingress_alpha_log2", &SwitchConfig::ingress_alpha_log2)
       .def_rw("pg_reserved_bytes", &SwitchConfig::pg_reserved_bytes)
       .def_rw("lossless_classes", &SwitchConfig::lossless_classes)
@@ -245,28 +267,23 @@ void bind_switch(nb::module_& m) {
       .def_rw("watchdog_detection_ps", &SwitchConfig::watchdog_detection_ps)
       .def_rw("watchdog_restoration_ps", &SwitchConfig::watchdog_restoration_ps)
       .def_rw("credit_bytes", &SwitchConfig::credit_bytes)
-      .def_prop_rw(
-          "ecn",
-          [](const SwitchConfig& c) {
-            std::vector<std::tuple<std::uint64_t, std::uint64_t, std::uint32_t>> all;
-            all.reserve(c.ecn.size());
-            for (const EcnConfig& ecn : c.ecn) all.emplace_back(ecn.kmin_bytes, ecn.kmax_bytes, ecn.pmax_ppm);
-            return all;
-          },
-          [](SwitchConfig& c, const std::vector<std::tuple<std::uint64_t, std::uint64_t, std::uint32_t>>& all) {
-            c.ecn.clear();
-            for (const auto& [kmin, kmax, pmax] : all) c.ecn.push_back({kmin, kmax, pmax});
-          })
-      .def_rw("ecn_at_enqueue", &SwitchConfig::ecn_at_enqueue)
       .def_rw("dwrr_quantum_bytes", &SwitchConfig::dwrr_quantum_bytes)
       .def_rw("shaper_ps_per_kib", &SwitchConfig::shaper_ps_per_kib)
       .def_rw("shaper_burst_bytes", &SwitchConfig::shaper_burst_bytes)
-      .def_rw("class_of_pcp", &SwitchConfig::class_of_pcp)
-      .def_rw("class_of_dscp", &SwitchConfig::class_of_dscp)
       .def_rw("trim_bytes", &SwitchConfig::trim_bytes)
       .def_rw("trim_class", &SwitchConfig::trim_class)
       .def_rw("int_enabled", &SwitchConfig::int_enabled)
       .def_rw("sflow_interval", &SwitchConfig::sflow_interval);
+  bind_forwarding<VoqSwitchConfig>(m, "VoqSwitchConfig")
+      .def_rw("pipeline_latency_ps", &VoqSwitchConfig::pipeline_latency_ps)
+      .def_rw("pause_reaction_ps", &VoqSwitchConfig::pause_reaction_ps)
+      .def_rw("buffer_bytes", &VoqSwitchConfig::buffer_bytes)
+      .def_rw("voq_limit_bytes", &VoqSwitchConfig::voq_limit_bytes)
+      .def_rw("credit_bytes", &VoqSwitchConfig::credit_bytes)
+      .def_rw("credit_latency_ps", &VoqSwitchConfig::credit_latency_ps)
+      .def_rw("fabric_latency_ps", &VoqSwitchConfig::fabric_latency_ps)
+      .def_rw("egress_buffer_bytes", &VoqSwitchConfig::egress_buffer_bytes)
+      .def_rw("credit_speedup_permille", &VoqSwitchConfig::credit_speedup_permille);
 }
 
 /// What a link has beside its rate and latency; an unknown name is an error.
@@ -291,7 +308,8 @@ void read_features(const nb::dict& features, PlanLink& link) {
     } else if (name == "faults") {
       for (const nb::handle item : given) {
         const auto fault = nb::cast<std::vector<std::uint64_t>>(item);
-        if (fault.size() != 4 || fault[0] > 1) throw nb::value_error("a fault is [0 or 1, from_ps, until_ps, loss_2p64]");
+        if (fault.size() != 4 || fault[0] > 1)
+          throw nb::value_error("a fault is [0 or 1, from_ps, until_ps, loss_2p64]");
         (fault[0] == 0 ? link.forward : link.backward).faults.push_back({fault[1], fault[2], fault[3]});
       }
     } else {
@@ -315,6 +333,10 @@ void bind_models(nb::module_& m) {
       .def("add_switch",
            [](Plan& plan, std::string name, SwitchConfig config) {
              return plan.add_node(std::move(name), std::make_shared<SwitchModel>(std::move(config)));
+           })
+      .def("add_voq_switch",
+           [](Plan& plan, std::string name, VoqSwitchConfig config) {
+             return plan.add_node(std::move(name), std::make_shared<VoqSwitchModel>(std::move(config)));
            })
       .def(
           "add_python",

@@ -26,6 +26,7 @@ inline constexpr std::uint8_t kFlagLast = 2;     // last packet of a message
 inline constexpr std::uint8_t kFlagMarked = 4;   // congestion experienced
 inline constexpr std::uint8_t kFlagCorrupt = 8;  // damaged on a wire: fails its FCS
 inline constexpr std::uint8_t kFlagTraced = 16;  // a run looks at it; never on a wire
+inline constexpr std::uint8_t kFlagCredited = 32;  // the switch that holds it has given its credit back; never on a wire
 
 inline constexpr std::uint32_t kNoBuffer = 0xFFFFFFFFU;
 inline constexpr std::uint32_t kNoTelemetry = 0xFFFFFFFFU;

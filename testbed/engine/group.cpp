@@ -4,6 +4,13 @@
 
 namespace tb {
 
+namespace {
+
+// A link that has damaged a frame so often is taken for broken, and the frame for lost.
+constexpr std::uint32_t kMostReplays = 1000;
+
+}  // namespace
+
 Entity::Entity(Group& group, std::uint32_t id, std::string name, std::uint32_t ports, std::uint32_t more_slots)
     : group_(group), ports_(ports), lanes_(ports), name_(std::move(name)), id_(id) {
   slots_.resize(ports + 1 + more_slots);
@@ -58,8 +65,8 @@ void Group::impair(Port& port, const Impairment& impairment, std::uint64_t seed)
 
 ps_t Group::damage(Port& port, Frame& frame, ps_t start_ps) {
   Impairment& wire = *port.impairment;
-  while (wire.damages(frame.frame_bytes, start_ps)) {
-    if (!wire.llr) {
+  for (std::uint32_t replays = 0; wire.damages(frame.frame_bytes, start_ps); ++replays) {
+    if (!wire.llr || replays == kMostReplays) {
       frame.flags |= kFlagCorrupt;
       break;
     }

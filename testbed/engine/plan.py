@@ -2,9 +2,9 @@
 
 Shape: `{"seed", "nodes": [...], "links": [[a, a_port, b, b_port, byte_time_ps, latency_ps], ...]}`, where
 a link may have a seventh item, a mapping of its features (`read_features` in bindings_models.cpp); a node is
-`{"kind": "nic", "name", "config", "stages", "workload"}` or `{"kind": "switch", "name", "config"}`; `config`
-and `workload` hold the fields of the engine's NicConfig, SwitchConfig and WorkloadConfig by name. Imports the
-extension only.
+`{"kind": "nic", "name", "config", "stages", "workload"}` or `{"kind", "name", "config"}` with the kind `switch` or
+`voq_switch`; `config` and `workload` hold the fields of the engine's NicConfig, SwitchConfig, VoqSwitchConfig and
+WorkloadConfig by name. Imports the extension only.
 """
 
 from __future__ import annotations
@@ -37,14 +37,18 @@ def build_plan(data: PlanData) -> _engine.Plan:
 
 
 def _add_node(plan: _engine.Plan, node: Mapping[str, Any]) -> None:
-    """One NIC or switch."""
+    """One NIC or switch; ValueError for another kind."""
     if node["kind"] == "nic":
         config = _filled(_engine.NicConfig(), node["config"])
         for place, stages in node["stages"].items():
             config.set_stages(place, [_stage(stage) for stage in stages])
         plan.add_nic(node["name"], config, _filled(_engine.WorkloadConfig(), node["workload"]))
-    else:
+    elif node["kind"] == "switch":
         plan.add_switch(node["name"], _filled(_engine.SwitchConfig(), node["config"]))
+    elif node["kind"] == "voq_switch":
+        plan.add_voq_switch(node["name"], _filled(_engine.VoqSwitchConfig(), node["config"]))
+    else:
+        raise ValueError(f"no node is a {node['kind']!r}")
 
 
 def _filled(config: _Config, values: Mapping[str, Any]) -> _Config:

@@ -16,6 +16,7 @@ namespace {
 constexpr std::size_t kEthernet = 14, kThin = 8, kIp = 20, kUdp = 8, kBth = 12, kReth = 16, kAeth = 4, kIcrc = 4;
 constexpr std::size_t kControl = 20;  // opcode, enable vector, 8 words
 constexpr std::size_t kMinOnVeth = kMinFrameBytes - kFcsBytes;
+constexpr std::size_t kBthFlags = kEthernet + kIp + kUdp + 1;
 constexpr unsigned kTrailerDamaged = 2;
 constexpr std::size_t kPatternBytes = 1U << 16;
 constexpr std::size_t kLongestPayload = 1U << 14;
@@ -311,7 +312,9 @@ std::size_t encode(const Frame& frame, std::uint32_t snap_bytes, std::span<unsig
   std::memcpy(at + header, pattern() + (mix64(identity(frame)) & (kPatternBytes - 8)), kept);
   std::memset(at + header + kept, 0, size - kTrailerBytes - header - kept);
   if (frame.format == WireFormat::kRoceV2) put_icrc(at + kEthernet, size - kTrailerBytes - kEthernet - kIcrc);
-  put_trailer(frame, kept, payload_crc(frame, at + header, kept), at + size - kTrailerBytes);
+  const bool control = frame.format == WireFormat::kMacControl;
+  const std::uint32_t crc = control ? crc32c(0, at, header) : payload_crc(frame, at + header, kept);
+  put_trailer(frame, kept, crc, at + size - kTrailerBytes);
   return size;
 }
 
@@ -325,7 +328,9 @@ std::size_t rewrite(const Frame& frame, std::span<unsigned char> out, std::size_
   const std::size_t old_header = header_bytes(frame, telemetry ? &before : nullptr);
   const std::uint32_t kept = std::min(had, frame.payload_bytes);
   std::memmove(at + header_bytes(frame, stack), at + old_header, kept);
+  const unsigned char bth_flags = at[kBthFlags];  // a switch that cuts a packet leaves its pad count as it was
   const std::size_t header = put_headers(frame, stack, at);
+  if (frame.format == WireFormat::kRoceV2 && frame.opcode == Opcode::kTrimmed) at[kBthFlags] = bth_flags;
   const std::size_t cut = frame.payload_bytes - kept;
   const std::size_t whole = std::max(kMinOnVeth, frame.frame_bytes - kFcsBytes - cut) + kTrailerBytes;
   std::memset(at + header + kept, 0, whole - kTrailerBytes - header - kept);
@@ -367,7 +372,7 @@ Decoded decode(std::span<const unsigned char> bytes, Frame& frame, Trailer& trai
   } else if (type == kThinIntEtherType) {
     known = get_stack(inner, stack) && get_thin(inner.data() + kEthernet + stack.bytes(), frame);
   } else if (type == kMacControlEtherType) {
-    known = get_control(inner, frame);
+    known = get_control(inner, frame) && crc32c(0, inner.data(), kEthernet + kControl) == trailer.payload_crc;
   } else {
     known = type == 0x0800 && get_roce(inner, frame);
   }

@@ -88,6 +88,9 @@ def run_twin_cell(job: TwinJob) -> TwinOutcome:
     kept = records[: job.records]
     counters = twin.counters()
     cell_files.write_cell(job.directory, job.cell.id, kept)
+    cell_files.write_telemetry(
+        job.directory, job.cell.id, int_samples=twin.int_samples(), flow_samples=twin.flow_samples()
+    )
     return TwinOutcome(
         summary=summarise_cell(job.cell, kept, counters),
         records=len(kept),

@@ -10,6 +10,8 @@ namespace {
 
 // A credit frame goes out once this part of a class's credits has come free, or all that the neighbour may lack.
 constexpr std::uint32_t kCreditParts = 8;
+// It counts all that has ever come free, and is repeated in case it was lost: after so long, then after twice that, ...
+constexpr ps_t kCreditRepeatPs = 10'000'000;
 // A group that has not released a cell for so long, though its pause was repeated, stands still for good.
 constexpr ps_t kStuckPs = 10'000'000'000;
 
@@ -105,8 +107,10 @@ void SwitchEntity::give_credit(std::uint32_t port, std::uint32_t c, std::uint64_
   const auto untold = static_cast<std::uint16_t>(teller.freed_cells[c] - teller.told_cells[c]);
   if (untold * std::uint64_t{kCreditParts} < config_.credit_bytes / config_.cell_bytes) return;
   teller.freed |= 1U << c;
-  if (teller.credit_due_ps != kNever) return;
-  teller.credit_due_ps = now_ps + config_.pfc_generation_ps;
+  teller.repeat_ps = kCreditRepeatPs;
+  const ps_t ready_ps = now_ps + config_.pfc_generation_ps;
+  if (teller.credit_due_ps <= ready_ps) return;
+  teller.credit_due_ps = ready_ps;
   wake(port, std::max(ports_[port].busy_until_ps, due(port)));
 }
 
@@ -156,8 +160,8 @@ void SwitchEntity::tell_credit(std::uint32_t port, ps_t now_ps) {
     set_control_word(*frame, c, teller.freed_cells[c]);
     teller.told_cells[c] = teller.freed_cells[c];
   }
-  teller.freed = 0;
-  teller.credit_due_ps = kNever;
+  teller.credit_due_ps = now_ps + teller.repeat_ps;
+  teller.repeat_ps = std::min(2 * teller.repeat_ps, kNever / 4);
   due(port);
   ++teller.credit_frames;
   ++egress_[port].out_frames;

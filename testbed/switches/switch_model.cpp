@@ -9,13 +9,9 @@ namespace tb {
 
 namespace {
 
-constexpr std::uint32_t kPurposeMarking = 0x10000, kPurposeSampling = 0x20000;  // and the port
+constexpr std::uint32_t kPurposeSampling = 0x20000;  // and the port
 
 constexpr std::uint64_t kLeastCreditBytes = 16'384;  // an eighth may be on its way back; a large frame must still fit
-
-void require(bool holds, const char* what) {
-  if (!holds) throw std::invalid_argument(what);
-}
 
 void check_buffer(const SwitchConfig& config) {
   require(config.cell_bytes != 0, "a buffer cell holds at least one byte");
@@ -30,38 +26,14 @@ void check_buffer(const SwitchConfig& config) {
 
 void check_classes(const SwitchConfig& config) {
   const auto by_class = [](std::size_t size) { return size == 0 || size == kClasses; };
-  require(by_class(config.ecn.size()) && by_class(config.dwrr_quantum_bytes.size()) &&
-              by_class(config.shaper_ps_per_kib.size()) && by_class(config.class_of_pcp.size()),
+  require(by_class(config.dwrr_quantum_bytes.size()) && by_class(config.shaper_ps_per_kib.size()),
           "a list by class has 8 items");
   require(config.shaper_burst_bytes.size() == config.shaper_ps_per_kib.size(), "each shaper has a burst");
-  require(config.class_of_dscp.empty() || config.class_of_dscp.size() == 64, "class_of_dscp has 64 items");
-  for (const auto* map : {&config.class_of_pcp, &config.class_of_dscp}) {
-    for (const std::uint8_t c : *map) require(c < kClasses, "a class is 0 to 7");
-  }
-  for (const EcnConfig& ecn : config.ecn) {
-    require(ecn.kmax_bytes == 0 || ecn.kmin_bytes <= ecn.kmax_bytes, "kmin is at most kmax");
-    require(ecn.pmax_ppm <= 1'000'000, "pmax is at most 1");
-  }
   require(config.trim_bytes == 0 || config.trim_bytes >= kMinFrameBytes, "a trimmed frame has at least 64 bytes");
   require(config.trim_class < kClasses, "a class is 0 to 7");
   require(config.credit_bytes == 0 || config.credit_bytes >= kLeastCreditBytes,
           "the credits of a class cover at least 16384 bytes");
   require(config.credit_bytes / config.cell_bytes < 0x8000, "the credits of a class are at most 32767 cells");
-}
-
-void check_routes(const SwitchConfig& config) {
-  for (const std::uint32_t group : config.route) {
-    require(group == kNoRoute || group < config.groups.size(), "a route names no group");
-  }
-  for (const auto& group : config.groups) require(!group.empty(), "a group has at least one port");
-  require(config.weights.empty() || config.weights.size() == config.groups.size(), "each group has its weights");
-  for (std::size_t i = 0; i < config.weights.size(); ++i) {
-    require(config.weights[i].size() == config.groups[i].size(), "each port of a group has its weight");
-    const auto sum = std::accumulate(config.weights[i].begin(), config.weights[i].end(), std::uint64_t{0});
-    require(sum > 0 && sum <= 1'000'000, "the weights of a group add up to 1 to 1000000");
-  }
-  require(std::has_single_bit(config.paths.flowlet_entries), "the flowlet table has a power of two of entries");
-  require(config.paths.load_quantum_bytes > 0, "loads are compared in units of at least one byte");
 }
 
 BufferConfig buffer_of(const SwitchConfig& config) {
@@ -84,24 +56,12 @@ BufferConfig buffer_of(const SwitchConfig& config) {
   return buffer;
 }
 
-std::vector<PortGroup> groups_of(const SwitchConfig& config) {
-  std::vector<PortGroup> groups;
-  for (std::size_t i = 0; i < config.groups.size(); ++i) {
-    PortGroup& group = groups.emplace_back();
-    group.ports = config.groups[i];
-    if (config.weights.empty()) continue;
-    group.upto = config.weights[i];
-    std::partial_sum(group.upto.begin(), group.upto.end(), group.upto.begin());
-  }
-  return groups;
-}
-
 }  // namespace
 
 SwitchModel::SwitchModel(SwitchConfig given) : config(std::move(given)) {
   check_buffer(config);
   check_classes(config);
-  check_routes(config);
+  check_forwarding(config);
 }
 
 std::unique_ptr<Entity> SwitchModel::make(const NodeContext& context) const {
@@ -113,26 +73,17 @@ SwitchEntity::SwitchEntity(const NodeContext& context, const SwitchConfig& confi
       config_(config),
       port_count_(context.ports),
       buffer_(buffer_of(config), context.ports),
-      groups_(groups_of(config)),
-      paths_(config.paths, context.seed, context.id),
+      forwarding_(config, context),
+      marker_(config.ecn, context),
       egress_(context.ports),
       stored_(context.ports),
       flow_control_(config.lossless_classes != 0 || config.credit_bytes != 0) {
   for (std::uint32_t i = 0; i < kClasses; ++i) {
-    class_of_pcp_[i] = config.class_of_pcp.empty() ? static_cast<std::uint8_t>(i) : config.class_of_pcp[i];
     if (!config.dwrr_quantum_bytes.empty() && config.dwrr_quantum_bytes[i] != 0) strict_classes_ &= ~(1U << i);
     if (!config.shaper_ps_per_kib.empty() && config.shaper_ps_per_kib[i] != 0) shaped_ = true;
   }
-  for (std::uint32_t i = 0; i < 64; ++i) {
-    class_of_dscp_[i] = config.class_of_dscp.empty() ? static_cast<std::uint8_t>(i >> 3) : config.class_of_dscp[i];
-  }
-  for (const std::uint32_t route : config.route) {
-    const bool several = route != kNoRoute && groups_[route].ports.size() > 1;
-    only_port_.push_back(several ? kSeveralPorts : route == kNoRoute ? kNoPort : groups_[route].ports[0]);
-  }
   if (flow_control_) tellers_.resize(port_count_);
   for (std::uint32_t port = 0; port < port_count_; ++port) {
-    if (!config.ecn.empty()) marking_.emplace_back(context.seed, context.id, kPurposeMarking + port);
     if (config.sflow_interval == 0) continue;
     sampling_.emplace_back(context.seed, context.id, kPurposeSampling + port);
     sample_in_.push_back(1 + bounded(sampling_.back().next(), 2 * config.sflow_interval - 1));
@@ -140,13 +91,7 @@ SwitchEntity::SwitchEntity(const NodeContext& context, const SwitchConfig& confi
 }
 
 void SwitchEntity::start() {
-  for (const auto& group : config_.groups) {
-    for (const std::uint32_t number : group) {
-      if (number < port_count_ && ports_[number].wire != kNoWire) continue;
-      throw std::invalid_argument("a group of " + name() + " names port " + std::to_string(number) +
-                                  ", which has no link");
-    }
-  }
+  forwarding_.check_ports(ports_, name());
   for (std::uint32_t port = 0; port < port_count_; ++port) {
     egress_[port].gate.set_credits(ports_[port].peer_credits, ports_[port].peer_cell_bytes);
     gate_changed(egress_[port]);
@@ -175,10 +120,7 @@ void SwitchEntity::handle(std::uint32_t slot, ps_t now_ps) {
 }
 
 std::uint32_t SwitchEntity::choose_port(const Frame& frame, ps_t now_ps) {
-  if (only_port_[frame.dst] != kSeveralPorts) return only_port_[frame.dst];
-  const PortGroup& group = groups_[config_.route[frame.dst]];
-  if (config_.paths.choice == PathChoice::kHash) return group.draw(flow_hash(frame, config_.paths.hash_seed));
-  return paths_.choose(group, frame, now_ps, [this, now_ps](std::uint32_t number) {
+  return forwarding_.choose(frame, now_ps, [this, now_ps](std::uint32_t number) {
     const Port& port = ports_[number];
     const ps_t busy_ps = port.busy_until_ps > now_ps ? port.busy_until_ps - now_ps : 0;
     return egress_[number].bytes + busy_ps / port.byte_time_ps;
@@ -190,7 +132,7 @@ void SwitchEntity::arrive(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
   ++from.in_frames;
   from.in_bytes += frame->frame_bytes;
   frame->ingress = static_cast<std::uint16_t>(ingress);
-  frame->queue = static_cast<std::uint8_t>(classify(*frame));
+  frame->queue = static_cast<std::uint8_t>(forwarding_.classify(*frame));
   if ((frame->flags & kFlagCorrupt) != 0) ++from.fcs_errors;
   if (config_.sflow_interval != 0 && --sample_in_[ingress] == 0) sample_flow(ingress, *frame, now_ps);
   if (config_.int_enabled && frame->telemetry != kNoTelemetry) {
@@ -202,7 +144,7 @@ void SwitchEntity::arrive(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
 }
 
 void SwitchEntity::lookup(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
-  const bool known = frame->dst < only_port_.size() && only_port_[frame->dst] != kNoPort;
+  const bool known = forwarding_.knows(*frame);
   const bool storing = !config_.cut_through;
   if (!known || (storing && (frame->flags & kFlagCorrupt) != 0)) {
     no_route_ += known ? 0 : 1;
@@ -239,7 +181,7 @@ void SwitchEntity::forward(std::uint32_t egress, Frame* frame, ps_t now_ps, ps_t
   const Port& port = ports_[egress];
   const bool idle = out.waiting_classes == 0 && port.busy_until_ps <= now_ps && out.control_due_ps > now_ps;
   if (idle && now_ps >= out.storm_until_ps[frame->queue]) {
-    if (!out.gated || opens_ps(out, frame->queue, frame->frame_bytes) <= now_ps) {
+    if (!out.gated || opens_ps(out, *frame) <= now_ps) {
       if ((frame->flags & kFlagTraced) != 0) trace_arrival(egress, *frame, now_ps);
       if (frame->telemetry != kNoTelemetry) note_occupancy(*frame, 0);
       let_go(*frame, now_ps);
@@ -260,7 +202,7 @@ void SwitchEntity::enqueue(std::uint32_t egress, Frame* frame, ps_t now_ps, ps_t
   }
   const std::uint32_t c = frame->queue;
   Queue& queue = out.queues[c];
-  if (!config_.ecn.empty() && config_.ecn_at_enqueue) mark(egress, c, queue.bytes, frame);
+  if (marker_.on() && config_.ecn_at_enqueue) mark(egress, c, queue.bytes, frame);
   if (frame->telemetry != kNoTelemetry) note_occupancy(*frame, queue.bytes);
   frame->time_ps = eligible_ps;
   queue.frames.push(frame);
@@ -315,7 +257,13 @@ bool SwitchEntity::trim(std::uint32_t egress, Frame* frame, ps_t now_ps) {
   if (admitted == Admission::kStop) stop_neighbour(frame->ingress, frame->queue, now_ps);
   if (admitted == Admission::kAccepted || admitted == Admission::kStop) {
     ++egress_[egress].counts[whole.queue].trimmed;
-    if (config_.credit_bytes != 0) give_credit(frame->ingress, whole.queue, cells(whole) - cells(*frame), now_ps);
+    let_go(whole, now_ps);
+    frame->flags |= kFlagCredited;
+    if ((frame->flags & kFlagTraced) != 0) {
+      HopSample& stop = group_.telemetry.open(*frame);
+      stop.paused_ps = egress_[egress].gate.stopped_ps(frame->queue, now_ps);
+      stop.traffic_class = frame->queue;
+    }
     group_.changed(frame);
     return true;
   }
@@ -324,12 +272,8 @@ bool SwitchEntity::trim(std::uint32_t egress, Frame* frame, ps_t now_ps) {
 }
 
 void SwitchEntity::discard(std::uint32_t egress, Frame* frame, ps_t now_ps) {
-  Egress& out = egress_[egress];
-  ClassCounts& counts = out.counts[frame->queue];
-  ++out.discards;
-  out.discard_bytes += frame->frame_bytes;
-  ++counts.discards;
-  counts.discard_bytes += frame->frame_bytes;
+  count_discard(egress_[egress], *frame);
+  count_discard(egress_[egress].counts[frame->queue], *frame);
   if ((frame->flags & kFlagTraced) != 0) group_.telemetry.close(*frame, now_ps, HopOutcome::kDropped);
   let_go(*frame, now_ps);
   group_.drop_frame(frame);
@@ -337,7 +281,8 @@ void SwitchEntity::discard(std::uint32_t egress, Frame* frame, ps_t now_ps) {
 
 // A frame that the buffer does not hold (any more) is gone: the neighbour may send another in its place.
 void SwitchEntity::let_go(const Frame& frame, ps_t now_ps) {
-  if (config_.credit_bytes != 0) give_credit(frame.ingress, frame.queue, cells(frame), now_ps);
+  if (config_.credit_bytes == 0 || (frame.flags & kFlagCredited) != 0) return;
+  give_credit(frame.ingress, frame.queue, cells(frame), now_ps);
 }
 
 void SwitchEntity::depart(std::uint32_t egress, ps_t now_ps) {
@@ -361,7 +306,7 @@ void SwitchEntity::depart(std::uint32_t egress, ps_t now_ps) {
   const std::uint32_t c = choice.traffic_class;
   Queue& queue = out.queues[c];
   Frame* frame = queue.frames.pop();
-  if (!config_.ecn.empty() && !config_.ecn_at_enqueue) mark(egress, c, queue.bytes, frame);
+  if (marker_.on() && !config_.ecn_at_enqueue) mark(egress, c, queue.bytes, frame);
   buffer_.release(frame->ingress, egress, c, cells(*frame));
   queue.bytes -= frame->frame_bytes;
   out.bytes -= frame->frame_bytes;
@@ -380,11 +325,9 @@ void SwitchEntity::depart(std::uint32_t egress, ps_t now_ps) {
 void SwitchEntity::start(std::uint32_t egress, Frame* frame, ps_t now_ps) {
   if (config_.int_enabled && frame->telemetry != kNoTelemetry) push_telemetry(egress, frame, now_ps);
   Egress& out = egress_[egress];
-  ++out.out_frames;
-  out.out_bytes += frame->frame_bytes;
-  ClassCounts& counts = out.counts[frame->queue];
-  ++counts.out_frames;
-  counts.out_bytes += frame->frame_bytes;
+  count_sent(out, *frame);
+  count_sent(out.counts[frame->queue], *frame);
+  frame->flags &= static_cast<std::uint8_t>(~kFlagCredited);
   if (out.gated) out.gate.sent(frame->queue, frame->frame_bytes);
   if (shaped_) account_shaper(out, frame->queue, frame->frame_bytes, now_ps);
   if ((frame->flags & kFlagTraced) != 0) {
@@ -403,49 +346,32 @@ Counters SwitchEntity::counters() const {
   if (buffer_.keeps_groups()) {
     all["headroom_pool_watermark_bytes"] = buffer_.headroom_pool_watermark() * config_.cell_bytes;
   }
-  const auto note = [&all](const std::string& counter, std::uint64_t value) {
-    if (value != 0) all[counter] = value;
-  };
   const ps_t now_ps = group_.now_ps();
   for (std::uint32_t number = 0; number < port_count_; ++number) {
     const Port& port = ports_[number];
     if (port.wire == kNoWire) continue;
     const Egress& out = egress_[number];
     const std::string prefix = "port" + std::to_string(number) + ".";
-    all[prefix + "in_frames"] = out.in_frames;
-    all[prefix + "in_octets"] = out.in_bytes;
-    all[prefix + "out_frames"] = out.out_frames;
-    all[prefix + "out_octets"] = out.out_bytes;
-    all[prefix + "out_discards"] = out.discards;
-    all[prefix + "out_discard_octets"] = out.discard_bytes;
-    all[prefix + "queue_watermark_bytes"] = out.bytes_watermark;
-    note(prefix + "fcs_errors", out.fcs_errors);
-    note(prefix + "llr_replays", port.impairment == nullptr ? 0 : port.impairment->replays);
-    note(prefix + "pause_frames_rx", out.pause_frames_rx);
-    if (flow_control_) note(prefix + "pause_frames_tx", tellers_[number].pause_frames);
-    if (flow_control_) note(prefix + "credit_frames_tx", tellers_[number].credit_frames);
+    list_port(all, prefix, out, port);
+    if (flow_control_) note(all, prefix + "pause_frames_tx", tellers_[number].pause_frames);
+    if (flow_control_) note(all, prefix + "credit_frames_tx", tellers_[number].credit_frames);
     for (std::uint32_t c = 0; c < kClasses; ++c) {
       const ClassCounts& counts = out.counts[c];
       const std::string of = prefix + "c" + std::to_string(c) + ".";
-      note(of + "out_frames", counts.out_frames);
-      note(of + "out_octets", counts.out_bytes);
-      note(of + "out_discards", counts.discards);
-      note(of + "out_discard_octets", counts.discard_bytes);
-      note(of + "queue_watermark_bytes", out.queues[c].watermark);
-      note(of + "ecn_marked", counts.marked);
-      note(of + "trimmed", counts.trimmed);
-      note(of + "watchdog_storms", counts.storms);
-      note(of + "watchdog_discards", counts.storm_discards);
-      note(of + "pfc_rx", out.gate.stops(c).frames);
-      note(of + "pause_rx_ps", out.gate.stopped_ps(c, now_ps));
+      list_class(all, of, counts, out.queues[c].watermark);
+      note(all, of + "trimmed", counts.trimmed);
+      note(all, of + "watchdog_storms", counts.storms);
+      note(all, of + "watchdog_discards", counts.storm_discards);
+      note(all, of + "pfc_rx", out.gate.stops(c).frames);
+      note(all, of + "pause_rx_ps", out.gate.stopped_ps(c, now_ps));
       if (!buffer_.keeps_groups()) continue;
-      note(of + "pg_watermark_bytes", buffer_.group_watermark(number, c) * config_.cell_bytes);
-      note(of + "headroom_watermark_bytes", buffer_.headroom_watermark(number, c) * config_.cell_bytes);
+      note(all, of + "pg_watermark_bytes", buffer_.group_watermark(number, c) * config_.cell_bytes);
+      note(all, of + "headroom_watermark_bytes", buffer_.headroom_watermark(number, c) * config_.cell_bytes);
       if (!flow_control_) continue;
       const Teller& teller = tellers_[number];
-      note(of + "pfc_tx", teller.frames[c]);
+      note(all, of + "pfc_tx", teller.frames[c]);
       const bool open = (teller.stopped >> c & 1U) != 0;
-      note(of + "pause_tx_ps", teller.told_ps[c] + (open ? now_ps - teller.since_ps[c] : 0));
+      note(all, of + "pause_tx_ps", teller.told_ps[c] + (open ? now_ps - teller.since_ps[c] : 0));
     }
   }
   return all;

@@ -21,30 +21,20 @@
 #include "../engine/flow_control.hpp"
 #include "../engine/group.hpp"
 #include "buffer.hpp"
-#include "path_choice.hpp"
+#include "forwarding.hpp"
+#include "marking.hpp"
+#include "port_counts.hpp"
 
 namespace tb {
 
-/// Marking of one class (RED as DCQCN and DCTCP use it): never up to kmin, always beyond kmax, in between with a
-/// probability that rises linearly to pmax.
-struct EcnConfig {
-  std::uint64_t kmin_bytes = 0;
-  std::uint64_t kmax_bytes = 0;  // 0: the class is not marked
-  std::uint32_t pmax_ppm = 0;
-};
-
 /// Configuration of a switch; every field has its unit in its name.
-struct SwitchConfig {
+struct SwitchConfig : ForwardingConfig {
   ps_t pipeline_latency_ps = 0;
   bool cut_through = true;
   std::uint64_t buffer_bytes = 0;  // shared pool
   std::uint32_t cell_bytes = 256;
   std::int32_t alpha_log2 = 0;
   std::uint64_t reserved_bytes = 0;  // of each queue that is in use
-  std::vector<std::vector<std::uint16_t>> groups;   // egress ports of equal standing
-  std::vector<std::vector<std::uint32_t>> weights;  // beside `groups`; empty: all equal
-  std::vector<std::uint32_t> route;                 // endpoint -> index into groups; kNoRoute: unknown
-  PathConfig paths;
   // ingress accounting and PFC
   std::int32_t ingress_alpha_log2 = kNoThreshold;
   std::uint64_t pg_reserved_bytes = 0;
@@ -60,22 +50,16 @@ struct SwitchConfig {
   ps_t watchdog_detection_ps = 0;  // 0: off
   ps_t watchdog_restoration_ps = 0;
   std::uint64_t credit_bytes = 0;  // of each class and port, on links with credit-based flow control
-  // marking, scheduling, classification, trimming
-  std::vector<EcnConfig> ecn;  // by class, or none
-  bool ecn_at_enqueue = false;
+  // scheduling, trimming
   std::vector<std::uint32_t> dwrr_quantum_bytes;  // by class; 0: strict priority, before all DWRR; none: all strict
   std::vector<std::uint64_t> shaper_ps_per_kib;   // by class; 0: not shaped
   std::vector<std::uint64_t> shaper_burst_bytes;
-  std::vector<std::uint8_t> class_of_pcp;   // none: the same number
-  std::vector<std::uint8_t> class_of_dscp;  // none: dscp >> 3
   std::uint32_t trim_bytes = 0;             // a frame that would be dropped is cut to this; 0: dropped
   std::uint32_t trim_class = 0;
   // telemetry
   bool int_enabled = false;
   std::uint32_t sflow_interval = 0;
 };
-
-inline constexpr std::uint32_t kNoRoute = 0xFFFFFFFFU;
 
 /// A frame of a lossless class was dropped.
 class LosslessDropError : public std::runtime_error {
@@ -138,7 +122,8 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
   struct Teller {
     std::uint32_t stopped = 0;      // classes that the neighbour is to stop
     std::uint32_t changed = 0;      // not told yet
-    std::uint32_t freed = 0;        // classes with credits to give back
+    std::uint32_t freed = 0;        // classes that have given credits back
+    ps_t repeat_ps = 0;             // until the last credit frame is repeated, if nothing new is told
     ps_t pause_due_ps = kNever;     // a pause frame is ready, or has to be repeated
     ps_t credit_due_ps = kNever;
     std::uint64_t pause_frames = 0, credit_frames = 0;
@@ -185,10 +170,6 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
   void depart(std::uint32_t egress, ps_t now_ps);
   void start(std::uint32_t egress, Frame* frame, ps_t now_ps);
   void let_go(const Frame& frame, ps_t now_ps);
-  [[nodiscard]] std::uint32_t classify(const Frame& frame) const {
-    return frame.format == WireFormat::kRoceV2 ? class_of_dscp_[frame.dscp & 63U]
-                                               : class_of_pcp_[frame.traffic_class & 7U];
-  }
   [[nodiscard]] std::uint32_t choose_port(const Frame& frame, ps_t now_ps);
   [[nodiscard]] std::uint64_t cells(const Frame& frame) const {
     return (frame.frame_bytes + config_.cell_bytes - 1) / config_.cell_bytes;
@@ -200,7 +181,7 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
   // scheduling, marking (switch_scheduling.cpp)
   [[nodiscard]] Choice choose(std::uint32_t egress, ps_t now_ps);
   [[nodiscard]] std::uint32_t deficit_round_robin(Egress& out, std::uint32_t ready);
-  [[nodiscard]] ps_t opens_ps(const Egress& out, std::uint32_t c, std::uint32_t frame_bytes) const;
+  [[nodiscard]] ps_t opens_ps(const Egress& out, const Frame& frame) const;
   void account_shaper(Egress& out, std::uint32_t c, std::uint32_t frame_bytes, ps_t now_ps);
   void mark(std::uint32_t egress, std::uint32_t c, std::uint64_t depth_bytes, Frame* frame);
 
@@ -240,17 +221,12 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
   const SwitchConfig& config_;
   std::uint32_t port_count_;
   SharedBuffer buffer_;
-  static constexpr std::uint16_t kSeveralPorts = 0xFFFF, kNoPort = 0xFFFE;
-  std::vector<PortGroup> groups_;
-  std::vector<std::uint16_t> only_port_;  // by endpoint, where its group has one port
-  PathChooser paths_;
+  Forwarding forwarding_;
+  Marker marker_;
   std::vector<Egress> egress_;
   std::vector<Teller> tellers_;
   std::vector<Ring<Stored>> stored_;  // by ingress port: frames whose egress is faster than their ingress
-  std::array<std::uint8_t, kClasses> class_of_pcp_{};
-  std::array<std::uint8_t, 64> class_of_dscp_{};
   std::uint32_t strict_classes_ = 0xFF;  // bit c
-  std::vector<RandomStream> marking_;    // by port
   std::vector<RandomStream> sampling_;   // by port
   std::vector<std::uint32_t> sample_in_;
   bool shaped_ = false;

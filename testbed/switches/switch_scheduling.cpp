@@ -7,8 +7,10 @@
 namespace tb {
 
 // When class `c` may send a frame, as far as pauses, credits and its shaper are concerned.
-ps_t SwitchEntity::opens_ps(const Egress& out, std::uint32_t c, std::uint32_t frame_bytes) const {
-  const ps_t gate_ps = out.gate.free() ? 0 : out.gate.opens_ps(c, frame_bytes);
+ps_t SwitchEntity::opens_ps(const Egress& out, const Frame& frame) const {
+  const std::uint32_t c = frame.queue;
+  const bool grows = config_.int_enabled && frame.telemetry != kNoTelemetry;
+  const ps_t gate_ps = out.gate.free() ? 0 : out.gate.opens_ps(c, frame.frame_bytes + (grows ? kIntHopBytes : 0));
   if (!shaped_ || config_.shaper_ps_per_kib[c] == 0) return gate_ps;
   const ps_t burst_ps = config_.shaper_burst_bytes[c] * config_.shaper_ps_per_kib[c] / 1024;
   const ps_t until_ps = out.shaped_until_ps[c];
@@ -37,7 +39,7 @@ SwitchEntity::Choice SwitchEntity::choose(std::uint32_t egress, ps_t now_ps) {
     const auto c = static_cast<std::uint32_t>(std::bit_width(waiting)) - 1U;
     waiting &= ~(1U << c);
     const Frame& head = *out.queues[c].frames.front();
-    const ps_t ready_ps = !out.gated ? head.time_ps : std::max(head.time_ps, opens_ps(out, c, head.frame_bytes));
+    const ps_t ready_ps = !out.gated ? head.time_ps : std::max(head.time_ps, opens_ps(out, head));
     if (ready_ps > now_ps) {
       soonest_ps = std::min(soonest_ps, ready_ps);
       continue;
@@ -69,17 +71,7 @@ std::uint32_t SwitchEntity::deficit_round_robin(Egress& out, std::uint32_t ready
 }
 
 void SwitchEntity::mark(std::uint32_t egress, std::uint32_t c, std::uint64_t depth_bytes, Frame* frame) {
-  const EcnConfig& ecn = config_.ecn[c];
-  if (ecn.kmax_bytes == 0 || depth_bytes <= ecn.kmin_bytes) return;
-  if (depth_bytes <= ecn.kmax_bytes) {
-    const std::uint64_t random = marking_[egress].next() & 0xFFFFFFFFU;
-    const wide_t at = wide_t{random} * (std::uint64_t{1'000'000} * (ecn.kmax_bytes - ecn.kmin_bytes));
-    if (at >= (wide_t{ecn.pmax_ppm} * (depth_bytes - ecn.kmin_bytes)) << 32) return;
-  }
-  ++egress_[egress].counts[c].marked;
-  if ((frame->flags & kFlagMarked) != 0) return;
-  frame->flags |= kFlagMarked;
-  group_.changed(frame);
+  if (marker_.mark(group_, egress, c, depth_bytes, frame)) ++egress_[egress].counts[c].marked;
 }
 
 }  // namespace tb

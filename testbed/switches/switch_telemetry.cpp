@@ -1,6 +1,5 @@
 // What `SwitchEntity` lets others see.
 #include <algorithm>
-#include <map>
 
 #include "switch_model.hpp"
 
@@ -33,26 +32,11 @@ void SwitchEntity::sample_flow(std::uint32_t ingress, const Frame& frame, ps_t n
 void SwitchEntity::trace_arrival(std::uint32_t egress, const Frame& frame, ps_t now_ps) {
   Egress& out = egress_[egress];
   HopSample& stop = group_.telemetry.open(frame);
-  stop = HopSample{};
-  stop.arrived_ps = now_ps;
-  stop.psn = frame.psn;
-  stop.entity = id();
-  stop.port = static_cast<std::uint16_t>(egress);
-  stop.src = frame.src;
-  stop.dst = frame.dst;
-  stop.traffic_class = frame.queue;
-  stop.paused_ps = out.gate.stopped_ps(frame.queue, now_ps);  // until it leaves; see `start`
-  std::map<std::uint32_t, std::uint32_t> by_flow;
+  stop = new_stop(frame, id(), egress, out.gate, now_ps);
+  Ahead ahead(stop);
   for (std::uint32_t c = frame.queue; c < kClasses; ++c) {
     for (std::size_t i = 0; i < out.queues[c].frames.size(); ++i) {
-      const Frame& ahead = *out.queues[c].frames.at(i);
-      stop.ahead_bytes += ahead.frame_bytes;
-      std::uint32_t& of_flow = by_flow[(std::uint32_t{ahead.src} << 16) | ahead.dst];
-      of_flow += ahead.frame_bytes;
-      if (of_flow <= stop.ahead_flow_bytes) continue;
-      stop.ahead_flow_bytes = of_flow;
-      stop.ahead_src = ahead.src;
-      stop.ahead_dst = ahead.dst;
+      ahead.add(*out.queues[c].frames.at(i));
     }
   }
 }

@@ -59,7 +59,7 @@ def _row(cards: int, nic: str, *, repeats: int, microseconds: int) -> BenchRow:
     resolved = resolve(permutation(cards, nic))
     plan = plan_data(
         resolved.fabric,
-        switch=resolved.switch_profile,
+        switch=resolved.switch,
         nic=NICS.get(nic),
         schedule=schedule_of(resolved.cells[0], resolved.fabric),
         seed=1,

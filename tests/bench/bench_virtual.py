@@ -120,7 +120,7 @@ def _plan(resolved: Resolved, records: int) -> dict[str, Any]:
     schedule = schedule_of(resolved.cells[0], resolved.fabric)
     return plan_data(
         resolved.fabric,
-        switch=resolved.switch_profile,
+        switch=resolved.switch,
         nic=NICS.get(resolved.cells[0].nic),
         schedule=schedule,
         seed=1,

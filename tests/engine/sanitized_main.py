@@ -25,10 +25,15 @@ def main(extension: str, plans: str) -> None:
     for data in json.loads(Path(plans).read_text(encoding="utf-8")):
         twin = engine.Twin(build_plan(data))
         twin.trace_queues(10**9, 1000)
+        twin.trace_packets([(src, dst, psn) for src in range(8) for dst in range(8) for psn in range(30)])
         twin.run(engine.NEVER_PS)
         assert twin.done
         assert twin.counters()
         assert twin.tx_records()
+        assert twin.hop_samples()
+        twin.queue_samples()
+        twin.int_samples()
+        twin.flow_samples()
         messages += twin.messages
     frames = _codec(engine)
     print(json.dumps({"messages": messages, "frames": frames}))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from testbed.analysis.records import Records
-from tests.engine.plans import Data, Wire, card, chain, one_message, run, stage
+from testbed.validate.plans import Data, Wire, card, chain, one_message, run, stage
 
 START_PS = 12_345
 MTU_BYTES = 4096

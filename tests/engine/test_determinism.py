@@ -11,7 +11,7 @@ import pytest
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
 from testbed.run.join import join_records
-from tests.engine.plans import (
+from testbed.validate.plans import (
     Data,
     Wire,
     card,

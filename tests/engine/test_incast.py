@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from testbed.analysis.depths import SAMPLE_DTYPE, SampleKind
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
-from testbed.run.twin_cell import QUEUE_DTYPE
-from tests.engine.plans import NO_ROUTE, Data, Wire, card, finished, one_message, records_of, star
+from testbed.validate.plans import NO_ROUTE, Data, Wire, card, finished, one_message, records_of, star
 
 FRAME_BYTES = 4122
 SLOT_PS = (FRAME_BYTES + 20) * 20
@@ -67,8 +67,9 @@ def test_incast_queue_trace_is_a_staircase() -> None:
     twin = _engine.Twin(build_plan(incast(4)))
     twin.trace_queues(10**12, 100)
     twin.run(10**13)
-    samples = np.frombuffer(twin.queue_samples(), QUEUE_DTYPE)
-    assert (samples["depth_bytes"] // FRAME_BYTES).tolist() == [1, 2, 3, 2, 1, 0]
+    samples = np.frombuffer(twin.queue_samples(), SAMPLE_DTYPE)
+    samples = samples[samples["kind"] == SampleKind.PORT]
+    assert (samples["value"] // FRAME_BYTES).tolist() == [1, 2, 3, 2, 1, 0]
     assert samples["time_ps"].tolist() == [100_000] * 3 + [100_000 + k * SLOT_PS for k in (1, 2, 3)]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from testbed.analysis.records import TIMES, Records
 from testbed.engine import _engine
-from tests.engine.plans import Data, Wire, card, closed, drained, leaf_spine, records_of, run, stage
+from testbed.validate.plans import Data, Wire, card, closed, drained, leaf_spine, records_of, run, stage
 
 BYTE_TIMES_PS = (80, 40, 20, 10)  # 100, 200, 400, 800 Gb/s
 SIZES_BYTES = (1, 64, 1000, 4096, 4097, 20_000, 65_536)
@@ -84,7 +84,7 @@ def switches(data: Data, twin: _engine.Twin) -> list[dict[str, int]]:
 
 def total(counters: dict[str, int], name: str) -> int:
     """A port counter summed over the ports."""
-    return sum(value for key, value in counters.items() if key.endswith("." + name))
+    return sum(value for key, value in counters.items() if key.split(".")[1:] == [name])
 
 
 def frame_bytes(data: Data, size: int) -> int:

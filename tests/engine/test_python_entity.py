@@ -13,7 +13,7 @@ from testbed.engine import _engine
 from testbed.engine._engine import Frame, Opcode, Plan, Twin
 from testbed.engine.plan import build_plan
 from testbed.run.join import TX_DTYPE, join_records
-from tests.engine.plans import (
+from testbed.validate.plans import (
     BYTE_400G_PS,
     FRAME_FIELDS,
     Data,

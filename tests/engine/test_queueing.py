@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from tests.engine.plans import Wire, card, chain, finished, poisson, records_of, run, stage, star
+from testbed.validate.plans import Wire, card, chain, finished, poisson, records_of, run, stage, star
 
 SERVICE_PS = 1_000_000
 BATCHES = 30

@@ -10,7 +10,7 @@ import pytest
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
 from testbed.run.join import RX_DTYPE, TX_DTYPE
-from tests.engine.plans import (
+from testbed.validate.plans import (
     NO_ROUTE,
     Data,
     Wire,
@@ -45,8 +45,10 @@ def totals(twin: _engine.Twin) -> dict[str, int]:
     """Counters summed over cards and switches."""
     sums: dict[str, int] = {}
     for counters in twin.counters().values():
-        for name, value in counters.items():
-            name = name.split(".")[-1]
+        for key, value in counters.items():
+            *port, name = key.split(".")
+            if len(port) > 1:  # the same by class
+                continue
             sums[name] = sums.get(name, 0) + value
     return sums
 

@@ -28,6 +28,37 @@ KINDS = {
 }
 
 
+WITH_FEATURES: tuple[dict[str, Any], ...] = (
+    {},
+    {
+        "lossless_classes": 0xFF,
+        "lossless_alpha_log2": -3,
+        "headroom_bytes": [500_000] * 16,
+        "pause_quanta": 500,
+        "path_choice": "FLOWLET",
+        "flowlet_gap_ps": 100_000,
+        "ecn": [[10_000, 50_000, 200_000]] * 8,
+        "dwrr_quantum_bytes": [1000, 2000, 3000, 4000, 0, 0, 0, 0],
+        "watchdog_detection_ps": 10**9,
+        "watchdog_restoration_ps": 10**6,
+        "int_enabled": True,
+    },
+    {
+        "trim_bytes": 128,
+        "trim_class": 6,
+        "path_choice": "LEAST_LOADED",
+        "ingress_alpha_log2": 0,
+        "shaper_ps_per_kib": [0, 0, 0, 11_000, 0, 0, 0, 0],
+        "shaper_burst_bytes": [9000] * 8,
+        "sflow_interval": 3,
+        "int_enabled": True,
+    },
+    {"credit_bytes": 20_000, "path_choice": "SPRAY", "ecn_at_enqueue": True, "buffer_bytes": 10**8},
+)
+"""What the switches of every plan are set to, one after the other; the last has credits on its links."""
+LOSSY = {"loss_base_2p64": 2**64 // 1000, "faults": [[0, 10**6, 2 * 10**6, 2**63]]}
+
+
 @pytest.fixture(scope="module")
 def extension() -> Path:
     """The extension with sanitizers; built once, then only when its sources change."""
@@ -43,13 +74,20 @@ def extension() -> Path:
 
 
 def plans() -> list[dict[str, Any]]:
-    """Every kind of workload and both NICs, with a buffer so small that frames are dropped."""
+    """Both kinds of switches, with buffers so small that frames are dropped."""
+    shared = [featured(plan, features) for plan in plans_with("tomahawk5") for features in WITH_FEATURES]
+    voq = [featured(plan, {}) for plan in plans_with("jericho2c_plus", rate="400Gbps")]
+    return shared + voq
+
+
+def plans_with(switch: str, **parameters: str) -> list[dict[str, Any]]:
+    """Every kind of workload and both NICs."""
     experiment = Experiment(
         name="sanitize",
         question="Is the core sound?",
         topology="leaf_spine",
-        topology_parameters={"cards": 8, "leaves": 4, "spines": 2},
-        switch="tomahawk5",
+        topology_parameters={"cards": 8, "leaves": 4, "spines": 2, **parameters},
+        switch=switch,
         nics=("transparent", "rdma"),
         sizes_bytes=(100, 9000, 65536),
         scenarios=tuple(KINDS.values()),
@@ -57,22 +95,34 @@ def plans() -> list[dict[str, Any]]:
         emulated_records=0,
     )
     resolved = resolve(experiment)
-    found = []
+    found: list[dict[str, Any]] = []
     for cell in resolved.cells:
         schedule = schedule_of(cell, resolved.fabric)
         plan = plan_data(
             resolved.fabric,
-            switch=resolved.switch_profile,
+            switch=resolved.switch,
             nic=NICS.get(cell.nic),
             schedule=schedule,
             seed=1,
             measure_until_ps=schedule.measure_until_ps(300),
         )
-        for node in plan["nodes"]:
-            if node["kind"] == "switch":
-                node["config"]["buffer_bytes"] = 150_000
         found.append(plan)
     return found
+
+
+def featured(plan: dict[str, Any], features: dict[str, Any]) -> dict[str, Any]:
+    """The plan with a small buffer and these features, on links that lose frames."""
+    own: dict[str, Any] = json.loads(json.dumps(plan))
+    for node in own["nodes"]:
+        if node["kind"] == "switch":
+            node["config"] |= {"buffer_bytes": 150_000} | features
+        elif node["kind"] == "voq_switch":
+            node["config"]["voq_limit_bytes"] = 60_000
+        elif features.get("int_enabled") and node["config"]["format"] == "THIN":
+            node["config"]["int_enabled"] = True
+    options = LOSSY | ({"cbfc": True, "llr": True} if "credit_bytes" in features else {})
+    own["links"] = [[*link[:6], options] if features else link for link in own["links"]]
+    return own
 
 
 @pytest.mark.slow

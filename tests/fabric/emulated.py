@@ -24,6 +24,7 @@ from testbed.run.schedule import schedule_of
 from testbed.spec.experiment import Cell, Kind, Scenario
 from testbed.spec.fabric import Fabric
 from testbed.switches import SWITCHES
+from testbed.switches.setup import configured
 
 LOAD_PERMILLE: dict[str, int] = {"poisson": 600, "incast": 500}
 FAR_PS = 1 << 61
@@ -64,7 +65,7 @@ def cell_data(
     schedule = schedule_of(cell, fabric)
     return plan_data(
         fabric,
-        switch=SWITCHES.get(switch),
+        switch=configured(SWITCHES.get(switch), {}),
         nic=NICS.get(nic),
         schedule=schedule,
         seed=seed,
