@@ -54,6 +54,8 @@ constexpr std::uint32_t kPurposePost = 0, kPurposeSend = 64, kPurposeReceive = 1
 }  // namespace
 
 NicModel::NicModel(NicConfig given, WorkloadConfig load) : config(std::move(given)), workload(std::move(load)) {
+  if (config.data_dscp == kDscpOfClass) config.data_dscp = static_cast<std::uint8_t>(config.data_class << 3);
+  if (config.ack_dscp == kDscpOfClass) config.ack_dscp = static_cast<std::uint8_t>(config.ack_class << 3);
   check_format(config);
   if (config.window_pkts == 0 || config.tx_depth_pkts == 0 || config.ack_every_pkts == 0) {
     throw std::invalid_argument("window, depth and acknowledgement interval are at least one packet");

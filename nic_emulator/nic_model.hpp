@@ -28,6 +28,9 @@ namespace tb {
 /// How lost packets are found and sent again.
 enum class Reliability : std::uint8_t { kGoBackN = 0, kSelective = 1 };
 
+/// The class selector code point of a frame's class (RFC 2474): class << 3.
+inline constexpr std::uint8_t kDscpOfClass = 0xFF;
+
 struct NicConfig {
   WireFormat format = WireFormat::kThin;
   Reliability reliability = Reliability::kSelective;
@@ -37,12 +40,12 @@ struct NicConfig {
   std::uint32_t ack_bytes = 64;  // whole acknowledgement frame
   std::uint8_t data_class = 3;
   std::uint8_t ack_class = 3;
-  std::uint8_t data_dscp = 24;  // RoCEv2
-  std::uint8_t ack_dscp = 24;
+  std::uint8_t data_dscp = kDscpOfClass;  // RoCEv2
+  std::uint8_t ack_dscp = kDscpOfClass;
   bool int_enabled = false;               // thin: data carries in-band telemetry
   std::uint32_t reorder_window_pkts = 0;  // selective: a hole is lost once a packet so far behind it has come
-  std::uint32_t window_pkts = 64;     // receiver's grant, or fixed limit of packets in flight for each stream
-  std::uint32_t ack_every_pkts = 16;  // and with every last packet of a message
+  std::uint32_t window_pkts = 64;         // receiver's grant, or fixed limit of packets in flight for each stream
+  std::uint32_t ack_every_pkts = 16;      // and with every last packet of a message
   std::uint32_t tx_depth_pkts = 16;
   std::uint32_t retry_limit = 7;
   ps_t ack_latency_ps = 0;

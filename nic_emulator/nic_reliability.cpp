@@ -14,8 +14,7 @@ void NicEntity::control_arrives(Frame* frame, ps_t now_ps) {
     const std::uint32_t changed = gate_.receive(*frame, ports_[0].byte_time_ps, now_ps);
     if ((changed >> c & 1U) != 0 && frame->opcode == Opcode::kPause && now_ps < group_.telemetry.until_ps()) {
       const std::uint64_t on = gate_.stopped(c, now_ps) ? 1 : 0;
-      group_.telemetry.add(
-          QueueSample{now_ps, id(), 0, static_cast<std::uint8_t>(c), SampleKind::kPauseReceived, on});
+      group_.telemetry.add(QueueSample{now_ps, id(), 0, static_cast<std::uint8_t>(c), SampleKind::kPauseReceived, on});
     }
     if (!ack_queue_.empty() || !data_queue_.empty()) slots_.set(kDepart, std::max(now_ps, ports_[0].busy_until_ps));
   }
@@ -59,6 +58,7 @@ void NicEntity::receive_trimmed(RxStream& stream, const Frame& frame, ps_t now_p
 void NicEntity::receive_selective(RxStream& stream, const Frame& frame, ps_t now_ps) {
   const std::uint64_t psn = extend_psn(stream.expected_psn, frame.psn);
   const bool outside = psn < stream.expected_psn || psn > stream.expected_psn + 64;
+  const bool gap = stream.arrived != 0;
   if (outside || !stream.note(psn)) {
     ++received_.duplicates;
     acknowledge(stream, Opcode::kAck, now_ps);
@@ -69,8 +69,8 @@ void NicEntity::receive_selective(RxStream& stream, const Frame& frame, ps_t now
   if (stream.arrived != 0) {
     ++received_.out_of_order;
     acknowledge(stream, Opcode::kNack, now_ps);
-  } else if ((frame.flags & kFlagLast) != 0 || stream.packets_since_ack >= config_.ack_every_pkts) {
-    acknowledge(stream, Opcode::kAck, now_ps);
+  } else if (gap || (frame.flags & kFlagLast) != 0 || stream.packets_since_ack >= config_.ack_every_pkts) {
+    acknowledge(stream, Opcode::kAck, now_ps);  // also when the last hole is filled: nobody else would tell
   }
 }
 
@@ -178,6 +178,7 @@ void NicEntity::acknowledged(const Frame& frame, ps_t now_ps) {
   const std::uint64_t psn = extend_psn(stream.una_psn, frame.psn);
   if (psn < stream.una_psn || psn > stream.high_psn) return;  // older than what is known
   const bool progress = psn > stream.una_psn;
+  stream.cut = psn - stream.una_psn < 64 ? stream.cut >> (psn - stream.una_psn) : 0;
   stream.una_psn = psn;
   stream.next_psn = std::max(stream.next_psn, psn);
   if (progress && !stream.outstanding()) settled();
@@ -224,7 +225,9 @@ void NicEntity::retire(TxStream& stream, ps_t now_ps) {
 
 void NicEntity::queue_holes(TxStream& stream, std::uint64_t below_psn) {
   for (std::uint64_t psn = std::max(stream.una_psn, stream.repaired_psn); psn < below_psn; ++psn) {
-    if (!stream.arrived(psn)) stream.holes.push(psn);
+    const std::uint64_t bit = psn - stream.una_psn < 64 ? std::uint64_t{1} << (psn - stream.una_psn) : 0;
+    if (!stream.arrived(psn) && (stream.cut & bit) == 0) stream.holes.push(psn);
+    stream.cut &= ~bit;
   }
   stream.repaired_psn = std::max(stream.repaired_psn, below_psn);
 }
@@ -236,7 +239,7 @@ void NicEntity::queue_cut(TxStream& stream, std::uint64_t psn) {
     if (stream.holes.at(i) == psn) return;
   }
   stream.holes.push(psn);
-  if (psn == std::max(stream.una_psn, stream.repaired_psn)) stream.repaired_psn = psn + 1;
+  if (psn >= stream.repaired_psn && psn - stream.una_psn < 64) stream.cut |= std::uint64_t{1} << (psn - stream.una_psn);
 }
 
 void NicEntity::rewind(TxStream& stream, std::uint64_t psn) {
@@ -273,6 +276,7 @@ void NicEntity::timer(ps_t now_ps) {
       }
       if (config_.reliability == Reliability::kSelective) {
         stream.holes.clear();
+        stream.cut = 0;
         stream.repaired_psn = stream.una_psn;
         queue_holes(stream, stream.high_psn);
       } else {

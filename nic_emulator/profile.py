@@ -17,6 +17,7 @@ def const(value: int, unit: str, mark: str, source: str) -> Sourced:
 
 
 NOTHING_PS = Sourced(0, "ps", "V", "none")
+EVERY_GAP_IS_A_LOSS = Sourced(0, "packets", "V", "by definition of an in-order transport")
 NOTHING_PS_PER_KIB = Sourced(0, "ps/KiB", "V", "none")
 
 
@@ -72,8 +73,8 @@ class NicProfile:
     """From the packet that causes an acknowledgement to its way to the port, in ps."""
     retransmission_timeout: Sourced
     retry_limit: Sourced
-    reorder_window_pkts: Sourced = Sourced(0, "packets", "V", "every gap counts as a loss")
-    """Where switches do not keep the order of a flow: how far behind a gap a packet must be for the gap to be a loss."""
+    reorder_window_pkts: Sourced = EVERY_GAP_IS_A_LOSS
+    """How far behind a gap a packet must be for it to be a loss, where switches do not keep the order of a flow."""
     notes: tuple[str, ...] = field(default_factory=tuple)
 
     def at(self, place: Place) -> tuple[Stage, ...]:

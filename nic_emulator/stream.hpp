@@ -49,6 +49,7 @@ struct TxStream {
   std::uint64_t una_psn = 0;       // oldest unacknowledged
   std::uint64_t sacked = 0;        // bit i: una + 1 + i has arrived
   std::uint64_t repaired_psn = 0;  // holes below this are queued already
+  std::uint64_t cut = 0;           // bit i: una + i was cut by a switch and is queued for that
   Ring<std::uint64_t> holes;       // to be sent again
   Ring<TxMessage> messages;
   std::size_t sending = 0;  // place in `messages` of the one that next_psn belongs to

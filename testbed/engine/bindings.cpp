@@ -103,7 +103,8 @@ void bind_twin(nb::module_& m) {
       .def(nb::init<const Plan&>(), nb::keep_alive<1, 2>())
       .def("run", &Twin::run, nb::arg("until_ps"), nb::call_guard<nb::gil_scoped_release>())
       .def(
-          "trace_queues", [](Twin& twin, ps_t until_ps, std::size_t limit) { twin.telemetry().follow(until_ps, limit); },
+          "trace_queues",
+          [](Twin& twin, ps_t until_ps, std::size_t limit) { twin.telemetry().follow(until_ps, limit); },
           nb::arg("until_ps"), nb::arg("limit"))
       .def(
           "trace_packets",

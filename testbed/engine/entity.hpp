@@ -68,9 +68,9 @@ struct Port {
   std::uint32_t peer_entity = 0;
   std::uint32_t wire = kNoWire;  // number of the outgoing direction; kNoWire: nothing is plugged in
   std::uint16_t peer_port = 0;
-  bool sends_control = false;        // MAC control frames may leave here
-  bool grants_credits = false;       // credit-based flow control: the neighbour sends on credit of this node
-  std::uint32_t peer_credits = 0;    // and this node on so many cells of each class at the neighbour; 0: it need not
+  bool sends_control = false;      // MAC control frames may leave here
+  bool grants_credits = false;     // credit-based flow control: the neighbour sends on credit of this node
+  std::uint32_t peer_credits = 0;  // and this node on so many cells of each class at the neighbour; 0: it need not
   std::uint32_t peer_cell_bytes = 1;
 
   [[nodiscard]] ps_t wire_time_ps(const Frame& frame) const {
@@ -192,8 +192,8 @@ class NodeModel {
   [[nodiscard]] virtual std::unique_ptr<Entity> make(const NodeContext& context) const = 0;
   [[nodiscard]] virtual Ingress ingress() const = 0;
   /// The least time from the arrival of a frame to a transmission that it causes on the port it came by [ps];
-  /// kNever: a frame never makes the node send back that way. What it causes on other ports may follow at once, and so may
-  /// what a MAC control frame sets free on its own port.
+  /// kNever: a frame never makes the node send back that way. What it causes on other ports may follow at once, and so
+  /// may what a MAC control frame sets free on its own port.
   [[nodiscard]] virtual ps_t turnaround_ps() const { return 0; }
   /// Whether the node may send MAC control frames.
   [[nodiscard]] virtual bool sends_control() const { return false; }

@@ -26,7 +26,8 @@ inline constexpr std::uint8_t kFlagLast = 2;     // last packet of a message
 inline constexpr std::uint8_t kFlagMarked = 4;   // congestion experienced
 inline constexpr std::uint8_t kFlagCorrupt = 8;  // damaged on a wire: fails its FCS
 inline constexpr std::uint8_t kFlagTraced = 16;  // a run looks at it; never on a wire
-inline constexpr std::uint8_t kFlagCredited = 32;  // the switch that holds it has given its credit back; never on a wire
+inline constexpr std::uint8_t kFlagCredited =
+    32;  // the switch that holds it has given its credit back; never on a wire
 
 inline constexpr std::uint32_t kNoBuffer = 0xFFFFFFFFU;
 inline constexpr std::uint32_t kNoTelemetry = 0xFFFFFFFFU;
@@ -46,10 +47,10 @@ struct Frame {
   std::uint16_t src = 0;                   // endpoint that sent it
   std::uint16_t dst = 0;                   // endpoint that it is for
   std::uint16_t msn = 0;                   // message sequence number of the stream, 16 bits
-  std::uint16_t index = 0;                 // packet of the message (not in a last packet); nack: cut packet less psn, plus 1
-  std::uint16_t entropy = 0;               // UDP source port, where the format has one
-  std::uint16_t credit = 0;                // ack: packets granted beyond `psn`
-  std::uint16_t ingress = 0;               // port by which it came into the entity that holds it; never on the wire
+  std::uint16_t index = 0;    // packet of the message (not in a last packet); nack: cut packet less psn, plus 1
+  std::uint16_t entropy = 0;  // UDP source port, where the format has one
+  std::uint16_t credit = 0;   // ack: packets granted beyond `psn`
+  std::uint16_t ingress = 0;  // port by which it came into the entity that holds it; never on the wire
   Opcode opcode = Opcode::kData;
   WireFormat format = WireFormat::kThin;
   std::uint8_t traffic_class = 0;  // thin: priority 0 .. 7, as 802.1Q PCP; RoCEv2: dscp >> 3
@@ -59,8 +60,8 @@ struct Frame {
 };
 static_assert(sizeof(Frame) == 64, "a frame fills one cache line");
 
-/// What a switch notes in a data packet with telemetry while it holds it, in fields that such a packet has no use for, so
-/// that the stack itself is only written to. Never on a wire.
+/// What a switch notes in a data packet with telemetry while it holds it, in fields that such a packet has no use for,
+/// so that the stack itself is only written to. Never on a wire.
 inline void note_arrival(Frame& frame, ps_t first_bit_ps) { frame.ack_bits = first_bit_ps; }
 inline void note_occupancy(Frame& frame, std::uint64_t queue_bytes) {
   frame.message_bytes = static_cast<std::uint32_t>(queue_bytes / 64);

@@ -24,7 +24,7 @@ struct PlanLink {
   std::uint16_t b_port = 0;
   std::uint32_t byte_time_ps = 0;
   ps_t latency_ps = 0;
-  bool cbfc = false;              // credit-based flow control both ways
+  bool cbfc = false;             // credit-based flow control both ways
   Impairment forward, backward;  // a -> b, b -> a
 };
 

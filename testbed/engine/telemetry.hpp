@@ -51,10 +51,10 @@ enum class HopOutcome : std::uint8_t { kAtOnce = 0, kWaited = 1, kDropped = 2, k
 
 /// One stop of a traced packet: a node's egress port.
 struct HopSample {
-  ps_t arrived_ps = 0;              // ready for the port
-  ps_t started_ps = 0;              // first bit out, or dropped
-  ps_t paused_ps = 0;               // of the time between: its class was stopped
-  std::uint64_t ahead_bytes = 0;    // queued before it on arrival, in its class or a higher one
+  ps_t arrived_ps = 0;                 // ready for the port
+  ps_t started_ps = 0;                 // first bit out, or dropped
+  ps_t paused_ps = 0;                  // of the time between: its class was stopped
+  std::uint64_t ahead_bytes = 0;       // queued before it on arrival, in its class or a higher one
   std::uint32_t ahead_flow_bytes = 0;  // of which the largest flow had
   std::uint32_t psn = 0;
   std::uint32_t entity = 0;
@@ -71,7 +71,7 @@ struct IntHop {
   std::uint32_t node = 0;
   std::uint16_t ingress = 0;
   std::uint16_t egress = 0;
-  std::uint32_t latency_ns = 0;        // first bit in to first bit out
+  std::uint32_t latency_ns = 0;       // first bit in to first bit out
   std::uint32_t queue_occupancy = 0;  // class in the top 8 bits; bytes / 64 on arrival in the others, saturated
 };
 inline constexpr std::uint32_t kIntMaxHops = 8;

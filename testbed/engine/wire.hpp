@@ -21,7 +21,7 @@ inline constexpr std::uint16_t kThinIntEtherType = 0x88B6;  // local experimenta
 inline constexpr std::uint16_t kMacControlEtherType = 0x8808;
 inline constexpr std::uint16_t kPfcOpcode = 0x0101;     // IEEE 802.1Qbb
 inline constexpr std::uint16_t kCreditOpcode = 0xFFFE;  // not assigned: credits given back
-inline constexpr std::uint16_t kRocePort = 4791;         // IANA, RoCEv2
+inline constexpr std::uint16_t kRocePort = 4791;        // IANA, RoCEv2
 inline constexpr std::size_t kTrailerBytes = 40;
 
 /// What the emulation adds behind a frame; big-endian on the wire.

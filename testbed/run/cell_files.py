@@ -42,9 +42,18 @@ _HDR_EXACT_BITS = 11
 INT_DTYPE = np.dtype(
     {
         "names": (
-            "arrived_ps,src,dst,psn,place,switch,ingress_port,egress_port,latency_ns,queue_occupancy".split(
-                ","
-            )
+            [
+                "arrived_ps",
+                "src",
+                "dst",
+                "psn",
+                "place",
+                "switch",
+                "ingress_port",
+                "egress_port",
+                "latency_ns",
+                "queue_occupancy",
+            ]
         ),
         "formats": ["<u8", "<u2", "<u2", "<u4", "<u4", "<u4", "<u2", "<u2", "<u4", "<u4"],
         "offsets": [0, 8, 10, 12, 16, 20, 24, 26, 28, 32],

@@ -73,7 +73,10 @@ def _features(link: Link, switch: SwitchSetup) -> dict[str, Any]:
 
 
 def _asked_of_nic(nic: NicProfile, switch: SwitchSetup, links: Sequence[Link]) -> dict[str, Any]:
-    """What the switches' settings ask of a card: to stop when paused, as soon as a port must; to bear reordering; to carry telemetry."""
+    """What the switches' settings ask of a card.
+
+    To stop when paused, as soon as a port must; to bear reordering; to carry telemetry.
+    """
     asked: dict[str, Any] = {}
     if switch.lossless_classes:
         asked["pause_reaction_ps"] = switch.reaction_ps(link.rate_bps for link in links)

@@ -21,8 +21,7 @@ bool SharedBuffer::enter_group(Group& from, std::uint32_t ingress, std::uint32_t
   const std::uint64_t shared_more = shared_after - beyond(from.cells, config_.pg_reserved_cells);
   const std::uint64_t free = left(config_.shared_cells, shared_taken_);
   const std::int32_t alpha_log2 = is_lossless ? config_.lossless_alpha_log2 : config_.ingress_alpha_log2;
-  const bool within =
-      credited_[ingress] || alpha_log2 == kNoThreshold || shared_after <= threshold(free, alpha_log2);
+  const bool within = credited_[ingress] || alpha_log2 == kNoThreshold || shared_after <= threshold(free, alpha_log2);
   if (from.headroom == 0 && (shared_more == 0 || (within && shared_more <= free))) {
     from.cells += cells;
     shared_taken_ += shared_more;

@@ -27,11 +27,11 @@ struct BufferConfig {
   std::uint64_t pg_reserved_cells = 0;
   std::int32_t ingress_alpha_log2 = kNoThreshold;
   std::int32_t lossless_alpha_log2 = 0;
-  std::uint32_t lossless_classes = 0;              // bit c
+  std::uint32_t lossless_classes = 0;  // bit c
   std::uint64_t xon_offset_cells = 0;
-  std::vector<std::uint64_t> headroom_cells;       // of a lossless priority group, by ingress port
-  std::uint64_t headroom_pool_cells = 0;           // all of them together
-  bool credits = false;                            // some ports may grant credits
+  std::vector<std::uint64_t> headroom_cells;  // of a lossless priority group, by ingress port
+  std::uint64_t headroom_pool_cells = 0;      // all of them together
+  bool credits = false;                       // some ports may grant credits
 };
 
 enum class Admission : std::uint8_t { kAccepted, kStop, kRefused, kNoHeadroom };
@@ -98,7 +98,7 @@ class SharedBuffer {
   std::vector<std::uint64_t> queues_;  // cells by egress * 8 + class
   std::vector<Group> groups_;          // by ingress * 8 + class
   std::vector<std::uint32_t> stopped_;
-  std::vector<bool> credited_;         // by ingress
+  std::vector<bool> credited_;  // by ingress
   std::uint64_t used_ = 0;
   std::uint64_t shared_used_ = 0;   // by queues
   std::uint64_t shared_taken_ = 0;  // by groups

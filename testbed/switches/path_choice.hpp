@@ -19,9 +19,9 @@ enum class PathChoice : std::uint8_t {
 
 struct PathConfig {
   PathChoice choice = PathChoice::kHash;
-  std::uint64_t hash_seed = 0;      // each switch has its own; the same on all switches polarises
-  ps_t flowlet_gap_ps = 0;          // a pause of a flow that lets it change its port
-  std::uint32_t flowlet_entries = 16'384;  // a power of two; flows that share an entry share their port
+  std::uint64_t hash_seed = 0;               // each switch has its own; the same on all switches polarises
+  ps_t flowlet_gap_ps = 0;                   // a pause of a flow that lets it change its port
+  std::uint32_t flowlet_entries = 16'384;    // a power of two; flows that share an entry share their port
   std::uint64_t load_quantum_bytes = 1'024;  // loads that differ by less count as equal
 };
 

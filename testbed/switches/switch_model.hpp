@@ -2,10 +2,11 @@
 // output. Its parts: `buffer.hpp` (who may hold how many cells), `path_choice.hpp` (which of equal ports),
 // `../engine/flow_control.hpp` (what stops a class). docs/models.md says it in words.
 //
-// A frame's life: first bit in -> (pipeline latency) -> class, lookup and path choice -> if the egress port is idle, its
-// queues are empty, nothing stops its class and the egress is not faster than the ingress, the transmission starts at
-// once (cut-through); otherwise the frame is admitted to the buffer, trimmed or dropped, waits in the queue of its class,
-// and is eligible once its last bit is in (+ pipeline latency). Its cells are held until its transmission starts.
+// A frame's life: first bit in -> (pipeline latency) -> class, lookup and path choice -> if the egress port is idle,
+// its queues are empty, nothing stops its class and the egress is not faster than the ingress, the transmission starts
+// at once (cut-through); otherwise the frame is admitted to the buffer, trimmed or dropped, waits in the queue of its
+// class, and is eligible once its last bit is in (+ pipeline latency). Its cells are held until its transmission
+// starts.
 //
 // Keep in step: `SwitchEntity` slots [0, P) arrivals, P MAC control, [P + 1, 2P + 1) stored frames, [2P + 1, 3P + 1)
 // departures.
@@ -54,7 +55,7 @@ struct SwitchConfig : ForwardingConfig {
   std::vector<std::uint32_t> dwrr_quantum_bytes;  // by class; 0: strict priority, before all DWRR; none: all strict
   std::vector<std::uint64_t> shaper_ps_per_kib;   // by class; 0: not shaped
   std::vector<std::uint64_t> shaper_burst_bytes;
-  std::uint32_t trim_bytes = 0;             // a frame that would be dropped is cut to this; 0: dropped
+  std::uint32_t trim_bytes = 0;  // a frame that would be dropped is cut to this; 0: dropped
   std::uint32_t trim_class = 0;
   // telemetry
   bool int_enabled = false;
@@ -120,11 +121,11 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
   };
   /// Telling the neighbour of a port to stop or to go on.
   struct Teller {
-    std::uint32_t stopped = 0;      // classes that the neighbour is to stop
-    std::uint32_t changed = 0;      // not told yet
-    std::uint32_t freed = 0;        // classes that have given credits back
-    ps_t repeat_ps = 0;             // until the last credit frame is repeated, if nothing new is told
-    ps_t pause_due_ps = kNever;     // a pause frame is ready, or has to be repeated
+    std::uint32_t stopped = 0;   // classes that the neighbour is to stop
+    std::uint32_t changed = 0;   // not told yet
+    std::uint32_t freed = 0;     // classes that have given credits back
+    ps_t repeat_ps = 0;          // until the last credit frame is repeated, if nothing new is told
+    ps_t pause_due_ps = kNever;  // a pause frame is ready, or has to be repeated
     ps_t credit_due_ps = kNever;
     std::uint64_t pause_frames = 0, credit_frames = 0;
     std::array<ps_t, kClasses> since_ps{};
@@ -135,12 +136,12 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
     std::array<std::uint16_t, kClasses> freed_cells{};
     std::array<std::uint16_t, kClasses> told_cells{};
   };
-  struct alignas(64) Egress {           // what every frame touches comes first: one cache line
-    std::uint8_t waiting_classes = 0;   // bit c: queue c holds frames
-    bool gated = false;                 // its gate or a shaper may stop a class
-    bool granted = false;               // DWRR: whether the class whose turn it is has had its quantum
-    std::uint32_t turn = 0;             // DWRR: whose turn it is
-    ps_t control_due_ps = kNever;       // a control frame is to be sent
+  struct alignas(64) Egress {          // what every frame touches comes first: one cache line
+    std::uint8_t waiting_classes = 0;  // bit c: queue c holds frames
+    bool gated = false;                // its gate or a shaper may stop a class
+    bool granted = false;              // DWRR: whether the class whose turn it is has had its quantum
+    std::uint32_t turn = 0;            // DWRR: whose turn it is
+    ps_t control_due_ps = kNever;      // a control frame is to be sent
     std::uint64_t bytes = 0;
     std::uint64_t bytes_watermark = 0;
     std::uint64_t in_frames = 0, in_bytes = 0, out_frames = 0, out_bytes = 0;
@@ -225,7 +226,7 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
   Marker marker_;
   std::vector<Egress> egress_;
   std::vector<Teller> tellers_;
-  std::vector<Ring<Stored>> stored_;  // by ingress port: frames whose egress is faster than their ingress
+  std::vector<Ring<Stored>> stored_;     // by ingress port: frames whose egress is faster than their ingress
   std::uint32_t strict_classes_ = 0xFF;  // bit c
   std::vector<RandomStream> sampling_;   // by port
   std::vector<std::uint32_t> sample_in_;

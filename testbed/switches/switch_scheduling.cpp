@@ -17,8 +17,8 @@ ps_t SwitchEntity::opens_ps(const Egress& out, const Frame& frame) const {
   return std::max(gate_ps, until_ps > burst_ps ? until_ps - burst_ps : 0);
 }
 
-// A token bucket as the time at which it would be full again (GCRA, ITU-T I.371): a frame moves it on by its own time at
-// the shaped rate, and may go while it is at most a burst ahead.
+// A token bucket as the time at which it would be full again (GCRA, ITU-T I.371): a frame moves it on by its own time
+// at the shaped rate, and may go while it is at most a burst ahead.
 void SwitchEntity::account_shaper(Egress& out, std::uint32_t c, std::uint32_t frame_bytes, ps_t now_ps) {
   const std::uint64_t per_kib = config_.shaper_ps_per_kib[c];
   if (per_kib == 0) return;
@@ -51,8 +51,8 @@ SwitchEntity::Choice SwitchEntity::choose(std::uint32_t egress, ps_t now_ps) {
   return {deficit_round_robin(out, ready), now_ps};
 }
 
-// Shreedhar and Varghese, "Efficient Fair Queueing Using Deficit Round-Robin", 1995. A class that may not send is passed
-// over and keeps what it has; a strict class that is ready has gone first, whichever its number.
+// Shreedhar and Varghese, "Efficient Fair Queueing Using Deficit Round-Robin", 1995. A class that may not send is
+// passed over and keeps what it has; a strict class that is ready has gone first, whichever its number.
 std::uint32_t SwitchEntity::deficit_round_robin(Egress& out, std::uint32_t ready) {
   while (true) {
     const std::uint32_t c = out.turn;

@@ -1,9 +1,9 @@
-"""What a switch with everything on costs the twin, beside the same fabric with plain FIFO switches and the same messages.
+"""What a switch with everything on costs the twin, beside the same fabric and messages with plain FIFO switches.
 
-Everything: lossless classes with ingress accounting, marking, weighted scheduling, a shaper, flowlets, trimming, in-band
-telemetry in every packet, sampling, the watchdog. Runs alternate, so that both meet the same machine. A message of 4 KiB
-is one frame; the 16 frames of 64 KiB follow each other at line rate, and since telemetry makes each longer at each hop,
-they queue where those of the plain switch cut through: twice the events.
+Everything: lossless classes with ingress accounting, marking, weighted scheduling, a shaper, flowlets, trimming,
+in-band telemetry in every packet, sampling, the watchdog. Runs alternate, so that both meet the same machine. A message
+of 4 KiB is one frame; the 16 frames of 64 KiB follow each other at line rate, and since telemetry makes each longer at
+each hop, they queue where those of the plain switch cut through: twice the events.
 """
 
 from __future__ import annotations

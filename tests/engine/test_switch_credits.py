@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from testbed.engine import _engine
-from testbed.validate.plans import Data, Wire, card, chain, closed, drained, leaf_spine, one_message, records_of, run
+from testbed.validate.plans import (
+    Data,
+    Wire,
+    card,
+    chain,
+    closed,
+    drained,
+    leaf_spine,
+    one_message,
+    records_of,
+    run,
+)
 from tests.engine.stations import (
     BYTE_PS,
     CONTROL_BYTES,
