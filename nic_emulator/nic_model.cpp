@@ -307,24 +307,15 @@ void NicEntity::depart(ps_t now_ps) {
 }
 
 void NicEntity::trace_arrival(const Frame& frame, ps_t now_ps) {
-  HopSample& stop = group_.telemetry.open(frame);
-  stop = HopSample{};
-  stop.arrived_ps = now_ps;
-  stop.psn = frame.psn;
-  stop.entity = id();
-  stop.src = frame.src;
-  stop.dst = frame.dst;
-  stop.traffic_class = config_.data_class;
-  stop.paused_ps = gate_.stopped_ps(config_.data_class, now_ps);
+  const std::uint32_t c = config_.data_class;
+  HopSample& stop = group_.telemetry.ready(frame, id(), 0, c, gate_.stopped_ps(c, now_ps), now_ps);
   for (std::size_t i = 0; i < data_queue_.size(); ++i) stop.ahead_bytes += data_queue_.at(i)->frame_bytes;
 }
 
 void NicEntity::start_transmission(Frame* frame, ps_t now_ps) {
   gate_.sent(class_of(*frame), frame->frame_bytes);
   if ((frame->flags & kFlagTraced) != 0) {
-    HopSample& stop = group_.telemetry.open(*frame);
-    stop.paused_ps = gate_.stopped_ps(config_.data_class, now_ps) - stop.paused_ps;
-    group_.telemetry.close(*frame, now_ps, stop.arrived_ps != now_ps ? HopOutcome::kWaited : HopOutcome::kAtOnce);
+    group_.telemetry.leaves(*frame, gate_.stopped_ps(config_.data_class, now_ps), now_ps);
   }
   if (frame->opcode != Opcode::kData) {
     transmit(0, frame, now_ps);

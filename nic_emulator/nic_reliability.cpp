@@ -12,9 +12,8 @@ void NicEntity::control_arrives(Frame* frame, ps_t now_ps) {
     const std::uint32_t c = config_.data_class;
     received_.pause_frames += frame->opcode == Opcode::kPause ? 1 : 0;
     const std::uint32_t changed = gate_.receive(*frame, ports_[0].byte_time_ps, now_ps);
-    if ((changed >> c & 1U) != 0 && frame->opcode == Opcode::kPause && now_ps < group_.telemetry.until_ps()) {
-      const std::uint64_t on = gate_.stopped(c, now_ps) ? 1 : 0;
-      group_.telemetry.add(QueueSample{now_ps, id(), 0, static_cast<std::uint8_t>(c), SampleKind::kPauseReceived, on});
+    if ((changed >> c & 1U) != 0 && frame->opcode == Opcode::kPause) {
+      group_.telemetry.add_pause(now_ps, id(), 0, c, SampleKind::kPauseReceived, gate_.stopped(c, now_ps));
     }
     if (!ack_queue_.empty() || !data_queue_.empty()) slots_.set(kDepart, std::max(now_ps, ports_[0].busy_until_ps));
   }

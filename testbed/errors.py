@@ -61,9 +61,11 @@ class SpecError(TestbedError):
 
     @classmethod
     def collect(cls, problems: Iterable[Problem]) -> SpecError:
-        """One error for many problems: one line `path: problem (remedy)` each."""
+        """One error for many problems: one line `path: problem (remedy)` each; a single one has its remedy apart."""
         found = tuple(problems)
-        remedy = found[0].remedy if len(found) == 1 else f"correct the {len(found)} fields named above"
+        if len(found) == 1:
+            return cls(f"{found[0].path}: {found[0].problem}", remedy=found[0].remedy, problems=found)
+        remedy = f"correct the {len(found)} fields named above"
         return cls("\n".join(map(str, found)), remedy=remedy, problems=found)
 
 

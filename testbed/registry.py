@@ -24,11 +24,14 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> SpecError:
     """The error for a name that is in no table: it suggests the nearest and lists the known ones."""
     names = list(known)
-    listed = ", ".join(names) or "none"
+    listed = ", ".join(names)
     near = nearest(name, names)
-    hint = f"did you mean '{near}'? " if near else ""
-    remedy = f"write '{near}'" if near else f"use one of: {listed}"
-    return SpecError(f"unknown {kind} '{name}'; {hint}known: {listed}", remedy=remedy)
+    if near:
+        return SpecError(
+            f"unknown {kind} '{name}'; did you mean '{near}'? known: {listed}", remedy=f"write '{near}'"
+        )
+    remedy = f"use one of: {listed}" if names else "leave it out: there is none to choose"
+    return SpecError(f"unknown {kind} '{name}'", remedy=remedy)
 
 
 class Registry(Generic[T]):

@@ -29,6 +29,7 @@ WIRE_OVERHEAD_BYTES = PREAMBLE_BYTES + INTER_PACKET_GAP_BYTES
 RATIO_UNIT = 10**18
 """Small ratios, such as that of bit errors, count in parts of this."""
 PPM_PER_WHOLE = 1_000_000
+BYTES_PER_KIB = 1_024
 
 _BIT_PS_PER_BYTE = 8 * PS_PER_S
 
@@ -139,11 +140,6 @@ def byte_time_ps(rate_bps: int) -> int:
             remedy=f"the nearest rates that have one are {format_rate(below)} and {format_rate(above)}",
         )
     return _BIT_PS_PER_BYTE // rate_bps
-
-
-def serialisation_ps(frame_bytes: int, rate_bps: int) -> int:
-    """How long a frame (its FCS included) occupies the wire, preamble and gap included."""
-    return (frame_bytes + WIRE_OVERHEAD_BYTES) * byte_time_ps(rate_bps)
 
 
 def _parse(text: str, *, kind: str, units: Mapping[str, int], example: str, base: str) -> int:

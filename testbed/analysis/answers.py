@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from testbed.analysis.breakdown import attribute, share_ppm
-from testbed.analysis.percentiles import MIN_SAMPLES_BEYOND, PPM, Percentile, percentile_name
+from testbed.analysis.percentiles import MIN_SAMPLES_BEYOND, Percentile, percentile_name
 from testbed.analysis.summary import ANSWER_QUANTILE_PPM, CellSummary
-from testbed.units import PS_PER_MS, PS_PER_NS, PS_PER_S, PS_PER_US, format_size
+from testbed.units import PPM_PER_WHOLE, PS_PER_MS, PS_PER_NS, PS_PER_S, PS_PER_US, format_size
 
 _NAME = percentile_name(ANSWER_QUANTILE_PPM)
 _UNITS = ((PS_PER_S, "s"), (PS_PER_MS, "ms"), (PS_PER_US, "µs"), (PS_PER_NS, "ns"), (1, "ps"))
@@ -230,7 +230,7 @@ def _reasons(a: CellSummary, b: CellSummary) -> str:
     if (total > 0) is not b_is_slower:
         return ""
     software, rest = (part if total > 0 else -part for part in (found.host_software_ps, found.rest_ps))
-    percent = round(100 * share_ppm(software, abs(total)) / PPM)
+    percent = round(100 * share_ppm(software, abs(total)) / PPM_PER_WHOLE)
     if percent in (0, 100):
         return f": practically all of the difference is {'host software' if percent else _REST}"
     if 0 < percent < 100:

@@ -32,8 +32,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from testbed.analysis.percentiles import PPM, Percentile, nearest_rank, percentiles
+from testbed.analysis.percentiles import Percentile, nearest_rank, percentiles
 from testbed.analysis.records import TIMES, Records, latencies_ps, require_forward
+from testbed.units import PPM_PER_WHOLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +148,7 @@ def attribute(window_a: TailPart | None, window_b: TailPart | None) -> Attributi
 
 def share_ppm(part: int, whole: int) -> int:
     """part / whole in parts per million, rounded; 0 of nothing."""
-    return 0 if whole == 0 else (2 * part * PPM + whole) // (2 * whole)
+    return 0 if whole == 0 else (2 * part * PPM_PER_WHOLE + whole) // (2 * whole)
 
 
 def _part(records: Records, chosen: npt.NDArray[np.bool_], quantile_ppm: int) -> TailPart | None:

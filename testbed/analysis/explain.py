@@ -41,9 +41,8 @@ import numpy.typing as npt
 
 from testbed.analysis.hops import PSN_MASK, Copy, Flow, Hop, Network, Outcome, copies_of, trace_error
 from testbed.analysis.records import RECORD_DTYPE, Records
-from testbed.units import PREAMBLE_BYTES, WIRE_OVERHEAD_BYTES
+from testbed.units import BYTES_PER_KIB, PREAMBLE_BYTES, WIRE_OVERHEAD_BYTES
 
-_KIB = 1024
 _LEAST_FRAME_BYTES = 64
 
 
@@ -185,7 +184,7 @@ class Packets:
 
 def least_ps(stages: Stages, payload_bytes: int) -> int:
     """The least time that a packet takes through all of them."""
-    return sum(fixed + -(-payload_bytes * per_kib // _KIB) for fixed, per_kib in stages)
+    return sum(fixed + -(-payload_bytes * per_kib // BYTES_PER_KIB) for fixed, per_kib in stages)
 
 
 def _stages(nic: Mapping[str, Any], place: str) -> Stages:

@@ -27,11 +27,10 @@ import numpy as np
 import numpy.typing as npt
 
 from testbed.analysis.records import Picoseconds
+from testbed.units import PPM_PER_WHOLE
 
-PPM = 1_000_000
-"""Quantiles are whole parts per million, so that they are exact."""
 QUANTILES_PPM = (500_000, 900_000, 990_000, 999_000, 999_900)
-"""p50, p90, p99, p99.9, p99.99."""
+"""p50, p90, p99, p99.9, p99.99: whole parts per million, so that they are exact."""
 MIN_SAMPLES_BEYOND = 10
 CONFIDENCE = 0.95
 BATCHES = 50
@@ -74,13 +73,13 @@ class SeedSpread:
 
 def percentile_name(quantile_ppm: int) -> str:
     """`p99.9` for 999000."""
-    whole, rest = divmod(quantile_ppm, PPM // 100)
+    whole, rest = divmod(quantile_ppm, PPM_PER_WHOLE // 100)
     return f"p{whole}" + (f".{rest:04d}".rstrip("0") if rest else "")
 
 
 def nearest_rank(n: int, quantile_ppm: int) -> int:
     """ceil(q * n), counted from 1."""
-    return max(1, -(-quantile_ppm * n // PPM))
+    return max(1, -(-quantile_ppm * n // PPM_PER_WHOLE))
 
 
 def interval_ranks(n: int, quantile_ppm: int, design_effect: float = 1.0) -> tuple[int, int]:
@@ -89,7 +88,7 @@ def interval_ranks(n: int, quantile_ppm: int, design_effect: float = 1.0) -> tup
 
     worth = max(1, int(n / design_effect))
     tail = (1 - CONFIDENCE) / 2
-    low, high = stats.binom.ppf([tail, 1 - tail], worth, quantile_ppm / PPM)
+    low, high = stats.binom.ppf([tail, 1 - tail], worth, quantile_ppm / PPM_PER_WHOLE)
     return int(low) * n // worth, -(-(int(high) + 1) * n // worth)
 
 

@@ -18,12 +18,12 @@ import numpy.typing as npt
 from testbed.analysis.breakdown import share_ppm
 from testbed.analysis.explain import Explanation, Kind, Part
 from testbed.analysis.hops import Flow, Network
-from testbed.analysis.percentiles import PPM, percentiles
+from testbed.analysis.percentiles import percentiles
 from testbed.analysis.records import Records, latencies_ps
 from testbed.analysis.summary import CellSummary
 from testbed.errors import SpecError
+from testbed.units import PPM_PER_WHOLE
 
-MEDIAN = "p50"
 BESIDE_PPM = (500_000, 990_000, 999_000)
 """The percentiles that the slowest messages are shown beside."""
 MOST_BESIDE = 500
@@ -36,16 +36,16 @@ Chosen = npt.NDArray[np.intp]
 
 def slowest_name(slowest_ppm: int) -> str:
     """`slowest 0.1 %`."""
-    return f"slowest {slowest_ppm / (PPM // 100):g} %"
+    return f"slowest {slowest_ppm / (PPM_PER_WHOLE // 100):g} %"
 
 
 def choose(records: Records, slowest_ppm: int, packets_each: int) -> dict[str, Chosen]:
     """The messages to explain, by group: those at each percentile that can be stated, and the slowest ones last."""
     latency = latencies_ps(records)
-    count = len(records) * slowest_ppm // PPM
+    count = len(records) * slowest_ppm // PPM_PER_WHOLE
     if not 1 <= count <= len(records) // 2:
         raise SpecError(
-            f"{slowest_ppm / (PPM // 100):g} % of {len(records):,} messages are {count:,}",
+            f"{slowest_ppm / (PPM_PER_WHOLE // 100):g} % of {len(records):,} messages are {count:,}",
             remedy="name a share that is at least one message and at most half of them",
         )
     found = percentiles(latency, BESIDE_PPM)

@@ -117,13 +117,9 @@ class WorkloadConfig:
     reply: bool
     def __init__(self) -> None: ...
 
-class SwitchConfig:
-    pipeline_latency_ps: int
-    cut_through: bool
-    buffer_bytes: int
-    cell_bytes: int
-    alpha_log2: int
-    reserved_bytes: int
+class _ForwardingConfig:
+    """The fields that all switches have; no class of the extension."""
+
     hash_seed: int
     groups: list[list[int]]
     weights: list[list[int]]
@@ -132,6 +128,18 @@ class SwitchConfig:
     flowlet_gap_ps: int
     flowlet_entries: int
     load_quantum_bytes: int
+    ecn: list[tuple[int, int, int]]
+    ecn_at_enqueue: bool
+    class_of_pcp: list[int]
+    class_of_dscp: list[int]
+
+class SwitchConfig(_ForwardingConfig):
+    pipeline_latency_ps: int
+    cut_through: bool
+    buffer_bytes: int
+    cell_bytes: int
+    alpha_log2: int
+    reserved_bytes: int
     ingress_alpha_log2: int
     pg_reserved_bytes: int
     lossless_classes: int
@@ -146,20 +154,16 @@ class SwitchConfig:
     watchdog_detection_ps: int
     watchdog_restoration_ps: int
     credit_bytes: int
-    ecn: list[tuple[int, int, int]]
-    ecn_at_enqueue: bool
     dwrr_quantum_bytes: list[int]
     shaper_ps_per_kib: list[int]
     shaper_burst_bytes: list[int]
-    class_of_pcp: list[int]
-    class_of_dscp: list[int]
     trim_bytes: int
     trim_class: int
     int_enabled: bool
     sflow_interval: int
     def __init__(self) -> None: ...
 
-class VoqSwitchConfig:
+class VoqSwitchConfig(_ForwardingConfig):
     pipeline_latency_ps: int
     pause_reaction_ps: int
     buffer_bytes: int
@@ -169,18 +173,6 @@ class VoqSwitchConfig:
     fabric_latency_ps: int
     egress_buffer_bytes: int
     credit_speedup_permille: int
-    hash_seed: int
-    groups: list[list[int]]
-    weights: list[list[int]]
-    route: list[int]
-    path_choice: PathChoice
-    flowlet_gap_ps: int
-    flowlet_entries: int
-    load_quantum_bytes: int
-    ecn: list[tuple[int, int, int]]
-    ecn_at_enqueue: bool
-    class_of_pcp: list[int]
-    class_of_dscp: list[int]
     def __init__(self) -> None: ...
 
 class Plan:

@@ -132,12 +132,6 @@ void bind_nic(nb::module_& m) {
   nb::enum_<Reliability>(m, "Reliability")
       .value("GO_BACK_N", Reliability::kGoBackN)
       .value("SELECTIVE", Reliability::kSelective);
-  nb::enum_<Arrivals>(m, "Arrivals")
-      .value("NONE", Arrivals::kNone)
-      .value("PERIODIC", Arrivals::kPeriodic)
-      .value("POISSON", Arrivals::kPoisson)
-      .value("CLOSED", Arrivals::kClosed)
-      .value("PING_PONG", Arrivals::kPingPong);
   nb::class_<StageConfig>(m, "StageConfig")
       .def(nb::init<>())
       .def_rw("name", &StageConfig::name)
@@ -183,6 +177,15 @@ void bind_nic(nb::module_& m) {
         else
           throw nb::value_error("stages are post, send, receive or notify");
       });
+}
+
+void bind_workload(nb::module_& m) {
+  nb::enum_<Arrivals>(m, "Arrivals")
+      .value("NONE", Arrivals::kNone)
+      .value("PERIODIC", Arrivals::kPeriodic)
+      .value("POISSON", Arrivals::kPoisson)
+      .value("CLOSED", Arrivals::kClosed)
+      .value("PING_PONG", Arrivals::kPingPong);
   nb::class_<WorkloadConfig>(m, "WorkloadConfig")
       .def(nb::init<>())
       .def_rw("arrivals", &WorkloadConfig::arrivals)
@@ -323,6 +326,7 @@ void read_features(const nb::dict& features, PlanLink& link) {
 void bind_models(nb::module_& m) {
   bind_frame(m);
   bind_nic(m);
+  bind_workload(m);
   bind_switch(m);
   nb::class_<Plan>(m, "Plan")
       .def(nb::init<std::uint64_t>(), nb::arg("seed"))

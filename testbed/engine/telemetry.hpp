@@ -140,6 +140,20 @@ class Telemetry {
   void add(const QueueSample& sample) {
     if (queue_samples.size() < limit_) queue_samples.push_back(sample);
   }
+  /// A class of a port is stopped, or free again; nothing beyond the time that is followed.
+  void add_pause(ps_t now_ps, std::uint32_t entity, std::uint32_t port, std::uint32_t c, SampleKind kind, bool on) {
+    if (now_ps >= until_ps_) return;
+    add(QueueSample{now_ps, entity, static_cast<std::uint16_t>(port), static_cast<std::uint8_t>(c), kind,
+                    std::uint64_t{on}});
+  }
+  /// What waits for an egress port in one class and in all, and in the whole switch.
+  void add_depths(ps_t now_ps, std::uint32_t entity, std::uint32_t egress, std::uint32_t c, std::uint64_t class_bytes,
+                  std::uint64_t port_bytes, std::uint64_t buffer_bytes) {
+    const auto port = static_cast<std::uint16_t>(egress);
+    add(QueueSample{now_ps, entity, port, static_cast<std::uint8_t>(c), SampleKind::kQueueDepth, class_bytes});
+    add(QueueSample{now_ps, entity, port, 0, SampleKind::kPortDepth, port_bytes});
+    add(QueueSample{now_ps, entity, 0, 0, SampleKind::kBufferUsed, buffer_bytes});
+  }
   void add(const FlowSample& sample) {
     if (flow_samples.size() < kKept) flow_samples.push_back(sample);
   }
@@ -154,7 +168,29 @@ class Telemetry {
   void trace(std::uint32_t src, std::uint32_t dst, std::uint32_t psn) { traced_.insert(key(src, dst, psn)); }
   [[nodiscard]] bool tracing() const { return !traced_.empty(); }
   [[nodiscard]] bool traces(const Frame& frame) const { return traced_.contains(key(frame.src, frame.dst, frame.psn)); }
-  /// A traced packet is ready for an egress port; the rest is told when it leaves.
+  /// A traced packet is ready for an egress port, whose class had been stopped for `stopped_ps` by then.
+  HopSample& ready(const Frame& frame, std::uint32_t entity, std::uint32_t port, std::uint32_t c, ps_t stopped_ps,
+                   ps_t now_ps) {
+    HopSample& stop = open(frame);
+    stop = HopSample{};
+    stop.arrived_ps = now_ps;
+    stop.paused_ps = stopped_ps;  // until it leaves, when the difference is known
+    stop.psn = frame.psn;
+    stop.entity = entity;
+    stop.port = static_cast<std::uint16_t>(port);
+    stop.src = frame.src;
+    stop.dst = frame.dst;
+    stop.traffic_class = static_cast<std::uint8_t>(c);
+    return stop;
+  }
+  /// And leaves by it.
+  void leaves(const Frame& frame, ps_t stopped_ps, ps_t now_ps) {
+    HopSample& stop = open(frame);
+    stop.paused_ps = std::min(stopped_ps - stop.paused_ps, now_ps - stop.arrived_ps);
+    const HopOutcome outcome = stop.arrived_ps != now_ps ? HopOutcome::kWaited : HopOutcome::kAtOnce;
+    close(frame, now_ps, frame.opcode == Opcode::kTrimmed ? HopOutcome::kTrimmed : outcome);
+  }
+  /// Its stop, to be changed while it waits.
   HopSample& open(const Frame& frame) { return under_way_[&frame]; }
   /// Write the stop down.
   void close(const Frame& frame, ps_t now_ps, HopOutcome outcome) {
@@ -168,7 +204,7 @@ class Telemetry {
 
  private:
   static constexpr std::size_t kKept = 1'000'000;
-  static constexpr std::size_t kKeptHops = 1U << 16;
+  static constexpr std::size_t kKeptHops = 1U << 13;
   static std::uint64_t key(std::uint32_t src, std::uint32_t dst, std::uint32_t psn) {
     return (std::uint64_t{src} << 40) | (std::uint64_t{dst} << 24) | psn;
   }

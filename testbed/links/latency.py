@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from testbed.errors import Problems, SpecError
 from testbed.links import MEDIA, Medium
 from testbed.links.fec import fec_of
@@ -11,9 +9,6 @@ from testbed.links.loss import JUMBO_FRAME_BYTES, MAX_LOSS, FrameLoss, frame_los
 from testbed.links.profile import lane_bps
 from testbed.spec.fabric import FecChoice, Link
 from testbed.units import format_length, format_rate, format_ratio
-
-_FIELD_OF = {"length": "length_mm", "ber": "ber_e18"}
-"""Fields of a link that are called otherwise than the parameter of a topology."""
 
 
 def link_latency_ps(
@@ -59,22 +54,6 @@ def cable_problems(
     except SpecError as error:
         problems.add(field, str(error), error.remedy)
     return problems
-
-
-def add_link_problems(links: Iterable[Link], problems: Problems) -> None:
-    """Note every link that cannot exist: medium, lanes, code, length, errors."""
-    for index, link in enumerate(links):
-        found = cable_problems(
-            link.medium,
-            link.length_mm,
-            link.rate_bps,
-            lanes=link.lanes,
-            fec=link.fec,
-            ber_e18=link.ber_e18,
-        )
-        for problem in found:
-            field = _FIELD_OF.get(problem.path, problem.path)
-            problems.add(f"links[{index}].{field}", problem.problem, problem.remedy)
 
 
 def _check_length(profile: Medium, length_mm: int, rate_bps: int, lanes: int) -> None:

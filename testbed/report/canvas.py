@@ -178,7 +178,7 @@ def latency_axis(axis: Axis, values_ps: Sequence[float]) -> None:
 def latency_ticks(low: float, high: float) -> list[float]:
     """Round numbers between two values: dense in a short range, whole decades in a long one."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    every = [tuple(range(1, 10))] if high < 3 * low else []  # in a longer range 9 and 10 stand too close
+    every = [(1, 1.5, *range(2, 10))] if high < 3 * low else []  # in a longer range 9 and 10 stand too close
     for steps in (*every, (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
         ticks = [step * 10.0**decade for decade in decades for step in steps]
         ticks = [tick for tick in ticks if low <= tick <= high]

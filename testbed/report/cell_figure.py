@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -15,6 +16,7 @@ from testbed.analysis.summary import CellSummary, RunSummary
 WIDTH_INCHES = 9.6
 _GREY = "#555555"
 _MARGIN_INCHES = 1.35
+_LEGEND_ENTRY_INCHES, _LEGEND_CHAR_INCHES = 0.57, 0.065
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +64,17 @@ def frame(figure: Figure, title: str, source: Source, handles: Sequence[Artist],
         title_fontproperties={"size": 12, "weight": "bold"},
         alignment="left",
         loc="outside upper left",
-        ncols=columns,
+        ncols=_fitting([str(handle.get_label()) for handle in handles], columns),
         fontsize=8.5,
         frameon=False,
     )
     figure.supxlabel(source.footer, fontsize=7.5, x=0.01, ha="left", color=_GREY)
+
+
+def _fitting(labels: Sequence[str], most: int) -> int:
+    """So many columns of a legend as the figure is wide enough for; entries fill one column after the other."""
+    for columns in range(most, 1, -1):
+        longest = [max(map(len, column), default=0) for column in np.array_split(labels, columns)]
+        if columns * _LEGEND_ENTRY_INCHES + sum(longest) * _LEGEND_CHAR_INCHES <= WIDTH_INCHES:
+            return columns
+    return 1

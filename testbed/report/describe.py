@@ -118,17 +118,12 @@ def tier_name(tier: int, highest: int) -> str:
     return "spine" if highest == 1 else "core"
 
 
-def fabric_line(fabric: Fabric, switch: str) -> str:
-    """The fabric in one line: `leaf_spine 2 x 4, 16 cards, 400 Gb/s, tomahawk5, 3 m DAC`.
+def networks_line(networks: Sequence[tuple[Fabric, str]]) -> str:
+    """Fabrics with their switches in one line: `leaf_spine 2 x 4, 16 cards, 400 Gb/s, tomahawk5, 3 m DAC`.
 
     The counts are those of the switches of each tier, the highest first; a single switch needs none. Rate and
-    cable are those of the cards' own links.
+    cable are those of the cards' own links. What is not the same in all fabrics is told for each, or counted.
     """
-    return ", ".join(_line_parts(fabric, switch))
-
-
-def networks_line(networks: Sequence[tuple[Fabric, str]]) -> str:
-    """Several fabrics with their switches in one line: what is not the same in all is told for each, or counted."""
     parts = zip(*(_line_parts(fabric, switch) for fabric, switch in networks), strict=True)
     return ", ".join(
         _alternatives(list(dict.fromkeys(values)), what)

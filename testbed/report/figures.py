@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from testbed.analysis.answers import readable_size
 from testbed.analysis.curves import DepthCurve
-from testbed.analysis.percentiles import Percentile
 from testbed.report import canvas
-from testbed.report.variants import variant_figure
+from testbed.report.variants import draw_percentile, variant_figure
 from testbed.report.view import CellView, RunView, panels, series
-from testbed.units import PS_PER_US
+from testbed.units import BYTES_PER_KIB, PS_PER_US
 
 COMPARED = ("p50", "p99", "p99.9")
 _PERCENT_LABELS = {2: "50", 10: "90", 100: "99", 10**3: "99.9", 10**4: "99.99",
                    10**5: "99.999", 10**6: "99.9999", 10**7: "99.99999"}  # fmt: skip
-_BYTES_PER_KIB = 1024
 _MOST_LABELLED = 4
 """So many queues of a panel are named in it."""
+_SAME_CHARS = 40
 
 
 def write_figures(runs: Sequence[RunView], directory: Path) -> list[Path]:
@@ -54,6 +53,7 @@ def ccdf_figure(runs: Sequence[RunView]) -> Figure:
         least = min((1 / cell.latency.n for _, cell in here if cell.latency.n), default=0.1)
         axis.set(yscale="log", ylim=(least / 1.6, 1.6))
         axis.minorticks_off()
+        _name_same(axis, here, 0.03, "bottom")
     _label_outer(drawn, "latency (µs)", "share of messages\nat least this slow")
     canvas.caption(drawn.figure, "How many messages are slower than a latency", runs)
     return drawn.figure
@@ -74,6 +74,7 @@ def percentile_figure(runs: Sequence[RunView]) -> Figure:
         axis.minorticks_off()
         shown = {at: text for at, text in _PERCENT_LABELS.items() if at <= max(most, 10)}
         axis.set_xticks(list(shown), list(shown.values()), fontsize=8)
+        _name_same(axis, here, 0.97, "top")
     _label_outer(drawn, "percentile (%)", "latency (µs)")
     canvas.caption(drawn.figure, "Latency by percentile", runs)
     return drawn.figure
@@ -113,7 +114,7 @@ def queue_depth_figure(runs: Sequence[RunView]) -> Figure:
         for run, cell in _cells_of(runs, panel):
             if cell.depth is not None and len(cell.depth.depth_bytes):
                 _depth(axis, cell.depth, cell.series, _line(cell, run, runs))
-                highest_kib = max(highest_kib, float(max(cell.depth.depth_bytes)) / _BYTES_PER_KIB)
+                highest_kib = max(highest_kib, float(max(cell.depth.depth_bytes)) / BYTES_PER_KIB)
         axis.set(xlim=(0, 1.01 * last_us), ylim=(0, 1.35 * highest_kib))
         lines = len(axis.get_legend_handles_labels()[0])
         if 0 < lines <= _MOST_LABELLED:  # beyond, the legend above has to do
@@ -129,7 +130,7 @@ def queue_depth_figure(runs: Sequence[RunView]) -> Figure:
 def _depth(axis: Axes, depth: DepthCurve, name: str, line: dict[str, Any]) -> None:
     axis.step(
         depth.time_ps / PS_PER_US,
-        depth.depth_bytes / _BYTES_PER_KIB,
+        depth.depth_bytes / BYTES_PER_KIB,
         where="post",
         **{**line, "label": f"{name}: {depth.label}", "linewidth": 0.9, "alpha": 0.8},
     )
@@ -145,6 +146,25 @@ def _line(cell: CellView, run: RunView, runs: Sequence[RunView]) -> dict[str, An
         "linestyle": canvas.dash(cell.series, run, runs),
         "linewidth": 1.6,
     }
+
+
+def _name_same(axis: Axes, cells: Sequence[tuple[RunView, CellView]], height: float, align: str) -> None:
+    """Say which series are the same, of which only the last one drawn can be seen."""
+    curves: dict[bytes, list[str]] = {}
+    for run, cell in cells:
+        name = cell.series if run is cells[0][0] else f"{cell.series} ({run.label})"
+        curve = cell.latency.latency_ps.tobytes() + cell.latency.at_least.tobytes()
+        curves.setdefault(curve, []).append(name)
+    lines = [
+        line
+        for names in curves.values()
+        if len(names) > 1
+        for line in textwrap.wrap(f"the same: {', '.join(names)}", _SAME_CHARS, break_on_hyphens=False)
+    ]
+    text = axis.text(
+        0.03, height, "\n".join(lines), transform=axis.transAxes, va=align, fontsize=7, color="#555555"
+    )
+    text.set_bbox({"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1})
 
 
 def _latency_range(cells: Sequence[tuple[RunView, CellView]]) -> list[float]:
@@ -172,38 +192,14 @@ def _compare(axis: Axes, runs: Sequence[RunView], panel: tuple[str, int], left: 
         for index, name in enumerate(COMPARED):
             found = cell.summary.percentiles.get(name)
             if found is not None and found.value_ps is not None:
-                drawn += _point(
-                    axis, left + index + shift, cell, found, fill=canvas.fill(run, runs), runs=runs
-                )
+                look = {
+                    "fmt": canvas.marker(cell.series, runs),
+                    "color": canvas.colour(cell.series, runs),
+                    "fillstyle": canvas.fill(run, runs),
+                    "markersize": 5,
+                }
+                drawn += draw_percentile(axis, left + index + shift, cell, found, look)
     return drawn
-
-
-def _point(
-    axis: Axes, x: float, cell: CellView, found: Percentile, *, fill: canvas.Fill, runs: Sequence[RunView]
-) -> list[float]:
-    """Draw a percentile with its interval; an open bound is an arrow at the end of the sample. What was drawn."""
-    name, summary = cell.series, cell.summary
-    value = found.value_ps or 0
-    low, high = (
-        end if bound is None else bound
-        for bound, end in ((found.low_ps, summary.min_ps or value), (found.high_ps, summary.max_ps or value))
-    )
-    axis.errorbar(
-        x,
-        value / PS_PER_US,
-        yerr=np.array([[value - low], [high - value]]) / PS_PER_US,
-        fmt=canvas.marker(name, runs),
-        color=canvas.colour(name, runs),
-        fillstyle=fill,
-        markerfacecoloralt="white",
-        markersize=5,
-        capsize=3,
-        linewidth=1.2,
-    )
-    for bound, end, arrow in ((found.low_ps, low, "v"), (found.high_ps, high, "^")):
-        if bound is None:
-            axis.plot(x, end / PS_PER_US, arrow, color=canvas.colour(name, runs), markersize=6)
-    return [value, low, high]
 
 
 def _two_level_ticks(axis: Axes, sizes: Sequence[int]) -> None:

@@ -10,11 +10,10 @@ from matplotlib.ticker import MaxNLocator
 
 from testbed.analysis.depths import DepthMap, Followed, depth_map
 from testbed.report.cell_figure import Source, cell_figure, frame
-from testbed.units import PS_PER_NS, PS_PER_US
+from testbed.units import BYTES_PER_KIB, PS_PER_NS, PS_PER_US
 
 _ROW_INCHES = 0.17
 _LEAST_INCHES = 2.0
-_BYTES_PER_KIB = 1024
 _MOST_TICKS = 7
 # White where nothing waits, then from pale yellow to nearly black: dark is deep, in grey and for the colour-blind, too.
 _SHADES = LinearSegmentedColormap.from_list(
@@ -48,7 +47,7 @@ def _shade(figure: Figure, axis: Axes, depths: DepthMap) -> None:
     """The map with its colour bar."""
     last_us = int(depths.edges_ps[-1]) / PS_PER_US
     image = axis.imshow(
-        np.ma.masked_equal(depths.depth_bytes, 0) / _BYTES_PER_KIB,
+        np.ma.masked_equal(depths.depth_bytes, 0) / BYTES_PER_KIB,
         cmap=_SHADES,
         vmin=0,
         aspect="auto",

@@ -38,7 +38,11 @@ def switch_text(profile: SwitchProfile, width: int) -> str:
     """Groups of numbers, then the sources, at most `width` columns where words allow it."""
     sources: dict[str, int] = {}
     groups = {title: [_row(*item, sources) for item in items] for title, items in _groups(profile)}
-    widths = [max(len(row[column]) for rows in groups.values() for row in rows) for column in range(3)]
+    every = [row for rows in groups.values() for row in rows]
+    widths = (
+        max(len(f"{name}{_GAP}{value}") for name, value, *_ in every),
+        max(len(row[2]) for row in every),
+    )
     lines = [_summary(profile)]
     for title, rows in groups.items():
         lines += ["", title, *(_aligned(row, widths) for row in rows)]
@@ -155,8 +159,9 @@ _UNITS: Mapping[str, Callable[[int], str]] = {
 
 
 def _aligned(row: _Row, widths: Sequence[int]) -> str:
+    """Names to the left, values to the right: a long name may stand where another row has a long value."""
     name, value, mark, reference = row
-    return _GAP + _GAP.join([name.ljust(widths[0]), value.rjust(widths[1]), mark.ljust(widths[2]), reference])
+    return _GAP + _GAP.join([name + value.rjust(widths[0] - len(name)), mark.ljust(widths[1]), reference])
 
 
 def _sources(sources: Mapping[str, int], width: int) -> Iterator[str]:

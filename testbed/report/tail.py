@@ -11,14 +11,13 @@ from testbed.analysis.answers import approximate_time, readable_size
 from testbed.analysis.breakdown import share_ppm
 from testbed.analysis.explain import Explanation, Kind, Part
 from testbed.analysis.hops import CARD_TIER, Flow, Hop, Network, Outcome
-from testbed.analysis.percentiles import PPM
 from testbed.analysis.tail import ExplainedTail, PlaceShare, Resends, Tail
 from testbed.report.describe import tier_name
 from testbed.report.text import Scale, choose_scale, empty_table, printed, prose
-from testbed.units import PS_PER_US
+from testbed.units import BYTES_PER_KIB, PPM_PER_WHOLE, PS_PER_US
 
 MOST_PLACES = 8
-_PERCENT_PPM = PPM // 100
+_PERCENT_PPM = PPM_PER_WHOLE // 100
 _MICROSECONDS = Scale(PS_PER_US, "µs", 2)
 _WAITING = (Kind.QUEUE, Kind.PAUSE)
 _ALL = 200
@@ -140,12 +139,11 @@ def _chosen(row: Row, network: Network) -> Callable[[Part], bool]:
 
 
 def _places_table(tail: Tail, network: Network) -> list[str]:
-    """The queues at which the slowest messages waited or were paused, the worst first."""
-    places = [place for kind in (Kind.QUEUE, Kind.PAUSE, Kind.REPLAY) for place in tail.places[kind]]
+    """The worst of them; none if no message waited."""
+    places = waiting_places(tail)
     if not places:
         return []
     whole = sum(place.mean_ps for place in places)
-    places.sort(key=lambda place: (-place.mean_ps, place.part))
     table = empty_table(["where", "what"], ["mean", "of the waiting", "messages"])
     table.add_column("most often behind", no_wrap=True)
     for place in places[:MOST_PLACES]:
@@ -162,6 +160,12 @@ def _places_table(tail: Tail, network: Network) -> list[str]:
     note = f"mean over all of the {tail.slowest.name}, in {_MICROSECONDS.unit}"
     note += f"; {percent(rest, whole)} at {others:,} other places" if others > 0 else ""
     return [printed(table, False) + note + "\n"]
+
+
+def waiting_places(tail: Tail) -> list[PlaceShare]:
+    """Where the slowest messages waited, were paused or were sent again by the link, the worst first."""
+    places = [place for kind in (Kind.QUEUE, Kind.PAUSE, Kind.REPLAY) for place in tail.places[kind]]
+    return sorted(places, key=lambda place: (-place.mean_ps, place.part))
 
 
 def place_name(part: Part, network: Network) -> str:
@@ -221,7 +225,7 @@ def _ahead(hop: Hop, network: Network) -> str:
 
 
 def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1024:,.1f} KiB" if size_bytes >= 1024 else f"{size_bytes} B"
+    return f"{size_bytes / BYTES_PER_KIB:,.1f} KiB" if size_bytes >= BYTES_PER_KIB else f"{size_bytes} B"
 
 
 def _resend_lines(tail: Tail) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from testbed.analysis.hops import Network
 from testbed.analysis.tail import ExplainedTail, PlaceShare, Tail
 from testbed.report import canvas
 from testbed.report.cell_figure import Source, cell_figure, frame
-from testbed.report.tail import Row, behind_text, percent, place_name, rows_of
+from testbed.report.tail import Row, behind_text, percent, place_name, rows_of, waiting_places
 from testbed.units import PS_PER_US
 
 _BAR_INCHES = 0.42
@@ -33,7 +33,7 @@ _COLOURS: dict[Kind, str] = {
     Kind.RECEIVER_NIC: "#7FD1B5",
     Kind.NOTIFICATION: "#009E73",
 }
-_QUEUE_COLOURS = ("#F3C96B", "#E69F00", "#D55E00", "#A63C00", "#6B2600")
+_QUEUE_COLOURS = ("#F3C96B", "#E69F00", "#D55E00", "#A63C00", "#6B2600", "#FFE9B8")
 """Of the queues along a message's way."""
 _FIXED_COLOUR = "#C4C4C4"
 _LEAST_SHARE = 200
@@ -48,7 +48,7 @@ def write_tail_figure(found: ExplainedTail, source: Source, directory: Path) -> 
 def tail_figure(found: ExplainedTail, source: Source) -> Figure:
     """Bars of mean latency by part; below them the places at which the slowest waited longest."""
     tail, network = found.tail, found.network
-    places = _worst(tail)
+    places = waiting_places(tail)[:_MOST_PLACES]
     heights = [_BAR_INCHES * len(tail.groups) + 0.5, *([_PLACE_INCHES * len(places) + 0.5] if places else [])]
     figure = cell_figure(sum(heights) + 0.6)
     axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -95,16 +95,9 @@ def _segments(rows: list[Row]) -> list[tuple[str, str, list[Row]]]:
     return [("links, pipelines, serialisation", _FIXED_COLOUR, fixed), *found]
 
 
-def _worst(tail: Tail) -> list[PlaceShare]:
-    places = [place for kind in (Kind.QUEUE, Kind.PAUSE, Kind.REPLAY) for place in tail.places[kind]]
-    return sorted(places, key=lambda place: (-place.mean_ps, place.part))[:_MOST_PLACES]
-
-
 def _places(axis: Axes, places: list[PlaceShare], tail: Tail, network: Network) -> None:
     """One bar per place, with behind whom."""
-    whole = sum(
-        place.mean_ps for kind in (Kind.QUEUE, Kind.PAUSE, Kind.REPLAY) for place in tail.places[kind]
-    )
+    whole = sum(place.mean_ps for place in waiting_places(tail))
     segments = _segments(rows_of(tail, network))
     longest = max(place.mean_ps for place in places) / PS_PER_US
     for index, place in enumerate(places):

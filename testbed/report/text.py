@@ -122,10 +122,17 @@ def event_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
         if events:
             texts = (_event_text(name, events.get(name, 0)) for name in names)
             table.add_row(*(label(cell) for label in shown.values()), *texts)
-    note = (
-        "drops, marks and pauses of the whole cell; a pause counts for each class of a port that is stopped\n"
-    )
-    return printed(table, colour) + note
+    return printed(table, colour) + f"({_event_note(names)})\n"
+
+
+def _event_note(names: Sequence[str]) -> str:
+    """What the counts are of: the fabric sees every frame of a cell, records are of measured messages only."""
+    notes = ["counts of the whole cell"] if set(names) - {"retransmits"} else []
+    if "retransmits" in names:
+        notes.append("retransmits of the measured messages only")
+    if "pause_ps" in names:
+        notes.append("a pause counts for each class of a port that is stopped")
+    return "; ".join(notes)
 
 
 _EVENT_COLUMNS = {

@@ -21,12 +21,11 @@ from testbed.analysis.hops import CARD_TIER
 from testbed.analysis.records import Records, latencies_ps
 from testbed.report import canvas
 from testbed.report.cell_figure import Source, cell_figure, frame
-from testbed.units import PS_PER_US
+from testbed.units import BYTES_PER_KIB, PS_PER_US
 
 MOST_LANES = 8
 _LANE_INCHES = 0.72
 _POINTS_INCHES = 2.1
-_BYTES_PER_KIB = 1024
 _DEPTH, _STOPPED, _SENT, _OTHER = "#0072B2", "#D55E00", "#CC79A7", "#56B4E9"
 _MOST_DRAWN = 2_000
 """More points than these go into the SVG as a picture."""
@@ -117,7 +116,7 @@ def _paused_ps(lane: Lane) -> int:
 
 
 def _peak_kib(lane: Lane) -> float:
-    return int(lane.samples["value"].max()) / _BYTES_PER_KIB if len(lane.samples) else 0.0
+    return int(lane.samples["value"].max()) / BYTES_PER_KIB if len(lane.samples) else 0.0
 
 
 def hot_port(followed: Followed) -> tuple[int, int] | None:
@@ -159,7 +158,7 @@ def _draw_lane(axis: Axes, lane: Lane, followed: Followed, window_ps: Window, hi
     curve = thin_depth("", lane.samples["time_ps"], lane.samples["value"])
     times = np.concatenate([[0], curve.time_ps, [window_ps[1]]]) / PS_PER_US
     last = curve.depth_bytes[-1:] if len(curve.depth_bytes) else np.zeros(1, np.int64)
-    depths = np.concatenate([[0], curve.depth_bytes, last]) / _BYTES_PER_KIB
+    depths = np.concatenate([[0], curve.depth_bytes, last]) / BYTES_PER_KIB
     axis.fill_between(times, depths, step="post", color=_DEPTH, alpha=0.35, linewidth=0)
     axis.step(times, depths, where="post", color=_DEPTH, linewidth=0.9)
     for begin, end in lane.stopped:

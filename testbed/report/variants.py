@@ -23,6 +23,8 @@ SHOWN = {
 """Colour and size of the points: all three are seen where they coincide."""
 _LEVEL_CHARS = 40
 """Tick labels with more letters in all are turned."""
+_NO_VARIANT = "without"
+"""What a run that has no variants is called beside one that has."""
 Group = tuple[RunView, str]
 """One run and NIC: points of one line."""
 
@@ -30,8 +32,8 @@ Group = tuple[RunView, str]
 def variant_figure(runs: Sequence[RunView]) -> Figure:
     """One panel per scenario and size; variants from left to right, joined by lines if they are steps of a scale."""
     drawn = canvas.grid(panels(runs))
-    steps = sweep(runs)
-    names = list(dict.fromkeys(name for run in runs for name in run.variants))
+    names = list(dict.fromkeys(cell.summary.variant for run in runs for cell in run.cells))
+    steps = sweep(runs) if all(names) else None
     groups = [(run, nic) for run in runs for nic in dict.fromkeys(cell.summary.nic for cell in run.cells)]
     for panel, axis in drawn.axes.items():
         values: list[float] = []
@@ -42,7 +44,9 @@ def variant_figure(runs: Sequence[RunView]) -> Figure:
         canvas.latency_axis(axis.yaxis, values or [PS_PER_US])
         axis.set_xlim(-0.5, len(names) - 0.5)
         axis.grid(False, axis="x")
-        texts = names if steps is None else [steps[1][name] for name in names]
+        texts = (
+            [name or _NO_VARIANT for name in names] if steps is None else [steps[1][name] for name in names]
+        )
         turned = sum(map(len, texts)) > _LEVEL_CHARS
         axis.set_xticks(range(len(names)), texts, fontsize=8)
         if turned:
@@ -52,7 +56,7 @@ def variant_figure(runs: Sequence[RunView]) -> Figure:
         if steps is not None:
             axis.set_xlabel(steps[0], fontsize=9)
         axis.set_ylabel("latency (µs)", fontsize=9)
-    title = "Percentiles by variant, with 95 % intervals (hollow: not bounded)"
+    title = "Percentiles by variant, with 95 % intervals (an arrow: not bounded by this sample)"
     canvas.headed(drawn.figure, title, _handles(groups), runs)
     return drawn.figure
 
@@ -69,8 +73,8 @@ def _group(
             if found is not None and found.value_ps is not None:
                 x = names.index(cell.summary.variant) + shift
                 fill = canvas.RUN_FILLS[look % len(canvas.RUN_FILLS)]
-                drawn += _point(
-                    axis, x, cell, found, {"color": colour, "markersize": size, "fillstyle": fill}
+                drawn += draw_percentile(
+                    axis, x, cell, found, {"fmt": "o", "color": colour, "markersize": size, "fillstyle": fill}
                 )
                 line.append((x, found.value_ps / PS_PER_US))
         if joined and line:
@@ -78,8 +82,10 @@ def _group(
     return drawn
 
 
-def _point(axis: Axes, x: float, cell: CellView, found: Percentile, look: dict[str, Any]) -> list[float]:
-    """A percentile with its interval; an open bound reaches to the end of the sample, hollow."""
+def draw_percentile(
+    axis: Axes, x: float, cell: CellView, found: Percentile, look: dict[str, Any]
+) -> list[float]:
+    """A percentile with its interval; an open bound is an arrow at the end of the sample. What was drawn."""
     value, summary = found.value_ps or 0, cell.summary
     low = found.low_ps if found.low_ps is not None else summary.min_ps or value
     high = found.high_ps if found.high_ps is not None else summary.max_ps or value
@@ -87,15 +93,14 @@ def _point(axis: Axes, x: float, cell: CellView, found: Percentile, look: dict[s
         x,
         value / PS_PER_US,
         yerr=np.array([[value - low], [high - value]]) / PS_PER_US,
-        fmt="o",
         markerfacecoloralt="white",
         capsize=3,
         linewidth=1.2,
         **look,
     )
-    for bound, end in ((found.low_ps, low), (found.high_ps, high)):
+    for bound, end, arrow in ((found.low_ps, low, "v"), (found.high_ps, high, "^")):
         if bound is None:
-            axis.plot(x, end / PS_PER_US, "o", **{**look, "markersize": 4, "fillstyle": "none"})
+            axis.plot(x, end / PS_PER_US, arrow, color=look["color"], markersize=5)
     return [value, low, high]
 
 

@@ -40,29 +40,23 @@ _HDR_EXACT_BITS = 11
 """Three digits take 2 * 10^3 sub-buckets, rounded up to 2^11: values keep their top 11 bits."""
 
 INT_DTYPE = np.dtype(
-    {
-        "names": (
-            [
-                "arrived_ps",
-                "src",
-                "dst",
-                "psn",
-                "place",
-                "switch",
-                "ingress_port",
-                "egress_port",
-                "latency_ns",
-                "queue_occupancy",
-            ]
-        ),
-        "formats": ["<u8", "<u2", "<u2", "<u4", "<u4", "<u4", "<u2", "<u2", "<u4", "<u4"],
-        "offsets": [0, 8, 10, 12, 16, 20, 24, 26, 28, 32],
-        "itemsize": 40,
-    }
+    [
+        ("arrived_ps", "<u8"),
+        ("src", "<u2"),
+        ("dst", "<u2"),
+        ("psn", "<u4"),
+        ("place", "<u4"),
+        ("switch", "<u4"),
+        ("ingress_port", "<u2"),
+        ("egress_port", "<u2"),
+        ("latency_ns", "<u4"),
+        ("queue_occupancy", "<u4"),
+        ("reserved", "<u4"),
+    ]
 )
 """One hop of in-band telemetry as its receiver found it: layout of `IntSample` in testbed/engine/telemetry.hpp.
 
-`queue_occupancy`: class in the top 8 bits, bytes / 64 in the others. The engine keeps the first 65,536 hops.
+`queue_occupancy`: class in the top 8 bits, bytes / 64 in the others. The engine keeps the first 8,192 hops.
 """
 FLOW_DTYPE = np.dtype(
     [

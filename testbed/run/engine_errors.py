@@ -5,7 +5,10 @@ from __future__ import annotations
 from testbed.errors import MeasurementError, NicError, TestbedError
 
 _MEANINGS: dict[str, tuple[type[TestbedError], str]] = {
-    "StreamError": (NicError, "the peer did not answer: look for drops in the counters, or lower the load"),
+    "StreamError": (
+        NicError,
+        "the peer did not answer: look for faults and drops on the way there and back, or lower the load",
+    ),
     "LosslessDropError": (
         MeasurementError,
         "give that port more headroom (switch.headroom), or take the class out of switch.lossless",

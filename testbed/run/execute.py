@@ -8,13 +8,8 @@ part of the other's, and must be equal, field by field.
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.sharedctypes import SynchronizedArray
@@ -23,12 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nic_emulator import NICS
 from testbed.analysis.answers import answers
-from testbed.analysis.percentiles import PPM
 from testbed.analysis.records import digest
 from testbed.analysis.summary import ClockStatement, RunSummary
-from testbed.errors import FabricError, MeasurementError
+from testbed.errors import MeasurementError
 from testbed.report.cells import write_cell_figures
 from testbed.report.describe import networks_line
 from testbed.report.figures import write_figures
@@ -38,14 +31,16 @@ from testbed.run import cell_files
 from testbed.run.assumptions import assumptions_of_run
 from testbed.run.files import storing
 from testbed.run.metadata import collect_metadata
-from testbed.run.plan import plan_data
+from testbed.run.plan import cell_plan
 from testbed.run.progress import Progress
 from testbed.run.resolve import Network, Resolved, resolve
 from testbed.run.schedule import Schedule, schedule_of
 from testbed.run.store import ResultWriter, remove_abandoned
-from testbed.run.twin_cell import TwinJob, TwinOutcome, init_worker, run_twin_cell
+from testbed.run.twin_cell import TwinJob, TwinOutcome, run_twin_cell, share_progress
+from testbed.run.workers import SPAWN, in_workers, worker_count
 from testbed.spec.codec import to_dict
 from testbed.spec.experiment import Cell, Experiment
+from testbed.units import PPM_PER_WHOLE
 
 if TYPE_CHECKING:
     from testbed.fabric.build import LiveFabric
@@ -91,7 +86,7 @@ class _Tally:
 
     def __init__(self, runs: Sequence[_CellRun], progress: Progress) -> None:
         self._progress = progress
-        cost = _REAL_FRAME_WORK * _workers(len(runs))
+        cost = _REAL_FRAME_WORK * worker_count(len(runs))
         self._real_work = [run.message_work * cost for run in runs]
         self._twin_work = [run.message_work for run in runs]
         self._real = [0] * len(runs)
@@ -112,16 +107,13 @@ class _Tally:
 
     def _tell(self, virtual_ps: int) -> None:
         work = _dot(self._real, self._real_work) + _dot(self._twin, self._twin_work)
-        self._progress.update(virtual_ps, sum(self._real) + sum(self._twin), work * PPM // self._whole)
+        self._progress.update(
+            virtual_ps, sum(self._real) + sum(self._twin), work * PPM_PER_WHOLE // self._whole
+        )
 
 
 def _dot(counts: Sequence[int], work: Sequence[int]) -> int:
     return sum(count * each for count, each in zip(counts, work, strict=True))
-
-
-def _workers(jobs: int) -> int:
-    """How many twins run at once."""
-    return min(jobs, len(os.sched_getaffinity(0)))
 
 
 def execute(experiment: Experiment, *, engine: str, out: Path, progress: Progress) -> RunOutcome:
@@ -167,13 +159,8 @@ def _cell_run(index: int, cell: Cell, network: Network, records: int, emulated_s
 
 
 def _plan(run: _CellRun, seed: int, measure_until_ps: int) -> dict[str, Any]:
-    return plan_data(
-        run.network.fabric,
-        switch=run.network.switch,
-        nic=NICS.get(run.cell.nic),
-        schedule=run.schedule,
-        seed=seed,
-        measure_until_ps=measure_until_ps,
+    return cell_plan(
+        run.cell, run.network, schedule=run.schedule, seed=seed, measure_until_ps=measure_until_ps
     )
 
 
@@ -259,11 +246,14 @@ def _twins(
 ) -> list[TwinOutcome]:
     """Every cell in the twin, in as many processes as there are cores."""
     jobs = [_job(resolved, run, writer.directory) for run in runs]
-    context = multiprocessing.get_context("spawn")
-    shared = context.Array("Q", 2 * len(jobs))
-    with _pool(_workers(len(jobs)), context, shared) as pool:
-        with _without_interrupts():  # a worker ignores Ctrl-C, but only once it has started
-            futures = [pool.submit(run_twin_cell, job) for job in jobs]
+    shared = SPAWN.Array("Q", 2 * len(jobs))
+    with in_workers(
+        run_twin_cell,
+        jobs,
+        kind="a twin",
+        remedy="look at `dmesg | tail` (out of memory?), or lower records",
+        prepare=partial(share_progress, shared),
+    ) as futures:
         _follow(futures, jobs, shared, progress, tally)
         return [future.result() for future in futures]
 
@@ -280,52 +270,6 @@ def _job(resolved: Resolved, run: _CellRun, directory: Path) -> TwinJob:
         emulated=_emulated_path(directory, run) if run.emulated_records else None,
         emulated_until_ps=run.emulated_until_ps,
     )
-
-
-@contextmanager
-def _pool(workers: int, context: Any, shared: Any) -> Iterator[ProcessPoolExecutor]:  # noqa: ANN401 - multiprocessing's own types
-    """A pool that ends at once when the run does not go on."""
-    pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=init_worker, initargs=(shared, os.getpid())
-    )
-    processes: Mapping[int, Any] = pool._processes  # kept: a broken pool forgets them
-    try:
-        yield pool
-    except BrokenProcessPool as error:
-        pool.shutdown(
-            cancel_futures=True
-        )  # until the pool's own thread has ended, exit codes may not be known
-        raise FabricError(
-            f"a twin process{_killed(processes)} died in mid-run; the run is void",
-            remedy="look at `dmesg | tail` (out of memory?), or lower records",
-        ) from error
-    except BaseException:
-        for process in list(processes.values()):
-            process.kill()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _killed(processes: Mapping[int, Any]) -> str:
-    """Pid and signal of the worker that did not end by the pool's own SIGTERM."""
-    ended = ((pid, process.exitcode) for pid, process in processes.items())
-    killed = [f" (pid {pid}, {_how(code)})" for pid, code in ended if code not in (None, 0, -signal.SIGTERM)]
-    return next(iter(killed), "")
-
-
-def _how(exit_code: int) -> str:
-    return signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Hold SIGINT back from this thread and from what it starts."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _follow(

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nic_emulator import NICS
 from nic_emulator.profile import NicProfile, Stage
 from testbed.links.features import link_features
 from testbed.links.latency import link_latency_ps
+from testbed.run.resolve import Network
 from testbed.run.schedule import Schedule
 from testbed.run.switch_plan import switch_nodes
+from testbed.spec.experiment import Cell
 from testbed.spec.fabric import Fabric, Link
 from testbed.spec.sourced import Sourced
 from testbed.switches.setup import SwitchSetup
@@ -21,6 +24,20 @@ from testbed.units import byte_time_ps
 
 _FORMATS = {"thin": "THIN", "rocev2": "ROCE_V2"}
 _RELIABILITY = {"selective": "SELECTIVE", "go_back_n": "GO_BACK_N"}
+
+
+def cell_plan(
+    cell: Cell, network: Network, *, schedule: Schedule, seed: int, measure_until_ps: int
+) -> dict[str, Any]:
+    """`plan_data` of one cell of an experiment."""
+    return plan_data(
+        network.fabric,
+        switch=network.switch,
+        nic=NICS.get(cell.nic),
+        schedule=schedule,
+        seed=seed,
+        measure_until_ps=measure_until_ps,
+    )
 
 
 def plan_data(

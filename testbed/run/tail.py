@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from nic_emulator import NICS
 from testbed.analysis.explain import Message, Packets, explain, messages_of, packets_of
 from testbed.analysis.hops import HOP_DTYPE, hops_by_packet, network_of
 from testbed.analysis.records import Records, first_difference
@@ -22,7 +21,7 @@ from testbed.engine.plan import build_plan
 from testbed.errors import SpecError
 from testbed.registry import unknown_name
 from testbed.run.join import join_records
-from testbed.run.plan import plan_data
+from testbed.run.plan import cell_plan
 from testbed.run.progress import Progress
 from testbed.run.resolve import Resolved, resolve
 from testbed.run.schedule import schedule_of
@@ -101,15 +100,8 @@ def _plan(resolved: Resolved, cell: Cell) -> tuple[dict[str, Any], int]:
     network = resolved.network(cell)
     schedule = schedule_of(cell, network.fabric)
     until_ps = schedule.measure_until_ps(cell.scenario.records or resolved.experiment.records)
-    plan = plan_data(
-        network.fabric,
-        switch=network.switch,
-        nic=NICS.get(cell.nic),
-        schedule=schedule,
-        seed=resolved.experiment.seed,
-        measure_until_ps=until_ps,
-    )
-    return plan, until_ps
+    seed = resolved.experiment.seed
+    return cell_plan(cell, network, schedule=schedule, seed=seed, measure_until_ps=until_ps), until_ps
 
 
 def _run(

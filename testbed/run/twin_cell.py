@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from testbed.analysis.summary import CellSummary, summarise_cell
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
 from testbed.errors import MeasurementError
-from testbed.fabric.processes import die_with_parent
 from testbed.run import cell_files
 from testbed.run.engine_errors import engine_error
 from testbed.run.join import join_records
@@ -68,12 +66,10 @@ class TwinOutcome:
     wall_s: float
 
 
-def init_worker(progress: SynchronizedArray[Any], parent: int) -> None:
-    """Make a worker end with its parent, and leave Ctrl-C to it."""
+def share_progress(progress: SynchronizedArray[Any]) -> None:
+    """Let this process tell in `progress` how far its cells are."""
     global _progress
     _progress = progress
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent(parent)
 
 
 def run_twin_cell(job: TwinJob) -> TwinOutcome:

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias, get_args
 
 from testbed.errors import Problems, SpecError
 from testbed.spec.parameters import Parameters, ParameterValue
-from testbed.units import PPM_PER_WHOLE, RATIO_UNIT, byte_time_ps
+from testbed.units import PPM_PER_WHOLE, RATIO_UNIT, byte_time_ps, format_time
 
 MAX_NAME_CHARS = 9
 """An interface is called NAME-ethN, and Linux takes 15 characters (IFNAMSIZ - 1)."""
@@ -70,12 +70,13 @@ class LinkFault:
     def __post_init__(self) -> None:
         if not 0 <= self.from_ps < self.until_ps <= FOREVER_PS:
             raise SpecError(
-                f"a fault from {self.from_ps:,} ps until {self.until_ps:,} ps is at no time",
+                f"a fault from {format_time(self.from_ps)} until {format_time(self.until_ps)} is at no time",
                 remedy="let it end after it begins",
             )
         if not 1 <= self.loss_ppm <= PPM_PER_WHOLE:
             raise SpecError(
-                f"a fault that loses {self.loss_ppm:,} of a million frames", remedy="use 1 to 1,000,000"
+                f"a fault that loses {self.loss_ppm:,} of a million frames",
+                remedy="let it lose from 1 (1ppm) to 1,000,000 (100%)",
             )
 
 

@@ -19,6 +19,8 @@ from testbed.switches.profile import (
 )
 
 GBPS = 10**9
+MEMORY = "from memory, not verified"
+"""The source of a number with the mark M."""
 M_100G_TO_800G = (800 * GBPS, 400 * GBPS, 200 * GBPS, 100 * GBPS)
 
 SONIC = "sonic-net/sonic-buildimage @086b03bd"
@@ -70,7 +72,7 @@ RESPONSE = (
 )
 LOSSLESS_CLASSES = Sourced((3, 4), "class", "V", f"lossless priorities of SONiC's qos_config.j2: {SONIC}")
 PAUSE_QUANTA = Sourced(
-    65_535, "quanta", "M", "the longest pause, ended by a frame that asks for none; from memory, not verified"
+    65_535, "quanta", "M", f"the longest pause, ended by a frame that asks for none; {MEMORY}"
 )
 GENERATION = Sourced(
     16_384, "ps", "E", f"mac_phy_delay of 0.8 KiB, at 400 Gb/s: platform/mellanox/asic_table.j2 of {SONIC}"

@@ -1,5 +1,6 @@
 #include "forwarding.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <numeric>
 
@@ -39,12 +40,17 @@ std::vector<PortGroup> groups_of(const ForwardingConfig& config) {
   std::vector<PortGroup> groups;
   for (std::size_t i = 0; i < config.groups.size(); ++i) {
     PortGroup& group = groups.emplace_back();
+    group.number = static_cast<std::uint32_t>(i);
     group.ports = config.groups[i];
     if (config.weights.empty()) continue;
     group.upto = config.weights[i];
     std::partial_sum(group.upto.begin(), group.upto.end(), group.upto.begin());
   }
   return groups;
+}
+
+bool any_choice(const ForwardingConfig& config) {
+  return std::any_of(config.groups.begin(), config.groups.end(), [](const auto& group) { return group.size() > 1; });
 }
 
 }  // namespace
@@ -55,7 +61,7 @@ void check_forwarding(const ForwardingConfig& config) {
 }
 
 Forwarding::Forwarding(const ForwardingConfig& config, const NodeContext& context)
-    : config_(config), groups_(groups_of(config)), paths_(config.paths, context.seed, context.id) {
+    : config_(config), groups_(groups_of(config)), paths_(config.paths, any_choice(config), context.seed, context.id) {
   for (std::uint32_t i = 0; i < kClasses; ++i) {
     class_of_pcp_[i] = config.class_of_pcp.empty() ? static_cast<std::uint8_t>(i) : config.class_of_pcp[i];
   }

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from testbed.spec.sourced import Sourced
 from testbed.switches.profile import Pfc, Response, SwitchProfile
-from testbed.units import PS_PER_S, format_length, format_rate
+from testbed.units import BYTES_PER_KIB, PS_PER_S, format_length, format_rate
 
 FORMULA = "sonic-net/sonic-swss cfgmgr/buffer_headroom_mellanox.lua @18913fa3"
 
@@ -30,7 +30,6 @@ MAC_PHY_DELAY_KIB = Fraction("0.8")
 """In both directions: platform/mellanox/asic_table.j2 of sonic-net/sonic-buildimage."""
 PROPAGATION_M_PER_S = 198_000_000
 """In any cable, as the formula has it."""
-KIB = 1_024
 
 _SMALLEST_FRAME_BYTES = 64
 _BYTES_PER_QUANTUM = 64  # 512 bit times
@@ -51,12 +50,16 @@ def reaction_ps(pfc: Pfc, rate_bps: int) -> int:
 def formula_headroom(pfc: Pfc, *, rate_bps: int, length_mm: int, cell_bytes: int) -> int:
     """Headroom of one priority group, by SONiC's formula for `xoff`, in bytes, rounded up to whole KiB."""
     on_cable = (
-        Fraction(2 * length_mm, 1000) * Fraction(rate_bps, _MBPS) * 10**9 / PROPAGATION_M_PER_S / (8 * KIB)
+        Fraction(2 * length_mm, 1000)
+        * Fraction(rate_bps, _MBPS)
+        * 10**9
+        / PROPAGATION_M_PER_S
+        / (8 * BYTES_PER_KIB)
     )
     peer_response = response(pfc, rate_bps).quanta.number * _BYTES_PER_QUANTUM
-    in_flight = PORT_MTU.number + on_cable + MAC_PHY_DELAY_KIB * KIB + peer_response
+    in_flight = PORT_MTU.number + on_cable + MAC_PHY_DELAY_KIB * BYTES_PER_KIB + peer_response
     needed = LOSSLESS_MTU.number + in_flight * _cell_occupancy(cell_bytes)
-    return -(-needed // KIB) * KIB
+    return -(-needed // BYTES_PER_KIB) * BYTES_PER_KIB
 
 
 def _cell_occupancy(cell_bytes: int) -> Fraction:
@@ -103,4 +106,4 @@ def _by_model(profile: SwitchProfile, rate_bps: int, length_mm: int) -> int:
     more_ps = profile.pipeline_latency.number + profile.pfc.generation.number + PHY_ALLOWANCE.number
     more = Fraction(more_ps * rate_bps, 8 * PS_PER_S) * _cell_occupancy(cell_bytes)
     by_formula = formula_headroom(profile.pfc, rate_bps=rate_bps, length_mm=length_mm, cell_bytes=cell_bytes)
-    return by_formula + -(-more // KIB) * KIB
+    return by_formula + -(-more // BYTES_PER_KIB) * BYTES_PER_KIB

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from testbed.spec.sourced import Sourced
 from testbed.switches import common
-from testbed.switches.common import GBPS, no, sonic, yes
+from testbed.switches.common import GBPS, MEMORY, no, sonic, yes
 from testbed.switches.profile import NO_THRESHOLD, Buffer, SwitchProfile, Voq
 
 _SONIC = sonic("arista_7280dr3a, nokia_7250e")
 _R3 = "https://people.ucsc.edu/~warner/Bufs/7280R3.html"
-_MEMORY = "from memory, not verified"
 _SPLIT = (
     "no public split found; pipeline 1.5, credits 1.0 and fabric 0.5 us add up to 3 us, and 2.5 to 4 us are"
 )
@@ -20,10 +19,10 @@ PROFILE = SwitchProfile(
     description="Broadcom Jericho2C+: 14.4 Tb/s, 36 x 400G, 6.4 GB in HBM, VOQ, about 3 us",
     model="voq",
     port_rates_bps=(400 * GBPS, 200 * GBPS, 100 * GBPS),
-    ports=Sourced(36, "ports", "M", f"36x400; {_MEMORY}"),
-    capacity=Sourced(14_400 * GBPS, "bit/s", "M", f"36x400; {_MEMORY}"),
-    max_ports=Sourced(144, "ports", "M", f"144x100; {_MEMORY}"),
-    pipeline_latency=Sourced(1_500_000, "ps", "M", f"{_SPLIT} {_MEMORY}"),
+    ports=Sourced(36, "ports", "M", f"36x400; {MEMORY}"),
+    capacity=Sourced(14_400 * GBPS, "bit/s", "M", f"36x400; {MEMORY}"),
+    max_ports=Sourced(144, "ports", "M", f"144x100; {MEMORY}"),
+    pipeline_latency=Sourced(1_500_000, "ps", "M", f"{_SPLIT} {MEMORY}"),
     buffer=Buffer(
         pool=Sourced(6_441_610_000, "byte", "V", f"HBM per ASIC: {_SONIC}"),
         cell=Sourced(256, "byte", "assumed", f"{_UNKNOWN}; in line with the other profiles"),
@@ -45,10 +44,10 @@ PROFILE = SwitchProfile(
     paths=common.GENERIC_PATHS,
     links=common.GENERIC_LINKS,
     features=common.features(
-        cut_through=no("M", f"store-and-forward into virtual output queues; {_MEMORY}"),
+        cut_through=no("M", f"store-and-forward into virtual output queues; {MEMORY}"),
         pfc=yes("V", f"lossless profiles: {_SONIC}"),
-        dlb=no("M", f"its cells are spread over a fabric, its flows over ports by hash; {_MEMORY}"),
-        per_packet=no("M", f"its cells are spread over a fabric, its flows over ports by hash; {_MEMORY}"),
+        dlb=no("M", f"its cells are spread over a fabric, its flows over ports by hash; {MEMORY}"),
+        per_packet=no("M", f"its cells are spread over a fabric, its flows over ports by hash; {MEMORY}"),
     ),
     voq=Voq(
         limit=Sourced(
@@ -58,8 +57,8 @@ PROFILE = SwitchProfile(
             f"5 ms of port rate by default; 500 MB at 100G is said there, 5 ms of it are 62.5 MB: {_R3}",
         ),
         credit=Sourced(4_096, "byte", "assumed", f"{_UNKNOWN}; about one frame"),
-        credit_latency=Sourced(1_000_000, "ps", "M", f"{_SPLIT} {_MEMORY}"),
-        fabric_latency=Sourced(500_000, "ps", "M", f"{_SPLIT} {_MEMORY}"),
+        credit_latency=Sourced(1_000_000, "ps", "M", f"{_SPLIT} {MEMORY}"),
+        fabric_latency=Sourced(500_000, "ps", "M", f"{_SPLIT} {MEMORY}"),
         egress_buffer=Sourced(
             466_032, "byte", "E", f"16 MB on chip over 36 ports; Jericho2 has 8 GB HBM + 16 MB on chip: {_R3}"
         ),

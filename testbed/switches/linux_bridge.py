@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from testbed.spec.sourced import Sourced
 from testbed.switches import common
-from testbed.switches.common import no, yes
+from testbed.switches.common import MEMORY, no, yes
 from testbed.switches.profile import NO_THRESHOLD, Buffer, Features, SwitchProfile
 
-_MEMORY = "from memory, not verified"
-_NONE = no("M", f"not in the bridge of the kernel; {_MEMORY}")
-_NO_PFC = Sourced(0, "byte", "M", f"the bridge knows no PFC; {_MEMORY}")
+_NONE = no("M", f"not in the bridge of the kernel; {MEMORY}")
+_NO_PFC = Sourced(0, "byte", "M", f"the bridge knows no PFC; {MEMORY}")
 
 PROFILE = SwitchProfile(
     name="linux_bridge",
     description="a Linux bridge: any rate, store-and-forward, about 10 us; CPU load is not modelled",
     port_rates_bps=(),
-    ports=Sourced(1_023, "ports", "M", f"BR_MAX_PORTS of the kernel; {_MEMORY}"),
+    ports=Sourced(1_023, "ports", "M", f"BR_MAX_PORTS of the kernel; {MEMORY}"),
     capacity=Sourced(
         2**63 - 1, "bit/s", "assumed", "not limited here; a real one ends at what its CPUs forward"
     ),
-    max_ports=Sourced(1_023, "ports", "M", f"BR_MAX_PORTS of the kernel; {_MEMORY}"),
+    max_ports=Sourced(1_023, "ports", "M", f"BR_MAX_PORTS of the kernel; {MEMORY}"),
     pipeline_latency=Sourced(
         10_000_000,
         "ps",
@@ -40,13 +39,13 @@ PROFILE = SwitchProfile(
             7, "log2", "assumed", "the kernel has no dynamic threshold: any queue may take nearly all"
         ),
         ingress_alpha_log2=Sourced(
-            NO_THRESHOLD, "log2", "M", f"the kernel has no threshold at ingress; {_MEMORY}"
+            NO_THRESHOLD, "log2", "M", f"the kernel has no threshold at ingress; {MEMORY}"
         ),
-        group_reserved=Sourced(0, "byte", "M", f"the kernel has no priority groups; {_MEMORY}"),
+        group_reserved=Sourced(0, "byte", "M", f"the kernel has no priority groups; {MEMORY}"),
         headroom_pool=_NO_PFC,
     ),
     pfc=common.pfc(
-        alpha_log2=Sourced(0, "log2", "M", f"the bridge knows no PFC; {_MEMORY}"), xon_offset=_NO_PFC
+        alpha_log2=Sourced(0, "log2", "M", f"the bridge knows no PFC; {MEMORY}"), xon_offset=_NO_PFC
     ),
     ecn=common.GENERIC_ECN,
     scheduling=common.GENERIC_SCHEDULING,
@@ -55,7 +54,7 @@ PROFILE = SwitchProfile(
     features=Features(
         cut_through=no("V", "the kernel sees a frame only when its NIC has all of it"),
         pfc=_NONE,
-        ecn=yes("M", f"the queue discipline `red` with `ecn` on a port; {_MEMORY}"),
+        ecn=yes("M", f"the queue discipline `red` with `ecn` on a port; {MEMORY}"),
         dlb=_NONE,
         per_packet=_NONE,
         trimming=_NONE,

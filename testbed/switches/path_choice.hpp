@@ -37,6 +37,7 @@ inline std::uint64_t flow_hash(const Frame& frame, std::uint64_t seed) {
 
 /// The ports of one group; `upto[i]` is the sum of the weights of ports 0 .. i, empty where all are equal.
 struct PortGroup {
+  std::uint32_t number = 0;
   std::vector<std::uint16_t> ports;
   std::vector<std::uint32_t> upto;
 
@@ -51,8 +52,10 @@ struct PortGroup {
 
 class PathChooser {
  public:
-  PathChooser(const PathConfig& config, std::uint64_t seed, std::uint32_t entity)
+  /// `needed`: some group has several ports.
+  PathChooser(const PathConfig& config, bool needed, std::uint64_t seed, std::uint32_t entity)
       : config_(config), random_(seed, entity, kPurposePaths) {
+    if (!needed) return;
     if (config.choice == PathChoice::kFlowlet || config.choice == PathChoice::kLeastLoaded) {
       table_.resize(config.flowlet_entries);
     }
@@ -72,10 +75,11 @@ class PathChooser {
         break;
     }
     Flowlet& flowlet = table_[flow_hash(frame, config_.hash_seed) & (table_.size() - 1)];
-    const bool goes_on = flowlet.known && flowlet.group == &group && now_ps - flowlet.last_ps < config_.flowlet_gap_ps;
+    const bool goes_on =
+        flowlet.known && flowlet.group == group.number && now_ps - flowlet.last_ps < config_.flowlet_gap_ps;
     if (!goes_on) {
       flowlet.port = config_.choice == PathChoice::kFlowlet ? group.draw(random_.next()) : least_loaded(group, load);
-      flowlet.group = &group;
+      flowlet.group = group.number;
       flowlet.known = true;
     }
     flowlet.last_ps = now_ps;
@@ -84,11 +88,12 @@ class PathChooser {
 
  private:
   struct Flowlet {
-    const PortGroup* group = nullptr;
     ps_t last_ps = 0;
+    std::uint32_t group = 0;
     std::uint16_t port = 0;
     bool known = false;
   };
+  static_assert(sizeof(Flowlet) == 16);
   /// Ties go to the first port behind the one that was chosen last.
   template <typename Load>
   std::uint16_t least_loaded(const PortGroup& group, const Load& load) {

@@ -5,7 +5,6 @@
 #include <string>
 
 #include "../engine/entity.hpp"
-#include "../engine/flow_control.hpp"
 #include "../engine/telemetry.hpp"
 
 namespace tb {
@@ -52,6 +51,17 @@ void count_discard(Counts& counts, const Frame& frame) {
   counts.discard_bytes += frame.frame_bytes;
 }
 
+/// A MAC control frame has come; false if it is damaged.
+template <typename Counts>
+bool count_control(Counts& counts, const Frame& frame) {
+  ++counts.in_frames;
+  counts.in_bytes += frame.frame_bytes;
+  const bool whole = (frame.flags & kFlagCorrupt) == 0;
+  counts.fcs_errors += whole ? 0 : 1;
+  counts.pause_frames_rx += whole && frame.opcode == Opcode::kPause ? 1 : 0;
+  return whole;
+}
+
 /// What lies before a traced packet on its arrival, and which flow has most of it.
 class Ahead {
  public:
@@ -70,20 +80,5 @@ class Ahead {
   HopSample& stop_;
   std::map<std::uint32_t, std::uint32_t> by_flow_;
 };
-
-/// A traced packet reaches the queue of an egress port of a switch.
-inline HopSample new_stop(const Frame& frame, std::uint32_t entity, std::uint32_t egress, const EgressGate& gate,
-                          ps_t now_ps) {
-  HopSample stop;
-  stop.arrived_ps = now_ps;
-  stop.psn = frame.psn;
-  stop.entity = entity;
-  stop.port = static_cast<std::uint16_t>(egress);
-  stop.src = frame.src;
-  stop.dst = frame.dst;
-  stop.traffic_class = frame.queue;
-  stop.paused_ps = gate.stopped_ps(frame.queue, now_ps);  // until it leaves, when the difference is known
-  return stop;
-}
 
 }  // namespace tb

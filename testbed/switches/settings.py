@@ -14,13 +14,20 @@ from testbed.errors import SpecError
 from testbed.registry import unknown_name
 from testbed.spec.parameters import ParameterValue
 from testbed.switches.profile import CLASSES, NO_THRESHOLD
-from testbed.units import PPM_PER_WHOLE, PS_PER_S, parse_ppm, parse_rate, parse_size, parse_time
+from testbed.units import (
+    BYTES_PER_KIB,
+    PPM_PER_WHOLE,
+    PS_PER_S,
+    parse_ppm,
+    parse_rate,
+    parse_size,
+    parse_time,
+)
 
 MAX_ALPHA_LOG2 = 16
 MAX_WEIGHT = 1_000
 
 _WHOLE = re.compile(r"[+-]?\d[\d_]*", re.ASCII)
-_KIB = 1_024
 
 PathKind: TypeAlias = Literal["hash", "flowlet", "least_loaded", "spray", "round_robin"]
 
@@ -201,7 +208,7 @@ def _shaper(text: str) -> Shaper:
         raise SpecError(
             f"'{text}' is no shaper", remedy="write CLASS:RATE:BURST, e.g. '3:100Gbps:64KB', or 'off'"
         )
-    per_kib = round(_KIB * 8 * PS_PER_S / parse_rate(parts[1]))
+    per_kib = round(BYTES_PER_KIB * 8 * PS_PER_S / parse_rate(parts[1]))
     return Shaper(traffic_class=traffic_class(parts[0]), ps_per_kib=per_kib, burst_bytes=size(parts[2]))
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from testbed.spec.sourced import Sourced
 from testbed.switches import common
-from testbed.switches.common import GBPS, sonic, yes
+from testbed.switches.common import GBPS, MEMORY, sonic, yes
 from testbed.switches.profile import NO_THRESHOLD, Buffer, SwitchProfile
 
 _SONIC = sonic("msn4700")
 _PORTS = "12.8T, 8.4 Bpps, 64 MB: https://grokipedia.com/page/NVIDIA_Spectrum-3"
-_MEMORY = "from memory, not verified"
 
 PROFILE = SwitchProfile(
     name="spectrum3",
@@ -17,7 +16,7 @@ PROFILE = SwitchProfile(
     port_rates_bps=(400 * GBPS, 200 * GBPS, 100 * GBPS),
     ports=Sourced(32, "ports", "E", f"12.8 Tb/s at 400 Gb/s: {_PORTS}"),
     capacity=Sourced(12_800 * GBPS, "bit/s", "V", _PORTS),
-    max_ports=Sourced(128, "ports", "M", f"32 cages, each split in up to four; {_MEMORY}"),
+    max_ports=Sourced(128, "ports", "M", f"32 cages, each split in up to four; {MEMORY}"),
     pipeline_latency=Sourced(500_000, "ps", "M", "no public figure found; 425 to 600 ns from memory"),
     buffer=Buffer(
         pool=Sourced(60_817_392, "byte", "V", f"shared pool: {_SONIC}"),
@@ -41,9 +40,9 @@ PROFILE = SwitchProfile(
     paths=common.GENERIC_PATHS,
     links=common.GENERIC_LINKS,
     features=common.features(
-        cut_through=yes("M", _MEMORY),
+        cut_through=yes("M", MEMORY),
         pfc=yes("V", f"lossless profiles: {_SONIC}"),
-        dlb=yes("M", f"adaptive routing; {_MEMORY}"),
-        per_packet=yes("M", f"adaptive routing of single RoCE packets; {_MEMORY}"),
+        dlb=yes("M", f"adaptive routing; {MEMORY}"),
+        per_packet=yes("M", f"adaptive routing of single RoCE packets; {MEMORY}"),
     ),
 )

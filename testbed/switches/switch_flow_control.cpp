@@ -25,20 +25,13 @@ std::string port_and_class(std::uint32_t port, std::uint32_t c) {
 
 void SwitchEntity::control_arrives(std::uint32_t port, Frame* frame, ps_t now_ps) {
   Egress& out = egress_[port];
-  ++out.in_frames;
-  out.in_bytes += frame->frame_bytes;
-  if ((frame->flags & kFlagCorrupt) != 0) {
-    ++out.fcs_errors;
-    group_.drop_frame(frame);
-    return;
-  }
+  if (!count_control(out, *frame)) return group_.drop_frame(frame);
   const bool pause = frame->opcode == Opcode::kPause;
-  out.pause_frames_rx += pause ? 1 : 0;
   const std::uint32_t changed = out.gate.receive(*frame, ports_[port].byte_time_ps, now_ps);
   gate_changed(out);
   for (std::uint32_t c = 0; c < kClasses; ++c) {
     if ((changed >> c & 1U) != 0 && pause) {
-      sample_pause(port, c, SampleKind::kPauseReceived, out.gate.stopped(c, now_ps), now_ps);
+      group_.telemetry.add_pause(now_ps, id(), port, c, SampleKind::kPauseReceived, out.gate.stopped(c, now_ps));
     }
     if (pause && config_.watchdog_detection_ps != 0 && (frame->credit >> c & 1U) != 0) watch(port, c, now_ps);
   }
@@ -84,7 +77,7 @@ void SwitchEntity::stop_neighbour(std::uint32_t port, std::uint32_t c, ps_t now_
   teller.released[c] = buffer_.released(port, c) + 1;  // not stuck before the first repetition
   teller.pause_due_ps = std::min(teller.pause_due_ps, now_ps + config_.pfc_generation_ps);
   wake(port, std::max(ports_[port].busy_until_ps, due(port)));
-  sample_pause(port, c, SampleKind::kPauseSent, true, now_ps);
+  group_.telemetry.add_pause(now_ps, id(), port, c, SampleKind::kPauseSent, true);
 }
 
 void SwitchEntity::resume_neighbours(ps_t now_ps) {
@@ -96,7 +89,7 @@ void SwitchEntity::resume_neighbours(ps_t now_ps) {
     teller.told_ps[c] += now_ps - teller.since_ps[c];
     teller.pause_due_ps = std::min(teller.pause_due_ps, now_ps + config_.pfc_generation_ps);
     wake(port, std::max(ports_[port].busy_until_ps, due(port)));
-    sample_pause(port, c, SampleKind::kPauseSent, false, now_ps);
+    group_.telemetry.add_pause(now_ps, id(), port, c, SampleKind::kPauseSent, false);
   }
 }
 

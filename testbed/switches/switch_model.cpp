@@ -331,11 +331,7 @@ void SwitchEntity::start(std::uint32_t egress, Frame* frame, ps_t now_ps) {
   if (out.gated) out.gate.sent(frame->queue, frame->frame_bytes);
   if (shaped_) account_shaper(out, frame->queue, frame->frame_bytes, now_ps);
   if ((frame->flags & kFlagTraced) != 0) {
-    HopSample& stop = group_.telemetry.open(*frame);
-    stop.paused_ps = out.gate.stopped_ps(frame->queue, now_ps) - stop.paused_ps;
-    const HopOutcome outcome = stop.arrived_ps != now_ps ? HopOutcome::kWaited : HopOutcome::kAtOnce;
-    const bool cut = frame->opcode == Opcode::kTrimmed;
-    group_.telemetry.close(*frame, now_ps, cut ? HopOutcome::kTrimmed : outcome);
+    group_.telemetry.leaves(*frame, out.gate.stopped_ps(frame->queue, now_ps), now_ps);
   }
   transmit(egress, frame, now_ps);
 }

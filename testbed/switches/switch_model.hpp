@@ -214,7 +214,6 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
 
   // telemetry (switch_telemetry.cpp)
   void sample(std::uint32_t egress, std::uint32_t c, ps_t now_ps);
-  void sample_pause(std::uint32_t port, std::uint32_t c, SampleKind kind, bool on, ps_t now_ps);
   void sample_flow(std::uint32_t ingress, const Frame& frame, ps_t now_ps);
   void trace_arrival(std::uint32_t egress, const Frame& frame, ps_t now_ps);
   void push_telemetry(std::uint32_t egress, Frame* frame, ps_t now_ps);

@@ -7,18 +7,8 @@ namespace tb {
 
 void SwitchEntity::sample(std::uint32_t egress, std::uint32_t c, ps_t now_ps) {
   const Egress& out = egress_[egress];
-  const auto port = static_cast<std::uint16_t>(egress);
-  const auto traffic_class = static_cast<std::uint8_t>(c);
-  Telemetry& telemetry = group_.telemetry;
-  telemetry.add(QueueSample{now_ps, id(), port, traffic_class, SampleKind::kQueueDepth, out.queues[c].bytes});
-  telemetry.add(QueueSample{now_ps, id(), port, 0, SampleKind::kPortDepth, out.bytes});
-  telemetry.add(QueueSample{now_ps, id(), 0, 0, SampleKind::kBufferUsed, buffer_.used_cells() * config_.cell_bytes});
-}
-
-void SwitchEntity::sample_pause(std::uint32_t port, std::uint32_t c, SampleKind kind, bool on, ps_t now_ps) {
-  if (now_ps >= group_.telemetry.until_ps()) return;
-  group_.telemetry.add(QueueSample{now_ps, id(), static_cast<std::uint16_t>(port), static_cast<std::uint8_t>(c), kind,
-                                   on ? std::uint64_t{1} : 0});
+  group_.telemetry.add_depths(now_ps, id(), egress, c, out.queues[c].bytes, out.bytes,
+                              buffer_.used_cells() * config_.cell_bytes);
 }
 
 // One frame in `sflow_interval` on average, after a uniform skip of 1 to twice that less 1 (sFlow v5, 4.2.2).
@@ -31,9 +21,8 @@ void SwitchEntity::sample_flow(std::uint32_t ingress, const Frame& frame, ps_t n
 
 void SwitchEntity::trace_arrival(std::uint32_t egress, const Frame& frame, ps_t now_ps) {
   Egress& out = egress_[egress];
-  HopSample& stop = group_.telemetry.open(frame);
-  stop = new_stop(frame, id(), egress, out.gate, now_ps);
-  Ahead ahead(stop);
+  const ps_t stopped_ps = out.gate.stopped_ps(frame.queue, now_ps);
+  Ahead ahead(group_.telemetry.ready(frame, id(), egress, frame.queue, stopped_ps, now_ps));
   for (std::uint32_t c = frame.queue; c < kClasses; ++c) {
     for (std::size_t i = 0; i < out.queues[c].frames.size(); ++i) {
       ahead.add(*out.queues[c].frames.at(i));

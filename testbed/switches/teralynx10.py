@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from testbed.spec.sourced import Sourced
 from testbed.switches import common
-from testbed.switches.common import GBPS, sonic, yes
+from testbed.switches.common import GBPS, MEMORY, sonic, yes
 from testbed.switches.profile import Buffer, SwitchProfile
 
 _SONIC = sonic("dbmvtx9180, SKU d64p512t")
 _PORTS = "51.2 Tb/s, over 200 MB: https://wheelersnetwork.com/2023/03/marvell-teralynx-leapfrogs-to-512t.html"
-_MEMORY = "from memory, not verified"
 
 PROFILE = SwitchProfile(
     name="teralynx10",
@@ -17,7 +16,7 @@ PROFILE = SwitchProfile(
     port_rates_bps=common.M_100G_TO_800G,
     ports=Sourced(64, "ports", "E", f"51.2 Tb/s at 800 Gb/s: {_PORTS}"),
     capacity=Sourced(51_200 * GBPS, "bit/s", "V", _PORTS),
-    max_ports=Sourced(512, "ports", "M", f"512x100; {_MEMORY}"),
+    max_ports=Sourced(512, "ports", "M", f"512x100; {MEMORY}"),
     pipeline_latency=Sourced(
         500_000,
         "ps",
@@ -52,10 +51,10 @@ PROFILE = SwitchProfile(
     paths=common.GENERIC_PATHS,
     links=common.GENERIC_LINKS,
     features=common.features(
-        cut_through=yes("M", _MEMORY),
+        cut_through=yes("M", MEMORY),
         pfc=yes("V", f"lossless profiles: {_SONIC}"),
-        dlb=yes("M", f"congestion-aware load balancing; {_MEMORY}"),
+        dlb=yes("M", f"congestion-aware load balancing; {MEMORY}"),
         per_packet=yes("assumed", "no public source found; its peers of 51.2 Tb/s have it"),
-        telemetry=yes("M", f"in-band telemetry; {_MEMORY}"),
+        telemetry=yes("M", f"in-band telemetry; {MEMORY}"),
     ),
 )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from testbed.spec.sourced import Sourced
 from testbed.switches import common
-from testbed.switches.common import GBPS, sonic, yes
+from testbed.switches.common import GBPS, MEMORY, sonic, yes
 from testbed.switches.profile import NO_THRESHOLD, Buffer, SwitchProfile
 
 _NOKIA = sonic("nokia_ixr7220_h6_128")
 _OTHER = "Nokia-IXR7220-H6-128/buffers_defaults_t1.j2 @4f3de666"
 _TABLE = f"Nokia-IXR7220-H6-P128/pg_profile_lookup.ini @6696e2fd of {_NOKIA}"
 _LAUNCH = "https://gixtools.net/2025/06/broadcoms-102-4-tbps-tomahawk-6-targets-million-xpu-ai-clusters"
-_MEMORY = "from memory, not verified"
 
 PROFILE = SwitchProfile(
     name="tomahawk6",
@@ -68,11 +67,11 @@ PROFILE = SwitchProfile(
     paths=common.GENERIC_PATHS,
     links=common.GENERIC_LINKS,
     features=common.features(
-        cut_through=yes("M", f"as the earlier generations of its family; {_MEMORY}"),
+        cut_through=yes("M", f"as the earlier generations of its family; {MEMORY}"),
         pfc=yes("V", f"lossless profiles: {_NOKIA}"),
         dlb=yes("V", f"Cognitive Routing 2.0, global load balancing 2.0: {_LAUNCH}"),
-        per_packet=yes("M", f"per-packet mode of its load balancing; {_MEMORY}"),
+        per_packet=yes("M", f"per-packet mode of its load balancing; {MEMORY}"),
         trimming=yes("V", f"packet trimming: {_LAUNCH}"),
-        telemetry=yes("M", f"in-band flow analyzer (IFA); {_MEMORY}"),
+        telemetry=yes("M", f"in-band flow analyzer (IFA); {MEMORY}"),
     ),
 )

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from testbed.spec.sourced import Sourced
 from testbed.switches import common
-from testbed.switches.common import GBPS, sonic, yes
+from testbed.switches.common import GBPS, MEMORY, sonic, yes
 from testbed.switches.profile import Buffer, SwitchProfile
 
 _NOKIA = sonic("nokia_ixr7220_d4")
 _TABLE = f"Nokia-IXR7220-D4-36D/pg_profile_lookup.ini @7166ed97 of {_NOKIA}"
-_MEMORY = "from memory, not verified"
 
 PROFILE = SwitchProfile(
     name="trident4",
     description="Broadcom Trident 4: 12.8 Tb/s, 32 x 400G, 84 MB shared buffer, about 700 ns",
     port_rates_bps=(400 * GBPS, 200 * GBPS, 100 * GBPS),
-    ports=Sourced(32, "ports", "M", f"32x400; {_MEMORY}"),
-    capacity=Sourced(12_800 * GBPS, "bit/s", "M", f"32x400; {_MEMORY}"),
-    max_ports=Sourced(128, "ports", "M", f"128x100; {_MEMORY}"),
+    ports=Sourced(32, "ports", "M", f"32x400; {MEMORY}"),
+    capacity=Sourced(12_800 * GBPS, "bit/s", "M", f"32x400; {MEMORY}"),
+    max_ports=Sourced(128, "ports", "M", f"128x100; {MEMORY}"),
     pipeline_latency=Sourced(
         700_000, "ps", "M", "no public figure found; the middle of 0.5 to 0.9 us from memory"
     ),
@@ -65,10 +64,10 @@ PROFILE = SwitchProfile(
     paths=common.GENERIC_PATHS,
     links=common.GENERIC_LINKS,
     features=common.features(
-        cut_through=yes("M", _MEMORY),
+        cut_through=yes("M", MEMORY),
         pfc=yes("V", f"lossless profiles: {_NOKIA}"),
-        dlb=yes("M", f"dynamic load balancing; {_MEMORY}"),
-        per_packet=yes("M", f"per-packet mode of its dynamic load balancing; {_MEMORY}"),
-        telemetry=yes("M", f"in-band telemetry in its programmable pipeline; {_MEMORY}"),
+        dlb=yes("M", f"dynamic load balancing; {MEMORY}"),
+        per_packet=yes("M", f"per-packet mode of its dynamic load balancing; {MEMORY}"),
+        telemetry=yes("M", f"in-band telemetry in its programmable pipeline; {MEMORY}"),
     ),
 )

@@ -237,31 +237,19 @@ void VoqSwitchEntity::start(std::uint32_t egress, Frame* frame, ps_t now_ps) {
   count_sent(out.classes[frame->queue], *frame);
   out.gate.sent(frame->queue, frame->frame_bytes);
   if ((frame->flags & kFlagTraced) != 0) {
-    HopSample& stop = group_.telemetry.open(*frame);
-    const ps_t paused_ps = out.gate.stopped_ps(frame->queue, now_ps) - stop.paused_ps;
-    stop.paused_ps = std::min(paused_ps, now_ps - stop.arrived_ps);
-    const HopOutcome outcome = stop.arrived_ps != now_ps ? HopOutcome::kWaited : HopOutcome::kAtOnce;
-    group_.telemetry.close(*frame, now_ps, outcome);
+    group_.telemetry.leaves(*frame, out.gate.stopped_ps(frame->queue, now_ps), now_ps);
   }
   transmit(egress, frame, now_ps);
 }
 
 void VoqSwitchEntity::control_arrives(std::uint32_t port, Frame* frame, ps_t now_ps) {
   Egress& out = egress_[port];
-  ++out.in_frames;
-  out.in_bytes += frame->frame_bytes;
-  if ((frame->flags & kFlagCorrupt) != 0) {
-    ++out.fcs_errors;
-    group_.drop_frame(frame);
-    return;
-  }
+  if (!count_control(out, *frame)) return group_.drop_frame(frame);
   const bool pause = frame->opcode == Opcode::kPause;
-  out.pause_frames_rx += pause ? 1 : 0;
   const std::uint32_t changed = out.gate.receive(*frame, ports_[port].byte_time_ps, now_ps);
-  for (std::uint32_t c = 0; c < kClasses && pause && now_ps < group_.telemetry.until_ps(); ++c) {
+  for (std::uint32_t c = 0; c < kClasses && pause; ++c) {
     if ((changed >> c & 1U) == 0) continue;
-    group_.telemetry.add(QueueSample{now_ps, id(), static_cast<std::uint16_t>(port), static_cast<std::uint8_t>(c),
-                                     SampleKind::kPauseReceived, out.gate.stopped(c, now_ps) ? 1U : 0U});
+    group_.telemetry.add_pause(now_ps, id(), port, c, SampleKind::kPauseReceived, out.gate.stopped(c, now_ps));
   }
   if (out.ready_classes != 0) wake(departure_slot(port), std::max(now_ps, ports_[port].busy_until_ps));
   if (out.asking_classes != 0) wake_scheduler(port, now_ps);
@@ -272,19 +260,13 @@ void VoqSwitchEntity::control_arrives(std::uint32_t port, Frame* frame, ps_t now
 
 void VoqSwitchEntity::sample(std::uint32_t egress, std::uint32_t c, ps_t now_ps) {
   const Egress& out = egress_[egress];
-  const auto port = static_cast<std::uint16_t>(egress);
-  const auto traffic_class = static_cast<std::uint8_t>(c);
-  Telemetry& telemetry = group_.telemetry;
-  telemetry.add(QueueSample{now_ps, id(), port, traffic_class, SampleKind::kQueueDepth, out.classes[c].bytes});
-  telemetry.add(QueueSample{now_ps, id(), port, 0, SampleKind::kPortDepth, out.bytes});
-  telemetry.add(QueueSample{now_ps, id(), 0, 0, SampleKind::kBufferUsed, used_bytes_});
+  group_.telemetry.add_depths(now_ps, id(), egress, c, out.classes[c].bytes, out.bytes, used_bytes_);
 }
 
 void VoqSwitchEntity::trace_arrival(std::uint32_t egress, const Frame& frame, ps_t now_ps) {
   Egress& out = egress_[egress];
-  HopSample& stop = group_.telemetry.open(frame);
-  stop = new_stop(frame, id(), egress, out.gate, now_ps);
-  Ahead ahead(stop);
+  const ps_t stopped_ps = out.gate.stopped_ps(frame.queue, now_ps);
+  Ahead ahead(group_.telemetry.ready(frame, id(), egress, frame.queue, stopped_ps, now_ps));
   const auto add_all = [&ahead, &frame](Ring<Frame*>& frames) {
     for (std::size_t i = 0; i < frames.size(); ++i) {
       if (frames.at(i)->queue >= frame.queue) ahead.add(*frames.at(i));

@@ -74,7 +74,7 @@ class Hop:
     @property
     def in_the_way_ps(self) -> int:
         """The frame that delays the pause frame at worst."""
-        return (LARGEST_FRAME_BYTES + WIRE_OVERHEAD_BYTES) * self.byte_ps
+        return slot_ps(LARGEST_FRAME_BYTES, self.byte_ps)
 
     @property
     def stopping_ps(self) -> int:

@@ -20,8 +20,6 @@ BYTE_400G_PS = 20
 FOREVER_PS = 10**15
 """Later than any of these runs ends."""
 NO_ROUTE = _engine.NO_ROUTE
-FRAME_FIELDS = tuple(name for name in vars(_engine.Frame) if not name.startswith("_"))
-"""Everything that a model may read from a frame."""
 
 _FORMATS: dict[str, dict[str, Any]] = {
     "thin": {

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass
+from functools import partial
 
 from testbed.errors import MeasurementError
-from testbed.fabric.processes import die_with_parent
+from testbed.run.workers import in_workers
 from testbed.validate import ORACLES
 from testbed.validate.row import Oracle, Row
 
@@ -34,11 +32,12 @@ def run_oracles(
     oracles: Sequence[Oracle], *, quick: bool, report: Callable[[Finding], None]
 ) -> list[Finding]:
     """All findings in the order of the oracles; `report` hears of each as it comes."""
-    found = {}
-    for finding in _as_they_come(oracles, quick):
-        found[finding.oracle] = finding
-        report(finding)
-    return [found[oracle.name] for oracle in oracles]
+    names = [oracle.name for oracle in oracles]
+    remedy = "look at `dmesg | tail` (out of memory?), or name fewer oracles"
+    with in_workers(partial(run_oracle, quick=quick), names, kind="an oracle's", remedy=remedy) as futures:
+        for future in as_completed(futures):
+            report(future.result())
+        return [future.result() for future in futures]
 
 
 def require_all(findings: Sequence[Finding]) -> None:
@@ -55,28 +54,6 @@ def require_all(findings: Sequence[Finding]) -> None:
         f"the model disagrees in {len(failed)} rows:\n{lines}",
         remedy="a model is at fault; ./tb validate NAME --all shows every row of an oracle",
     )
-
-
-def _as_they_come(oracles: Sequence[Oracle], quick: bool) -> Iterator[Finding]:
-    """One process for each core; with an error, or Ctrl-C, they end at once."""
-    workers = min(len(oracles), len(os.sched_getaffinity(0)))
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_init_worker, initargs=(os.getpid(),))
-    try:
-        for future in as_completed([pool.submit(run_oracle, oracle.name, quick) for oracle in oracles]):
-            yield future.result()
-    except BaseException:
-        for process in list(pool._processes.values()):
-            process.kill()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _init_worker(parent: int) -> None:
-    """Make a worker end with its parent, and leave Ctrl-C to it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent(parent)
 
 
 def run_oracle(name: str, quick: bool) -> Finding:

@@ -13,11 +13,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from nic_emulator import NICS
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
 from testbed.run.benchmark import BenchRow
-from testbed.run.plan import plan_data
+from testbed.run.plan import cell_plan
 from testbed.run.resolve import resolve
 from testbed.run.schedule import schedule_of
 from testbed.spec.experiment import Experiment, Scenario
@@ -73,13 +72,9 @@ def plan_of(
 ) -> dict[str, Any]:
     """The engine's plan of that experiment."""
     resolved = resolve(loaded(cards, size_bytes, settings))
-    return plan_data(
-        resolved.fabric,
-        switch=resolved.switch,
-        nic=NICS.get("transparent"),
-        schedule=schedule_of(resolved.cells[0], resolved.fabric),
-        seed=1,
-        measure_until_ps=until_ps,
+    cell, network = resolved.cells[0], resolved.networks[0]
+    return cell_plan(
+        cell, network, schedule=schedule_of(cell, network.fabric), seed=1, measure_until_ps=until_ps
     )
 
 

@@ -12,11 +12,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nic_emulator import NICS
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
 from testbed.run.benchmark import BenchRow
-from testbed.run.plan import plan_data
+from testbed.run.plan import cell_plan
 from testbed.run.resolve import resolve
 from testbed.run.schedule import schedule_of
 from testbed.spec.experiment import Experiment, Scenario
@@ -57,11 +56,11 @@ def permutation(cards: int, nic: str) -> Experiment:
 
 def _row(cards: int, nic: str, *, repeats: int, microseconds: int) -> BenchRow:
     resolved = resolve(permutation(cards, nic))
-    plan = plan_data(
-        resolved.fabric,
-        switch=resolved.switch,
-        nic=NICS.get(nic),
-        schedule=schedule_of(resolved.cells[0], resolved.fabric),
+    cell, network = resolved.cells[0], resolved.networks[0]
+    plan = cell_plan(
+        cell,
+        network,
+        schedule=schedule_of(cell, network.fabric),
         seed=1,
         measure_until_ps=microseconds * PS_PER_US,
     )

@@ -17,12 +17,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from nic_emulator import NICS
 from testbed.fabric.build import LiveFabric, build_fabric
 from testbed.fabric.state import RunState
 from testbed.run.benchmark import BenchRow
 from testbed.run.emulation import emulate
-from testbed.run.plan import plan_data
+from testbed.run.plan import cell_plan
 from testbed.run.resolve import Resolved, resolve
 from testbed.run.schedule import schedule_of
 from testbed.spec.experiment import Experiment, Scenario
@@ -117,15 +116,10 @@ def _row(
 
 
 def _plan(resolved: Resolved, records: int) -> dict[str, Any]:
-    schedule = schedule_of(resolved.cells[0], resolved.fabric)
-    return plan_data(
-        resolved.fabric,
-        switch=resolved.switch,
-        nic=NICS.get(resolved.cells[0].nic),
-        schedule=schedule,
-        seed=1,
-        measure_until_ps=schedule.measure_until_ps(records),
-    )
+    cell, network = resolved.cells[0], resolved.networks[0]
+    schedule = schedule_of(cell, network.fabric)
+    until_ps = schedule.measure_until_ps(records)
+    return cell_plan(cell, network, schedule=schedule, seed=1, measure_until_ps=until_ps)
 
 
 def _speed(

@@ -13,6 +13,7 @@ from typing import Any
 from testbed.engine import _engine
 from testbed.engine._engine import Frame, Opcode, Twin, WireFormat
 from testbed.engine.plan import build_plan
+from testbed.validate.measure import slot_ps
 from testbed.validate.plans import FOREVER_PS, NO_ROUTE, card, one_message, switch
 
 BYTE_PS = 20
@@ -22,6 +23,8 @@ FIRST_ENDPOINT = 3
 FIRST_AND_LAST = 3
 MARKED, CORRUPT = 4, 8
 QUANTUM_BYTES = 64
+FRAME_FIELDS = tuple(name for name in vars(Frame) if not name.startswith("_"))
+"""Everything that a model may read from a frame."""
 CONTROL_BYTES = 64 + 8
 """A MAC control frame with its preamble."""
 
@@ -32,11 +35,6 @@ Sending = tuple[int, Frame]
 def on_wire_ps(frame_bytes: int, byte_ps: int = BYTE_PS) -> int:
     """From the first bit to the last, preamble included."""
     return (frame_bytes + 8) * byte_ps
-
-
-def slot_ps(frame_bytes: int, byte_ps: int = BYTE_PS) -> int:
-    """From the first bit to that of the next frame."""
-    return (frame_bytes + 20) * byte_ps
 
 
 def data_frame(src: int, dst: int, frame_bytes: int = 1000, *, traffic_class: int = 3, **more: Any) -> Frame:

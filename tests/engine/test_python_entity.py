@@ -15,7 +15,6 @@ from testbed.engine.plan import build_plan
 from testbed.run.join import TX_DTYPE, join_records
 from testbed.validate.plans import (
     BYTE_400G_PS,
-    FRAME_FIELDS,
     Data,
     Wire,
     card,
@@ -25,6 +24,7 @@ from testbed.validate.plans import (
     one_message,
     plan,
 )
+from tests.engine.stations import FRAME_FIELDS
 
 LATENCY_PS = 100_000
 Sending = tuple[int, Frame, int]

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from nic_emulator import NICS
-from testbed.run.plan import plan_data
+from testbed.run.plan import cell_plan
 from testbed.run.resolve import resolve
 from testbed.run.schedule import schedule_of
 from testbed.spec.experiment import Experiment, Scenario
@@ -98,15 +97,10 @@ def plans_with(switch: str, **parameters: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for cell in resolved.cells:
         schedule = schedule_of(cell, resolved.fabric)
-        plan = plan_data(
-            resolved.fabric,
-            switch=resolved.switch,
-            nic=NICS.get(cell.nic),
-            schedule=schedule,
-            seed=1,
-            measure_until_ps=schedule.measure_until_ps(300),
+        until_ps = schedule.measure_until_ps(300)
+        found.append(
+            cell_plan(cell, resolved.networks[0], schedule=schedule, seed=1, measure_until_ps=until_ps)
         )
-        found.append(plan)
     return found
 
 

@@ -13,6 +13,7 @@ import pytest
 from testbed.analysis.hops import HOP_DTYPE, Outcome
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
+from testbed.run.cell_files import FLOW_DTYPE, INT_DTYPE
 from testbed.validate.plans import (
     FOREVER_PS,
     Data,
@@ -29,37 +30,6 @@ from testbed.validate.plans import (
 )
 from tests.engine.stations import SWITCH, Station, bench, on_wire_ps, slot_ps, train
 
-INT_DTYPE: np.dtype[np.void] = np.dtype(
-    [
-        ("time_ps", "<u8"),
-        ("src", "<u2"),
-        ("dst", "<u2"),
-        ("psn", "<u4"),
-        ("place", "<u4"),
-        ("node", "<u4"),
-        ("ingress", "<u2"),
-        ("egress", "<u2"),
-        ("latency_ns", "<u4"),
-        ("occupancy", "<u4"),
-        ("reserved", "<u4"),
-    ]
-)
-"""Layout of `IntSample` in testbed/engine/telemetry.hpp."""
-FLOW_DTYPE: np.dtype[np.void] = np.dtype(
-    [
-        ("time_ps", "<u8"),
-        ("entity", "<u4"),
-        ("port", "<u2"),
-        ("src", "<u2"),
-        ("dst", "<u2"),
-        ("traffic_class", "u1"),
-        ("reserved", "u1"),
-        ("frame_bytes", "<u4"),
-        ("sequence", "<u4"),
-        ("psn", "<u4"),
-    ]
-)
-"""Layout of `FlowSample`, likewise."""
 Table = npt.NDArray[np.void]
 PIPELINE_PS = 300_000
 LATENCY_PS = 100_000
@@ -200,12 +170,12 @@ def test_telemetry_names_the_hops_that_the_packet_took_and_their_latency(cut: bo
         if len(mine) != len(stops) - 1:
             continue  # under way at the end
         assert mine["place"].tolist() == list(range(len(stops) - 1))
-        assert mine["node"].tolist() == [int(stop["entity"]) for stop in stops[1:]]
-        assert mine["egress"].tolist() == [int(stop["port"]) for stop in stops[1:]]
+        assert mine["switch"].tolist() == [int(stop["entity"]) for stop in stops[1:]]
+        assert mine["egress_port"].tolist() == [int(stop["port"]) for stop in stops[1:]]
         first_bits = [int(stop["started_ps"]) + LATENCY_PS for stop in stops[:-1]]
         waits = [int(stop["started_ps"]) - bit for stop, bit in zip(stops[1:], first_bits, strict=True)]
         assert mine["latency_ns"].tolist() == [wait // 1000 for wait in waits]
-        assert (mine["occupancy"] >> 24).tolist() == [3] * len(mine)
+        assert (mine["queue_occupancy"] >> 24).tolist() == [3] * len(mine)
         checked += len(mine)
     assert checked > 200
 
@@ -232,14 +202,14 @@ def test_telemetry_stops_at_eight_hops() -> None:
         chain(card(one_message(1, 1000), int_enabled=True), card(), [Wire()] * 11, int_enabled=True)
     )
     samples = np.frombuffer(twin.int_samples(), INT_DTYPE)
-    assert samples["node"].tolist() == list(range(2, 10))
-    assert (samples["ingress"].tolist(), samples["egress"].tolist()) == ([1] * 8, [2] * 8)
+    assert samples["switch"].tolist() == list(range(2, 10))
+    assert (samples["ingress_port"].tolist(), samples["egress_port"].tolist()) == ([1] * 8, [2] * 8)
 
 
 def test_telemetry_of_the_queue_is_its_depth_on_arrival_in_units_of_64() -> None:
     data = star([card(), *[card(one_message(0, 4096), int_enabled=True) for _ in range(4)]], int_enabled=True)
     samples = np.sort(np.frombuffer(finished(data).int_samples(), INT_DTYPE), order="src")
-    assert (samples["occupancy"] & 0xFFFFFF).tolist() == [0, 0, 4126 // 64, 2 * 4126 // 64]
+    assert (samples["queue_occupancy"] & 0xFFFFFF).tolist() == [0, 0, 4126 // 64, 2 * 4126 // 64]
 
 
 # ----------------------------------------------------------------------------------------------------- sFlow
@@ -256,7 +226,7 @@ def test_sflow_takes_one_frame_in_so_many_on_average(interval: int) -> None:
     assert skips.max() <= 2 * interval - 1
     # A uniform skip of 1 to 2 N - 1 has the mean N and at most the deviation N / sqrt 3.
     assert len(samples) == pytest.approx(count / interval, rel=3.3 / (3 * count / interval) ** 0.5 + 1e-9)
-    assert set(samples["entity"]) == {SWITCH}
+    assert set(samples["switch"]) == {SWITCH}
     assert samples["psn"].tolist() == [number - 1 for number in samples["sequence"].tolist()]
     assert set(samples["frame_bytes"]) == {64}
 
@@ -266,7 +236,7 @@ def test_sflow_of_each_port_has_draws_of_its_own() -> None:
     twin = bench([*senders, Station()], sflow_interval=10)
     twin.run(FOREVER_PS)
     samples = np.frombuffer(twin.flow_samples(), FLOW_DTYPE)
-    by_port = [samples[samples["port"] == port]["sequence"].tolist() for port in (1, 2)]
+    by_port = [samples[samples["ingress_port"] == port]["sequence"].tolist() for port in (1, 2)]
     assert by_port[0] != by_port[1]
     assert min(map(len, by_port)) > 30
 

@@ -460,7 +460,7 @@ def loaded(seed: int = 1, **config: Any) -> Data:
 DROPS: Data = {"voq_limit_bytes": 30_000, "ecn": [[10_000, 20_000, 500_000]] * 8}
 GOLDEN = {
     "loaded": "0d4cb6a709a66316a21bccd84ae811b9187fee5f8e56488f52ef01c477f3954a",
-    "dropping": "b21e9f345c91c6924eed624088192c0ad1d199de9bd323adcbff6a933ed7378b",
+    "dropping": "d2e8e0be5c882620d4d442a803bad518261a61dcbff402237b7e5aadefe6664d",
 }
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from testbed.engine import _engine
 from testbed.engine._engine import Opcode, WireFormat
-from testbed.validate.plans import FRAME_FIELDS
+from tests.engine.stations import FRAME_FIELDS
 
 TRAILER_BYTES = 40
 FIRST, LAST, MARKED, CORRUPT = 1, 2, 4, 8

@@ -55,7 +55,6 @@ DWRR: Changes = {
     "shaper_burst_bytes": [0, 0, 0, 20_000, 0, 0, 0, 0],
 }
 CREDITS: Changes = {"credit_bytes": 32_768, "buffer_bytes": 4_000_000, "pfc_generation_ps": 20_000}
-SMALL_BUFFER: Changes = {"buffer_bytes": 60_000, "reserved_bytes": 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

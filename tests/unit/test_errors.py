@@ -41,8 +41,10 @@ def test_collect_many_problems_names_each_on_a_line() -> None:
     assert "2 fields" in error.remedy
 
 
-def test_collect_one_problem_keeps_its_remedy() -> None:
-    assert SpecError.collect([Problem("a", "bad", "fix a")]).remedy == "fix a"
+def test_collect_one_problem_tells_its_remedy_once() -> None:
+    error = SpecError.collect([Problem("a", "bad", "fix a")])
+
+    assert (str(error), error.remedy) == ("a: bad", "fix a")
 
 
 def test_problems_empty_raises_nothing() -> None:

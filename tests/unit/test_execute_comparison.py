@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nic_emulator import NICS
 from testbed.analysis.records import RECORD_DTYPE, Records
 from testbed.errors import MeasurementError
 from testbed.run import execute as execute_module
 from testbed.run.execute import execute
-from testbed.run.plan import plan_data
+from testbed.run.plan import cell_plan
 from testbed.run.progress import NullProgress
 from testbed.run.resolve import resolve
 from testbed.run.schedule import schedule_of
@@ -38,18 +37,11 @@ def job(directory: Path, *, until_records: int, emulated: Path | None) -> TwinJo
     resolved = resolve(EXPERIMENT)
     schedule = schedule_of(resolved.cells[0], resolved.fabric)
     until_ps = schedule.measure_until_ps(until_records)
-    plan = plan_data(
-        resolved.fabric,
-        switch=resolved.switch,
-        nic=NICS.get("transparent"),
-        schedule=schedule,
-        seed=1,
-        measure_until_ps=until_ps,
-    )
+    cell, network = resolved.cells[0], resolved.networks[0]
     return TwinJob(
         index=0,
-        cell=resolved.cells[0],
-        plan=plan,
+        cell=cell,
+        plan=cell_plan(cell, network, schedule=schedule, seed=1, measure_until_ps=until_ps),
         records=10_000,
         measure_until_ps=until_ps,
         directory=directory,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ DEPTH = {
 }
 
 
+@functools.cache
 def view(n: int = 2_000, seed: int = 1, *, depth: bool = True) -> RunView:
     summary, records = run_of(n=n, seed=seed)
     return view_run(
@@ -53,13 +55,10 @@ def test_write_figures_writes_all_four_as_png_and_svg(tmp_path: Path) -> None:
     assert all(p.read_bytes()[:4] == (b"\x89PNG" if p.suffix == ".png" else b"<?xm") for p in paths)
 
 
-def test_write_figures_without_depths_leaves_that_figure_out(tmp_path: Path) -> None:
-    assert not any("queue" in path.name for path in figures.write_figures([view(depth=False)], tmp_path))
-
-
-def test_write_figures_twice_gives_the_same_bytes(tmp_path: Path) -> None:
-    first = figures.write_figures([view()], tmp_path / "a")
-    second = figures.write_figures([view()], tmp_path / "b")
+def test_save_twice_gives_the_same_bytes(tmp_path: Path) -> None:
+    first, second = (
+        canvas.save(figures.queue_depth_figure([view()]), tmp_path / name, "figure") for name in ("a", "b")
+    )
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
 
 
@@ -142,6 +141,20 @@ def test_comparison_of_variants_that_are_no_steps_of_a_scale_names_them_and_join
     assert len(swept.lines) - len(named.lines) == 3  # one line for each percentile
 
 
+def test_comparison_of_a_run_with_variants_and_one_without_shows_both() -> None:
+    axis = variant_figure([sweep_view((1, 2, 3)), view(seed=2)]).axes[0]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["v0", "v1", "v2", "without"]
+
+
+def test_series_that_are_the_same_are_named_in_their_panel() -> None:
+    run = view(depth=False)
+    first, second, *rest = run.cells
+    same = replace(run, cells=(first, replace(second, latency=first.latency), *rest))
+    for draw in (figures.ccdf_figure, figures.percentile_figure):
+        told = [[text.get_text() for text in draw([each]).axes[0].texts] for each in (run, same)]
+        assert told == [[""], [f"the same: {first.series}, {second.series}"]]
+
+
 @pytest.mark.parametrize(
     ("variants", "key"),
     [
@@ -168,8 +181,9 @@ def test_overlay_has_one_line_style_per_run_and_names_them() -> None:
     assert labels == ["transparent", "rdma", "r1, seed 1", "r2, seed 2"]
 
 
-def test_figures_without_messages_are_still_drawn(tmp_path: Path) -> None:
-    assert figures.write_figures([view(n=0, depth=False)], tmp_path)
+def test_figures_without_messages_and_depths_are_drawn_but_for_the_depths(tmp_path: Path) -> None:
+    paths = figures.write_figures([view(n=0, depth=False)], tmp_path)
+    assert {path.stem for path in paths if path.stat().st_size} == {"ccdf", "percentiles", "comparison"}
 
 
 def test_figures_one_latency_for_all_messages_have_ticks() -> None:
@@ -190,6 +204,10 @@ def test_latency_ticks_are_a_few_inside_the_range(low: float, high: float) -> No
     assert ticks == sorted(ticks)
 
 
+def test_latency_ticks_leave_no_large_part_of_a_short_range_without() -> None:
+    assert canvas.latency_ticks(6.9, 18) == [7, 8, 9, 10, 15]
+
+
 def test_deepest_queues_picks_the_port_with_the_highest_peak() -> None:
     found = deepest_queues(DEPTH)["idle-4KiB-rdma"]
     assert found.label == "s1 port 2"
@@ -203,7 +221,10 @@ def test_plot_results_overlays_saved_runs(tmp_path: Path) -> None:
     assert len(paths) == 6
 
 
-def test_plot_results_single_without_out_draws_into_the_result(tmp_path: Path) -> None:
+def test_plot_results_single_without_out_draws_into_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(canvas, "save", lambda _figure, directory, name: [directory / name])
     saved = save_result(tmp_path, 1)
     assert {path.parent for path in plot_results([saved])} == {saved / "figures"}
 

@@ -11,11 +11,11 @@ import scipy.special
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.errors import Problems, SpecError
+from testbed.errors import SpecError
 from testbed.links import MEDIA
 from testbed.links.features import link_features, used_numbers
 from testbed.links.fec import FECS, KP4, KR4, LL, Fec, fec_of
-from testbed.links.latency import add_link_problems, cable_problems, link_latency_ps
+from testbed.links.latency import cable_problems, link_latency_ps
 from testbed.links.loss import (
     JUMBO_FRAME_BYTES,
     LOSS_FLOOR,
@@ -171,14 +171,6 @@ def test_link_latency_grows_with_length_and_is_never_negative(length_mm: int, gb
 def test_medium_is_named_as_registered_and_described(name: str) -> None:
     assert MEDIA.get(name).name == name
     assert len(MEDIA.describe(name)) > 20
-
-
-def test_link_problems_names_the_link() -> None:
-    fields: dict[str, Any] = {"a": "c1", "a_port": 0, "b": "l1", "b_port": 1, "rate_bps": 400 * GBPS}
-    good, bad = (Link(**fields, medium="dac", length_mm=mm) for mm in (3_000, 9_000))
-    problems = Problems()
-    add_link_problems([good, bad], problems)
-    assert [problem.path for problem in problems] == ["links[1].length_mm"]
 
 
 def a_link(**changes: Any) -> Link:

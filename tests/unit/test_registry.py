@@ -31,9 +31,15 @@ def test_registry_near_miss_suggests_and_lists() -> None:
 
 
 def test_registry_far_miss_only_lists() -> None:
-    with pytest.raises(SpecError, match=r"unknown thing 'zzz'; known: leaf_spine, fat_tree") as caught:
+    with pytest.raises(SpecError, match=r"^unknown thing 'zzz'$") as caught:
         REGISTRY.get("zzz")
     assert caught.value.remedy == "use one of: leaf_spine, fat_tree"
+
+
+def test_registry_empty_offers_nothing() -> None:
+    with pytest.raises(SpecError) as caught:
+        Registry[object]("thing", {}).get("zzz")
+    assert caught.value.remedy == "leave it out: there is none to choose"
 
 
 def test_registry_describe_gives_the_first_docstring_line() -> None:

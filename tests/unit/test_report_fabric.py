@@ -9,8 +9,8 @@ from testbed.errors import SpecError
 from testbed.report.describe import (
     describe_fabric,
     diameter_hops,
-    fabric_line,
     link_classes,
+    networks_line,
     oversubscription,
 )
 from testbed.report.draw import draw_fabric, fabric_figure
@@ -111,8 +111,8 @@ def test_draw_into_a_bad_file_is_refused(tmp_path: Path, name: str) -> None:
         ("squadrack", {}, "squadrack, 64 cards behind 16 NICs, 400 Gb/s, X, 2 m DAC"),
     ],
 )
-def test_fabric_line_of_each_topology(topology: str, parameters: dict[str, str | int], line: str) -> None:
-    assert fabric_line(build_fabric(topology, parameters), "X") == line
+def test_networks_line_of_each_topology(topology: str, parameters: dict[str, str | int], line: str) -> None:
+    assert networks_line([(build_fabric(topology, parameters), "X")]) == line
 
 
 def test_describe_fabric_narrow_wraps_long_rows() -> None:

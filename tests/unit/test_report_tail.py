@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.patches import Patch
 
 from testbed.analysis.explain import Explanation, explain
 from testbed.analysis.summary import summarise_cell
 from testbed.analysis.tail import ExplainedTail
-from testbed.report.cell_figure import Source
+from testbed.report.cell_figure import Source, cell_figure, frame
 from testbed.report.tail import answer, tail_json, tail_text
 from testbed.report.tail_figure import tail_figure, write_tail_figure
 from testbed.spec.experiment import Cell
@@ -119,3 +121,14 @@ def test_write_tail_figure_writes_png_and_svg(tmp_path: Path) -> None:
     paths = write_tail_figure(explained(), SOURCE, tmp_path)
     assert [path.name for path in paths] == ["tail-load-4KiB-rdma.png", "tail-load-4KiB-rdma.svg"]
     assert np.all([path.stat().st_size > 1_000 for path in paths])
+
+
+def test_legend_of_a_cell_figure_has_as_many_columns_as_fit() -> None:
+    short, long = ["a"] * 10, ["waiting, leaf → aggregation"] * 10
+    widths = []
+    for labels in (short, long):
+        figure = cell_figure(2.0)
+        frame(figure, "t", SOURCE, [Patch(label=label) for label in labels], columns=5)
+        FigureCanvasAgg(figure).draw()
+        widths.append(figure.legends[0].get_window_extent().width / figure.bbox.width)
+    assert max(widths) <= 1

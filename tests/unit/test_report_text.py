@@ -83,7 +83,10 @@ def test_report_text_events_stand_below_the_table_where_there_are_any() -> None:
         *("scenario", "size", "NIC", "drops", "retransmits", "PFC", "frames", "paused", "for")
     ]
     assert lines[header + 2].split() == ["load", "4", "KiB", "rdma", "1,234", "12", "7", "56.7", "µs"]
-    assert lines[header + 3].startswith("drops, marks and pauses of the whole cell")
+    assert lines[header + 3] == (
+        "(counts of the whole cell; retransmits of the measured messages only; a pause counts for each class of a "
+        "port that is stopped)"
+    )
 
 
 def test_event_table_event_that_a_cell_has_not_is_a_dash() -> None:
@@ -91,8 +94,9 @@ def test_event_table_event_that_a_cell_has_not_is_a_dash() -> None:
         replace(cell_of(IDLE, 4096, "rdma", records_of(n=100), variant=name), events=events)
         for name, events in (("a", {"ecn_marked": 3}), ("b", {"discards": 5}), ("c", {}))
     ]
-    rows = event_table(cells).splitlines()[2:4]
-    assert [row.split() for row in rows] == [["a", "–", "3"], ["b", "5", "–"]]
+    *_, first, second, note = event_table(cells).splitlines()
+    assert [row.split() for row in (first, second)] == [["a", "–", "3"], ["b", "5", "–"]]
+    assert note == "(counts of the whole cell)"
 
 
 def test_cell_table_columns_are_aligned() -> None:

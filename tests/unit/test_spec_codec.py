@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from testbed.errors import SpecError
@@ -62,6 +62,7 @@ GOOD = to_dict(
 )
 
 
+@settings(max_examples=40)
 @given(EXPERIMENTS)
 def test_codec_any_experiment_comes_back_through_json(experiment: Experiment) -> None:
     assert from_dict(Experiment, json.loads(json.dumps(to_dict(experiment)))) == experiment

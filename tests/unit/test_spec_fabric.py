@@ -78,7 +78,7 @@ def test_fabric_bad_is_refused_with_path_and_remedy(change: dict[str, Any], mess
     with pytest.raises(SpecError) as caught:
         Fabric(**PAIR | change)
 
-    assert message in str(caught.value)
+    assert message in "\n".join(map(str, caught.value.problems))
     assert all(problem.path and problem.remedy for problem in caught.value.problems)
 
 

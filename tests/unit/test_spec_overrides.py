@@ -78,7 +78,7 @@ def test_override_of_variants_chooses_in_the_order_given(quickstart: Experiment)
     assert [variant.name for variant in apply_overrides(several, ["variants=c,a"]).variants] == ["c", "a"]
     with pytest.raises(SpecError, match="unknown variant 'd'"):
         apply_overrides(several, ["variants=a,d"])
-    with pytest.raises(SpecError, match="unknown variant 'a'; known: none"):
+    with pytest.raises(SpecError, match="unknown variant 'a'"):
         apply_overrides(quickstart, ["variants=a"])
 
 

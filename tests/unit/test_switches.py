@@ -116,6 +116,12 @@ def test_switch_that_is_no_product_takes_any_rate(name: str) -> None:
     SWITCHES.get(name).check_ports([320 * GBPS] * 1000)
 
 
+@pytest.mark.parametrize("name", SWITCHES.names())
+def test_switch_text_fits_a_narrow_terminal_but_for_addresses(name: str) -> None:
+    lines = switch_text(SWITCHES.get(name), 80).splitlines()
+    assert [line for line in lines if len(line) > 80 and "://" not in line] == []
+
+
 def test_documentation_has_a_row_for_every_switch_with_its_latency_and_cell(repository: Path) -> None:
     text = (repository / "docs" / "switches.md").read_text(encoding="utf-8")
     rows = {cells[1].strip("`"): cells for cells in table_rows(text) if len(cells) == 9}

@@ -129,7 +129,3 @@ def test_byte_time_of_any_other_rate_is_refused_with_rates_that_do(rate_bps: int
         units.byte_time_ps(rate_bps)
     for text in caught.value.remedy.removeprefix("the nearest rates that have one are ").split(" and "):
         assert units.byte_time_ps(units.parse_rate(text)) > 0
-
-
-def test_serialisation_counts_preamble_and_gap() -> None:
-    assert units.serialisation_ps(64, 400 * 10**9) == 84 * 20
