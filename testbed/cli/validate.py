@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from testbed.validate.row import Oracle, Row
     from testbed.validate.runner import Finding
 
+LEAST_WIDTH = 100
+"""On a narrower terminal lines are longer than it: numbers are not cut."""
 WIDTH = 110
 COLUMNS = ("oracle", "cases>", "worst case", "expected>", "measured>", "difference>", "allowed>", "verdict")
 _SIGNS = {"equal": "", "at_most": "≤ ", "at_least": "≥ "}
@@ -63,6 +65,7 @@ def validate(
         print_json(findings_json(findings, quick=quick))
     else:
         console = stdout()
+        console.width = max(console.width, LEAST_WIDTH)
         for text in (findings_table(oracles, findings, every=every), _closing(findings)):
             console.print(text, highlight=False, width=min(console.width, WIDTH))
     require_all(findings)
@@ -89,7 +92,9 @@ def findings_table(oracles: Sequence[Oracle], findings: Sequence[Finding], *, ev
             first = (f"  {oracle.name}", f"{len(finding.rows):,}") if place == 0 else ("", "")
             cells.append((*first, *_cells(row)))
     made = table(COLUMNS, cells)
-    made.columns[2].max_width = _CASE_COLUMNS
+    for column in made.columns:
+        column.no_wrap = True
+    made.columns[2].max_width, made.columns[2].no_wrap = _CASE_COLUMNS, False
     return made
 
 

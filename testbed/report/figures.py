@@ -161,10 +161,8 @@ def _name_same(axis: Axes, cells: Sequence[tuple[RunView, CellView]], height: fl
         if len(names) > 1
         for line in textwrap.wrap(f"the same: {', '.join(names)}", _SAME_CHARS, break_on_hyphens=False)
     ]
-    text = axis.text(
-        0.03, height, "\n".join(lines), transform=axis.transAxes, va=align, fontsize=7, color="#555555"
-    )
-    text.set_bbox({"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1})
+    look: dict[str, Any] = {"va": align, "fontsize": 7, "color": "#555555", "zorder": 1}  # behind the lines
+    axis.text(0.03, height, "\n".join(lines), transform=axis.transAxes, **look)
 
 
 def _latency_range(cells: Sequence[tuple[RunView, CellView]]) -> list[float]:

@@ -129,6 +129,7 @@ def test_legend_of_a_cell_figure_has_as_many_columns_as_fit() -> None:
     for labels in (short, long):
         figure = cell_figure(2.0)
         frame(figure, "t", SOURCE, [Patch(label=label) for label in labels], columns=5)
-        FigureCanvasAgg(figure).draw()
+        FigureCanvasAgg(figure)
+        figure.draw_without_rendering()
         widths.append(figure.legends[0].get_window_extent().width / figure.bbox.width)
     assert max(widths) <= 1
