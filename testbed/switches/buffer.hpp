@@ -40,6 +40,9 @@ class SharedBuffer {
  public:
   SharedBuffer(BufferConfig config, std::uint32_t ports);
 
+  void prefetch(std::uint32_t ingress, std::uint32_t c) const {
+    if (keeps_groups_) __builtin_prefetch(&groups_[ingress * kClasses + c], 1);
+  }
   /// Take `cells` for a frame, or say why not. kStop: accepted, and the neighbour must stop.
   Admission admit(std::uint32_t ingress, std::uint32_t egress, std::uint32_t c, std::uint64_t cells);
   /// Frames that come by this port are sent on credit: they are counted, and never refused.

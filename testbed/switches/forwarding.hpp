@@ -45,6 +45,10 @@ class Forwarding {
   [[nodiscard]] bool knows(const Frame& frame) const {
     return frame.dst < only_port_.size() && only_port_[frame.dst] != kNoPort;
   }
+  /// Called as early as can be: what `choose` will read of a flow is seldom in the cache.
+  void prefetch(const Frame& frame) const {
+    if (knows(frame) && only_port_[frame.dst] == kSeveralPorts) paths_.prefetch(frame);
+  }
   /// The egress port of a frame whose destination is known; `load(port)` is what lies before it there [bytes].
   template <typename Load>
   std::uint32_t choose(const Frame& frame, ps_t now_ps, const Load& load) {

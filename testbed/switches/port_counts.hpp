@@ -15,10 +15,11 @@ inline void note(Counters& all, const std::string& counter, std::uint64_t value)
 }
 
 /// Templates, since each switch lays its counts out as its own speed demands; the names are the same.
-template <typename Counts>
-void list_class(Counters& all, const std::string& of, const Counts& counts, std::uint64_t watermark_bytes) {
-  note(all, of + "out_frames", counts.out_frames);
-  note(all, of + "out_octets", counts.out_bytes);
+template <typename Sent, typename Counts>
+void list_class(Counters& all, const std::string& of, const Sent& sent, const Counts& counts,
+                std::uint64_t watermark_bytes) {
+  note(all, of + "out_frames", sent.out_frames);
+  note(all, of + "out_octets", sent.out_bytes);
   note(all, of + "out_discards", counts.discards);
   note(all, of + "out_discard_octets", counts.discard_bytes);
   note(all, of + "queue_watermark_bytes", watermark_bytes);

@@ -44,14 +44,14 @@ void SwitchEntity::control_arrives(std::uint32_t port, Frame* frame, ps_t now_ps
 void SwitchEntity::watch(std::uint32_t port, std::uint32_t c, ps_t now_ps) {
   Egress& out = egress_[port];
   Queue& queue = out.queues[c];
-  const bool storm_before = now_ps < out.storm_until_ps[c];
+  const bool storm_before = now_ps < out.queues[c].storm_until_ps;
   if (!out.gate.stopped(c, now_ps)) {
-    out.storm_until_ps[c] = std::min(out.storm_until_ps[c], now_ps + config_.watchdog_restoration_ps);
+    out.queues[c].storm_until_ps = std::min(out.queues[c].storm_until_ps, now_ps + config_.watchdog_restoration_ps);
     return;
   }
   const bool long_enough = now_ps - out.gate.since_ps(c) >= config_.watchdog_detection_ps;
   if (!storm_before && (!long_enough || queue.frames.empty())) return;
-  out.storm_until_ps[c] = out.gate.until_ps(c) + config_.watchdog_restoration_ps;
+  out.queues[c].storm_until_ps = out.gate.until_ps(c) + config_.watchdog_restoration_ps;
   if (!storm_before) ++egress_[port].counts[c].storms;
   while (!queue.frames.empty()) {
     Frame* frame = queue.frames.pop();
@@ -62,7 +62,7 @@ void SwitchEntity::watch(std::uint32_t port, std::uint32_t c, ps_t now_ps) {
     discard(port, frame, now_ps);
   }
   out.waiting_classes = static_cast<std::uint8_t>(out.waiting_classes & ~(1U << c));
-  out.deficit_bytes[c] = 0;
+  out.queues[c].deficit_bytes = 0;
   if (buffer_.any_stopped()) resume_neighbours(now_ps);
 }
 

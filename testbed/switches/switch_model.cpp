@@ -133,12 +133,15 @@ void SwitchEntity::arrive(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
   from.in_bytes += frame->frame_bytes;
   frame->ingress = static_cast<std::uint16_t>(ingress);
   frame->queue = static_cast<std::uint8_t>(forwarding_.classify(*frame));
+  forwarding_.prefetch(*frame);
+  buffer_.prefetch(ingress, frame->queue);
   if ((frame->flags & kFlagCorrupt) != 0) ++from.fcs_errors;
   if (config_.sflow_interval != 0 && --sample_in_[ingress] == 0) sample_flow(ingress, *frame, now_ps);
   if (config_.int_enabled && frame->telemetry != kNoTelemetry) {
     const ps_t stored_ps =
         config_.cut_through ? 0 : ps_t{frame->frame_bytes + kPreambleBytes} * ports_[ingress].byte_time_ps;
     note_arrival(*frame, now_ps - config_.pipeline_latency_ps - stored_ps);
+    __builtin_prefetch(&group_.telemetry.int_stacks.at(telemetry_place(*frame)).hop[telemetry_hops(*frame)], 1);
   }
   lookup(ingress, frame, now_ps);
 }
@@ -180,7 +183,7 @@ void SwitchEntity::forward(std::uint32_t egress, Frame* frame, ps_t now_ps, ps_t
   Egress& out = egress_[egress];
   const Port& port = ports_[egress];
   const bool idle = out.waiting_classes == 0 && port.busy_until_ps <= now_ps && out.control_due_ps > now_ps;
-  if (idle && now_ps >= out.storm_until_ps[frame->queue]) {
+  if (idle && now_ps >= out.queues[frame->queue].storm_until_ps) {
     if (!out.gated || opens_ps(out, *frame) <= now_ps) {
       if ((frame->flags & kFlagTraced) != 0) trace_arrival(egress, *frame, now_ps);
       if (frame->telemetry != kNoTelemetry) note_occupancy(*frame, 0);
@@ -223,7 +226,7 @@ void SwitchEntity::wake(std::uint32_t egress, ps_t at_ps) {
 // Whether the buffer takes the frame, cut if need be.
 bool SwitchEntity::keep(std::uint32_t egress, Frame* frame, ps_t now_ps) {
   const std::uint32_t c = frame->queue;
-  if (now_ps < egress_[egress].storm_until_ps[c]) {
+  if (now_ps < egress_[egress].queues[c].storm_until_ps) {
     ++egress_[egress].counts[c].storm_discards;
     return false;
   }
@@ -312,7 +315,7 @@ void SwitchEntity::depart(std::uint32_t egress, ps_t now_ps) {
   out.bytes -= frame->frame_bytes;
   if (queue.frames.empty()) {
     out.waiting_classes = static_cast<std::uint8_t>(out.waiting_classes & ~(1U << c));
-    out.deficit_bytes[c] = 0;
+    out.queues[c].deficit_bytes = 0;
   }
   let_go(*frame, now_ps);
   start(egress, frame, now_ps);
@@ -326,7 +329,7 @@ void SwitchEntity::start(std::uint32_t egress, Frame* frame, ps_t now_ps) {
   if (config_.int_enabled && frame->telemetry != kNoTelemetry) push_telemetry(egress, frame, now_ps);
   Egress& out = egress_[egress];
   count_sent(out, *frame);
-  count_sent(out.counts[frame->queue], *frame);
+  count_sent(out.queues[frame->queue], *frame);
   frame->flags &= static_cast<std::uint8_t>(~kFlagCredited);
   if (out.gated) out.gate.sent(frame->queue, frame->frame_bytes);
   if (shaped_) account_shaper(out, frame->queue, frame->frame_bytes, now_ps);
@@ -354,7 +357,7 @@ Counters SwitchEntity::counters() const {
     for (std::uint32_t c = 0; c < kClasses; ++c) {
       const ClassCounts& counts = out.counts[c];
       const std::string of = prefix + "c" + std::to_string(c) + ".";
-      list_class(all, of, counts, out.queues[c].watermark);
+      list_class(all, of, out.queues[c], counts, out.queues[c].watermark);
       note(all, of + "trimmed", counts.trimmed);
       note(all, of + "watchdog_storms", counts.storms);
       note(all, of + "watchdog_discards", counts.storm_discards);

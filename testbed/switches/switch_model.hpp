@@ -105,18 +105,23 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
   [[nodiscard]] Counters counters() const override;
 
  private:
-  struct Queue {
+  struct alignas(64) Queue {  // one cache line for what waits, one for what leaves
     Ring<Frame*> frames;
     std::uint64_t bytes = 0;
     std::uint64_t watermark = 0;
+    std::uint64_t out_frames = 0, out_bytes = 0;
+    std::uint64_t deficit_bytes = 0;  // DWRR
+    ps_t shaped_until_ps = 0;
+    ps_t storm_until_ps = 0;
+    std::uint16_t shaped_rest = 0;  // [ps / 1024]
   };
-  static_assert(sizeof(Queue) == 64);
+  static_assert(sizeof(Queue) == 128);
   struct Stored {
     Frame* frame;
     std::uint32_t egress;
   };
   struct ClassCounts {
-    std::uint64_t out_frames = 0, out_bytes = 0, discards = 0, discard_bytes = 0, marked = 0, trimmed = 0;
+    std::uint64_t discards = 0, discard_bytes = 0, marked = 0, trimmed = 0;
     std::uint64_t storms = 0, storm_discards = 0;
   };
   /// Telling the neighbour of a port to stop or to go on.
@@ -150,10 +155,6 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
     std::uint64_t discards = 0, discard_bytes = 0;
     std::uint64_t fcs_errors = 0, pause_frames_rx = 0;
     EgressGate gate;
-    std::array<std::uint64_t, kClasses> deficit_bytes{};
-    std::array<ps_t, kClasses> shaped_until_ps{};
-    std::array<std::uint16_t, kClasses> shaped_rest{};  // [ps / 1024]
-    std::array<ps_t, kClasses> storm_until_ps{};
   };
   struct Choice {
     std::uint32_t traffic_class;  // kClasses: none can go

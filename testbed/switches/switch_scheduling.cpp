@@ -13,7 +13,7 @@ ps_t SwitchEntity::opens_ps(const Egress& out, const Frame& frame) const {
   const ps_t gate_ps = out.gate.free() ? 0 : out.gate.opens_ps(c, frame.frame_bytes + (grows ? kIntHopBytes : 0));
   if (!shaped_ || config_.shaper_ps_per_kib[c] == 0) return gate_ps;
   const ps_t burst_ps = config_.shaper_burst_bytes[c] * config_.shaper_ps_per_kib[c] / 1024;
-  const ps_t until_ps = out.shaped_until_ps[c];
+  const ps_t until_ps = out.queues[c].shaped_until_ps;
   return std::max(gate_ps, until_ps > burst_ps ? until_ps - burst_ps : 0);
 }
 
@@ -22,13 +22,13 @@ ps_t SwitchEntity::opens_ps(const Egress& out, const Frame& frame) const {
 void SwitchEntity::account_shaper(Egress& out, std::uint32_t c, std::uint32_t frame_bytes, ps_t now_ps) {
   const std::uint64_t per_kib = config_.shaper_ps_per_kib[c];
   if (per_kib == 0) return;
-  if (out.shaped_until_ps[c] < now_ps) {
-    out.shaped_until_ps[c] = now_ps;
-    out.shaped_rest[c] = 0;
+  if (out.queues[c].shaped_until_ps < now_ps) {
+    out.queues[c].shaped_until_ps = now_ps;
+    out.queues[c].shaped_rest = 0;
   }
-  const std::uint64_t time = frame_bytes * per_kib + out.shaped_rest[c];  // [ps / 1024]
-  out.shaped_until_ps[c] += time / 1024;
-  out.shaped_rest[c] = static_cast<std::uint16_t>(time % 1024);
+  const std::uint64_t time = frame_bytes * per_kib + out.queues[c].shaped_rest;  // [ps / 1024]
+  out.queues[c].shaped_until_ps += time / 1024;
+  out.queues[c].shaped_rest = static_cast<std::uint16_t>(time % 1024);
 }
 
 SwitchEntity::Choice SwitchEntity::choose(std::uint32_t egress, ps_t now_ps) {
@@ -58,10 +58,10 @@ std::uint32_t SwitchEntity::deficit_round_robin(Egress& out, std::uint32_t ready
     const std::uint32_t c = out.turn;
     if ((ready >> c & 1U) != 0) {
       const std::uint64_t head_bytes = out.queues[c].frames.front()->frame_bytes;
-      if (!out.granted) out.deficit_bytes[c] += config_.dwrr_quantum_bytes[c];
+      if (!out.granted) out.queues[c].deficit_bytes += config_.dwrr_quantum_bytes[c];
       out.granted = true;
-      if (out.deficit_bytes[c] >= head_bytes) {
-        out.deficit_bytes[c] -= head_bytes;
+      if (out.queues[c].deficit_bytes >= head_bytes) {
+        out.queues[c].deficit_bytes -= head_bytes;
         return c;
       }
     }

@@ -290,7 +290,7 @@ Counters VoqSwitchEntity::counters() const {
     note(all, prefix + "egress_buffer_watermark_bytes", out.taken_watermark);
     for (std::uint32_t c = 0; c < kClasses; ++c) {
       const std::string of = prefix + "c" + std::to_string(c) + ".";
-      list_class(all, of, out.classes[c], out.classes[c].watermark);
+      list_class(all, of, out.classes[c], out.classes[c], out.classes[c].watermark);
       note(all, of + "pfc_rx", out.gate.stops(c).frames);
       note(all, of + "pause_rx_ps", out.gate.stopped_ps(c, now_ps));
     }
