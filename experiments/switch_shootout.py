@@ -9,6 +9,7 @@ SWITCHES = (
     *("ideal", "tomahawk4", "tomahawk5", "tomahawk6", "tomahawk_ultra", "trident4", "jericho2c_plus"),
     *("spectrum3", "spectrum4", "teralynx10", "falcon", "linux_bridge"),
 )
+REFERENCES = ("ideal", "linux_bridge")
 
 EXPERIMENT = Experiment(
     name="switch_shootout",
@@ -24,7 +25,7 @@ EXPERIMENT = Experiment(
         "uplink_links": 1,
     },
     switch="ideal",
-    variants=tuple(Variant(name=name, switch=name) for name in SWITCHES),
+    variants=tuple(Variant(name=name, switch=name, reference=name in REFERENCES) for name in SWITCHES),
     nics=("transparent",),
     sizes_bytes=(16 * KIB,),
     scenarios=(

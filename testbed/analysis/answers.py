@@ -5,7 +5,7 @@ A difference is claimed only where the 95 % intervals of the two percentiles do 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from testbed.analysis.breakdown import attribute, share_ppm
 from testbed.analysis.percentiles import MIN_SAMPLES_BEYOND, Percentile, percentile_name
@@ -21,28 +21,33 @@ _MOST_LISTED = 4
 _REST = "the NICs and the fabric"
 
 
-def answers(cells: Sequence[CellSummary]) -> tuple[str, ...]:
-    """For each scenario, at p99.9: the first NIC beside every other one, or, for each NIC, its variants."""
+def answers(cells: Sequence[CellSummary], references: Collection[str] = ()) -> tuple[str, ...]:
+    """For each scenario, at p99.9: the first NIC beside every other one, or, for each NIC, its variants.
+
+    `references`: variants that are shown, and not ranked.
+    """
     sentences: list[str] = []
     for scenario in dict.fromkeys(cell.scenario for cell in cells):
         here = [cell for cell in cells if cell.scenario == scenario]
         if any(cell.variant for cell in here):
             for nic in dict.fromkeys(cell.nic for cell in here):
                 where = f"{here[0].condition} with {nic}" if _several_nics(here) else here[0].condition
-                sentences += variant_answers([cell for cell in here if cell.nic == nic], where)
+                sentences += variant_answers([cell for cell in here if cell.nic == nic], where, references)
         else:
             sentences += _pairs(here, here[0].condition)
     return tuple(sentences)
 
 
-def variant_answers(cells: Sequence[CellSummary], where: str) -> list[str]:
+def variant_answers(cells: Sequence[CellSummary], where: str, references: Collection[str]) -> list[str]:
     """The variants of one scenario and NIC: each beside the first if they are few, else the best and the worst."""
     sizes = dict.fromkeys(cell.size_bytes for cell in cells)
     if len({cell.variant for cell in cells}) <= MOST_PAIRED:
         sentences = _pairs(cells, where)
     else:
         clauses = [
-            _ranked(_put(size, first=not place), [cell for cell in cells if cell.size_bytes == size])
+            _ranked(
+                _put(size, first=not place), [cell for cell in cells if cell.size_bytes == size], references
+            )
             for place, size in enumerate(sizes)
         ]
         sentences = [f"{where}, {'; '.join(clauses)}."]
@@ -72,8 +77,18 @@ def _put(size: int, *, first: bool) -> str:
     return f"{'the ' + _NAME if first else 'that'} of a {readable_size(size)} put"
 
 
-def _ranked(put: str, cells: Sequence[CellSummary]) -> str:
-    """The best and the worst of many variants, as far as their intervals tell them apart."""
+def _ranked(put: str, everything: Sequence[CellSummary], references: Collection[str]) -> str:
+    """The best and the worst of many variants, as far as their intervals tell them apart; then the references."""
+    cells = [cell for cell in everything if cell.variant not in references] or list(everything)
+    beside = [
+        f"{approximate_time(cell.percentiles[_NAME].value_ps or 0)} with {cell.variant}"
+        for cell in everything
+        if cell not in cells and _is_stated(cell)
+    ]
+    return _best_and_worst(put, cells) + (f"; for reference, {_listed(beside)}" if beside else "")
+
+
+def _best_and_worst(put: str, cells: Sequence[CellSummary]) -> str:
     stated = [(cell.percentiles[_NAME].value_ps or 0, cell) for cell in cells if _is_stated(cell)]
     if len(stated) < 2:
         return f"{put} cannot be compared ({_too_few(next(c for c in cells if not _is_stated(c)))})"

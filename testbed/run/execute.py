@@ -365,5 +365,5 @@ def _summary(
         cells=cells,
         records_digest=digest((cell.id, cell_files.read_records(directory, cell.id)) for cell in cells),
         assumptions=assumptions_of_run(resolved),
-        answers=answers(cells),
+        answers=answers(cells, [v.name for v in resolved.experiment.variants if v.reference]),
     )

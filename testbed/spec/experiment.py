@@ -68,6 +68,8 @@ class Variant:
     """Merged over the experiment's."""
     topology_parameters: Mapping[str, ParameterValue] = field(default_factory=Parameters)
     """Merged over the experiment's."""
+    reference: bool = False
+    """Shown beside the others, but out of the ranking: a bound, and no candidate."""
 
     def __post_init__(self) -> None:
         _freeze_parameters(self, _VARIANT_PARAMETERS)

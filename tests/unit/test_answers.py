@@ -162,6 +162,14 @@ def test_answers_many_variants_name_the_best_and_the_worst() -> None:
     )
 
 
+def test_answers_many_variants_leave_references_out_of_the_ranking() -> None:
+    (text,) = answers(variants(slower(a=2_000_000, b=0, c=6_000_000, d=1_000_000)), references=["b"])
+    assert text == (
+        "under 60 % load, the p99.9 of a 4 KiB put is lowest with d (3.00 µs) and 2.7 times higher with c (8.00 µs), "
+        "the highest of 3; for reference, 2.00 µs with b."
+    )
+
+
 def test_answers_many_variants_with_overlapping_intervals_claim_nothing() -> None:
     (text,) = answers(variants({name: random_records(N, seed) for seed, name in enumerate("abcd")}))
     assert "does not differ measurably between 4 variants" in text
