@@ -52,7 +52,7 @@ OVERRIDES: dict[str, tuple[str, str]] = {
     # override: what the error names, and part of what it says
     "topology=leaf_spin": ("topology", "did you mean 'leaf_spine'?"),
     "topology.nosuch=1": ("topology_parameters.nosuch", "unknown parameter"),
-    "switch=tomahwk": ("switch", "did you mean 'tomahawk5'?"),
+    "switch=tomahwk5": ("switch", "did you mean 'tomahawk5'?"),
     "nics=rdmaa": ("nics[0]", "did you mean 'rdma'?"),
     "nics=rdma,rdma": ("nics", "appears 2 times"),
     "scenarios=nope": ("scenarios", "use one of: idle, load, incast"),
