@@ -63,6 +63,7 @@ def extension() -> Path:
     """The extension with sanitizers; built once, then only when its sources change."""
     commands = (
         ["cmake", "-S", str(ROOT), "-B", str(BUILD), "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
+         "-DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -g1",  # compiles in two thirds of the time
          "-DTB_SANITIZE=address,undefined", f"-DPython_EXECUTABLE={sys.executable}"],
         ["cmake", "--build", str(BUILD)],
     )  # fmt: skip
