@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from testbed.errors import MeasurementError, NicError, TestbedError
+from testbed.units import format_time
 
 _MEANINGS: dict[str, tuple[type[TestbedError], str]] = {
     "StreamError": (
@@ -23,4 +26,5 @@ _MEANINGS: dict[str, tuple[type[TestbedError], str]] = {
 def engine_error(text: str, name: str) -> TestbedError | None:
     """The error for a user, from the engine's text and the name of its class, or a text with that name in it."""
     found = next((meaning for known, meaning in _MEANINGS.items() if known in name), None)
-    return found[0](text, remedy=found[1]) if found else None
+    readable = re.sub(r"\b(\d+) ps\b", lambda match: format_time(int(match[1])), text)
+    return found[0](readable, remedy=found[1]) if found else None

@@ -24,5 +24,10 @@ def test_engine_error_known_has_a_class_and_a_remedy(
     assert remedy in error.remedy
 
 
+def test_engine_error_tells_times_in_readable_units() -> None:
+    error = engine_error("gave up after 7 retries at 19100050000 ps, since 12 ps", "StreamError")
+    assert str(error) == "gave up after 7 retries at 19.10005ms, since 12ps"
+
+
 def test_engine_error_unknown_is_none() -> None:
     assert engine_error("text", "OverflowError") is None
