@@ -21,6 +21,7 @@ from testbed.fabric.build import build_fabric
 from testbed.fabric.capture import start_capture
 from testbed.fabric.state import RunState
 from testbed.run.emulation import emulate
+from testbed.run.engine_errors import engine_error
 from testbed.spec.experiment import Kind
 from tests.fabric.emulated import FAR_PS, captured_frames, cell_data, run_both
 from topologies import build_fabric as fabric_of
@@ -317,5 +318,6 @@ def test_virtual_lossless_drop_is_the_twins_error(state: RunState) -> None:
             twin.run(FAR_PS)
         with pytest.raises(TestbedError) as error:
             emulate(live, data, state=state)
-        assert str(dropped.value) in str(error.value)
+        by_twin = engine_error(str(dropped.value), "LosslessDropError")
+        assert str(by_twin) in str(error.value)
         assert "l1 dropped a frame of lossless class" in str(dropped.value)
