@@ -30,7 +30,7 @@ SAMPLE_DTYPE: np.dtype[np.void] = np.dtype(
     ]
 )
 """Layout of `QueueSample` in testbed/engine/telemetry.hpp."""
-MOST_KEPT = 200_000
+MOST_KEPT = 800_000
 MOST_ROWS = 60
 """A heat map with more could not be read."""
 BINS = 240
@@ -71,6 +71,11 @@ class Followed:
     def of(self, *kinds: SampleKind) -> Samples:
         """The samples of some kinds."""
         return self.samples[np.isin(self.samples["kind"], kinds)]
+
+    @property
+    def cut_note(self) -> str:
+        """What a time axis must add where there was more than is kept."""
+        return f"; cut after {MOST_KEPT:,} changes" if len(self.samples) >= MOST_KEPT else ""
 
     @property
     def until_ps(self) -> int:

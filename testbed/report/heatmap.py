@@ -30,7 +30,7 @@ def heatmap_figure(followed: Followed, source: Source) -> Figure | None:
     axis = figure.add_subplot()
     _shade(figure, axis, depths)
     _name_rows(axis, depths, followed)
-    axis.set_xlabel("virtual time (µs)", fontsize=9)
+    axis.set_xlabel(f"virtual time (µs){followed.cut_note}", fontsize=9)
     axis.xaxis.set_major_locator(MaxNLocator(_MOST_TICKS, steps=[1, 2, 5, 10]))
     axis.tick_params(labelsize=8)
     axis.tick_params(axis="y", length=0, labelsize=7.5)

@@ -63,7 +63,8 @@ def timeline_figure(followed: Followed, records: Records, window_ps: Window, sou
     victims = victims_of(records, hot, source.cell.destination)
     _draw_messages(axes[-1], records, victims, [span for lane in lanes for span in lane.stopped])
     axes[-1].set_xlim(window_ps[0] / PS_PER_US, window_ps[1] / PS_PER_US)
-    axes[-1].set_xlabel("virtual time (µs); messages stand at their intended time", fontsize=9)
+    label = f"virtual time (µs); messages stand at their intended time{followed.cut_note}"
+    axes[-1].set_xlabel(label, fontsize=9)
     axes[-1].xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     frame(figure, "Who waits for whom", source, _legend(followed, lanes, hot), columns=3)
     return figure

@@ -27,7 +27,8 @@ from testbed.spec.experiment import Cell
 from testbed.units import PS_PER_US
 
 TRACE_PS = 200 * PS_PER_US
-TRACE_SAMPLES = 400_000
+TRACE_SAMPLES = 1_200_000
+"""Three for each change of a queue, of which `testbed.analysis.depths` keeps two where one class is in use."""
 _SLICES = 200
 
 _progress: SynchronizedArray[Any] | None = None

@@ -63,7 +63,10 @@ def test_followed_depths_by_class_are_kept_where_several_classes_waited() -> Non
 
 def test_followed_more_than_is_kept_is_cut_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(depths, "MOST_KEPT", 2)
-    assert followed(port(3, L1, 1, 1), port(1, L1, 1, 1), port(2, L1, 1, 1)).until_ps == 2 * US
+    cut = followed(port(3, L1, 1, 1), port(1, L1, 1, 1), port(2, L1, 1, 1))
+    assert cut.until_ps == 2 * US
+    assert cut.cut_note == "; cut after 2 changes"
+    assert followed(port(3, L1, 1, 1)).cut_note == ""
 
 
 def test_followed_saved_and_read_back_is_the_same() -> None:
