@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from testbed.errors import FabricError
 from testbed.fabric.processes import die_with_parent
 
+_STUCK_S = 0.3
+"""A thread that hands out jobs and has not ended by then waits for a reader."""
 SPAWN = multiprocessing.get_context("spawn")
 
 _Job = TypeVar("_Job")
@@ -72,8 +74,15 @@ def _stop_feeding(pool: ProcessPoolExecutor) -> None:
     Python does so itself from 3.11.5 on (github.com/python/cpython/issues/94777).
     """
     queue: Any = pool._call_queue  # type: ignore[attr-defined]
-    if queue is not None:
-        queue._reader.close()
+    if queue is None:
+        return
+    if (
+        queue._thread is not None
+    ):  # it ends by closing the pipe itself, unless it is stuck; never both at once
+        queue._thread.join(_STUCK_S)
+        if not queue._thread.is_alive():
+            return
+    queue._reader.close()
 
 
 def _begin(parent: int, prepare: Callable[[], None] | None) -> None:
