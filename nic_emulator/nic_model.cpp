@@ -254,7 +254,7 @@ Frame* NicEntity::make_data(const TxStream& stream, const TxMessage& message, st
   frame->dst = static_cast<std::uint16_t>(stream.peer);
   frame->flags = static_cast<std::uint8_t>((first ? kFlagFirst : 0) | (last ? kFlagLast : 0));
   frame->format = config_.format;
-  frame->traffic_class = config_.data_class;
+  frame->dscp = config_.data_dscp;
   frame->cookie = message.record;
   if (group_.telemetry.tracing() && group_.telemetry.traces(*frame)) frame->flags |= kFlagTraced;
   if (config_.int_enabled) {
@@ -263,8 +263,6 @@ Frame* NicEntity::make_data(const TxStream& stream, const TxMessage& message, st
   }
   if (config_.format == WireFormat::kRoceV2) {
     frame->entropy = flow_entropy(id(), stream.peer);
-    frame->dscp = config_.data_dscp;
-    frame->traffic_class = frame->dscp >> 3;
     if (first) frame->message_bytes = message.bytes;
   } else {
     frame->msn = static_cast<std::uint16_t>(message.msn);

@@ -155,7 +155,7 @@ void NicEntity::acknowledge(RxStream& stream, Opcode opcode, ps_t now_ps, std::u
   frame->psn = static_cast<std::uint32_t>(stream.expected_psn) & kPsnMask;
   frame->src = static_cast<std::uint16_t>(id());
   frame->dst = static_cast<std::uint16_t>(stream.peer);
-  frame->traffic_class = config_.ack_class;
+  frame->dscp = config_.ack_dscp;
   if (config_.reliability == Reliability::kSelective) {
     frame->ack_bits = stream.arrived;
     frame->credit = static_cast<std::uint16_t>(config_.window_pkts);
@@ -164,8 +164,6 @@ void NicEntity::acknowledge(RxStream& stream, Opcode opcode, ps_t now_ps, std::u
   if (config_.format == WireFormat::kRoceV2) {
     frame->entropy = flow_entropy(id(), stream.peer);
     frame->msn = static_cast<std::uint16_t>(stream.msn);
-    frame->dscp = config_.ack_dscp;
-    frame->traffic_class = frame->dscp >> 3;
   }
   frame->time_ps = now_ps + config_.ack_latency_ps;
   if (ack_lane_.empty()) slots_.set(kAckReady, frame->time_ps);

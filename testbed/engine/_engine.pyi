@@ -17,11 +17,27 @@ class Opcode(Enum):
     TRIMMED = 3
     PAUSE = 4
     CREDIT = 5
+    CNP = 6
+    NOT_READY = 7
+
+class Op(Enum):
+    PUT = 0
+    PUT_SIGNAL = 1
+    SEND = 2
+    GET_REQUEST = 3
+    GET_RESPONSE = 4
 
 class WireFormat(Enum):
     THIN = 0
     ROCE_V2 = 1
     MAC_CONTROL = 2
+    THIN_UDP = 3
+    TCP = 4
+    UDP = 5
+    UET = 6
+    SUE = 7
+    SUE_COMPRESSED = 8
+    UALINK = 9
 
 class PathChoice(Enum):
     HASH = 0
@@ -64,6 +80,7 @@ class Frame:
     ack_bits: int
     opcode: Opcode
     format: WireFormat
+    op: Op
     traffic_class: int
     dscp: int
     flags: int

@@ -103,11 +103,26 @@ void bind_frame(nb::module_& m) {
       .value("NACK", Opcode::kNack)
       .value("TRIMMED", Opcode::kTrimmed)
       .value("PAUSE", Opcode::kPause)
-      .value("CREDIT", Opcode::kCredit);
+      .value("CREDIT", Opcode::kCredit)
+      .value("CNP", Opcode::kCnp)
+      .value("NOT_READY", Opcode::kNotReady);
+  nb::enum_<Op>(m, "Op")
+      .value("PUT", Op::kPut)
+      .value("PUT_SIGNAL", Op::kPutSignal)
+      .value("SEND", Op::kSend)
+      .value("GET_REQUEST", Op::kGetRequest)
+      .value("GET_RESPONSE", Op::kGetResponse);
   nb::enum_<WireFormat>(m, "WireFormat")
       .value("THIN", WireFormat::kThin)
       .value("ROCE_V2", WireFormat::kRoceV2)
-      .value("MAC_CONTROL", WireFormat::kMacControl);
+      .value("MAC_CONTROL", WireFormat::kMacControl)
+      .value("THIN_UDP", WireFormat::kThinUdp)
+      .value("TCP", WireFormat::kTcp)
+      .value("UDP", WireFormat::kUdp)
+      .value("UET", WireFormat::kUet)
+      .value("SUE", WireFormat::kSue)
+      .value("SUE_COMPRESSED", WireFormat::kSueCompressed)
+      .value("UALINK", WireFormat::kUalink);
   nb::class_<Frame>(m, "Frame")
       .def(nb::init<>())
       .def_rw("frame_bytes", &Frame::frame_bytes)
@@ -123,7 +138,9 @@ void bind_frame(nb::module_& m) {
       .def_rw("ack_bits", &Frame::ack_bits)
       .def_rw("opcode", &Frame::opcode)
       .def_rw("format", &Frame::format)
-      .def_rw("traffic_class", &Frame::traffic_class)
+      .def_rw("op", &Frame::op)
+      .def_prop_rw("traffic_class", &Frame::traffic_class,
+                   [](Frame& f, std::uint32_t priority) { f.dscp = static_cast<std::uint8_t>((priority & 7U) << 3); })
       .def_rw("dscp", &Frame::dscp)
       .def_rw("flags", &Frame::flags);
 }

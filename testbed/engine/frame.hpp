@@ -13,13 +13,40 @@ enum class Opcode : std::uint8_t {
   kData = 0,
   kAck = 1,
   kNack = 2,
-  kTrimmed = 3,  // data whose payload a switch has cut
-  kPause = 4,    // MAC control: priority-based flow control, IEEE 802.1Qbb
-  kCredit = 5,   // MAC control: cells that a receiver has freed (credit-based flow control)
+  kTrimmed = 3,   // data whose payload a switch has cut
+  kPause = 4,     // MAC control: priority-based flow control, IEEE 802.1Qbb
+  kCredit = 5,    // MAC control: cells that a receiver has freed (credit-based flow control)
+  kCnp = 6,       // congestion notification to the sender of a marked packet
+  kNotReady = 7,  // nack: no receive is posted for the message that starts with `psn`
+};
+
+/// What the message of a data frame asks for; in an acknowledgement kGetResponse says that it is of the responses.
+enum class Op : std::uint8_t {
+  kPut = 0,          // write to the receiver's memory
+  kPutSignal = 1,    // and then tell the receiver (RDMA: write with immediate)
+  kSend = 2,         // into the receive that the receiver has posted next
+  kGetRequest = 3,   // read `message_bytes` of the receiver's memory; has no payload
+  kGetResponse = 4,  // what was asked for
 };
 
 /// Header format of a frame.
-enum class WireFormat : std::uint8_t { kThin = 0, kRoceV2 = 1, kMacControl = 2 };
+enum class WireFormat : std::uint8_t {
+  kThin = 0,
+  kRoceV2 = 1,
+  kMacControl = 2,
+  kThinUdp = 3,  // the thin header in IPv4 and UDP
+  kTcp = 4,
+  kUdp = 5,
+  kUet = 6,            // Ultra Ethernet transport: PDS and SES in IPv4 and UDP
+  kSue = 7,            // scale-up Ethernet: reliability header in IPv4 and UDP
+  kSueCompressed = 8,  // and behind a compressed header
+  kUalink = 9,         // flits
+};
+
+/// Whether a frame of this format has an IP header, whose code point and entropy switches read.
+inline bool has_ip(WireFormat format) {
+  return format == WireFormat::kRoceV2 || (format >= WireFormat::kThinUdp && format <= WireFormat::kSue);
+}
 
 inline constexpr std::uint8_t kFlagFirst = 1;    // first packet of a message
 inline constexpr std::uint8_t kFlagLast = 2;     // last packet of a message
@@ -35,28 +62,31 @@ inline constexpr std::uint32_t kPsnMask = 0xFFFFFFU;
 inline constexpr std::uint32_t kClasses = 8;
 
 struct Frame {
-  ps_t time_ps = 0;                        // when the entity that holds the frame acts on it
-  std::uint64_t ack_bits = 0;              // ack: packets received behind `psn`, bit 0 = psn + 1; see `note_arrival`
-  std::uint32_t frame_bytes = 0;           // Ethernet frame from destination address to FCS
-  std::uint32_t payload_bytes = 0;         // message bytes in this frame
-  std::uint32_t psn = 0;                   // 24-bit packet sequence number; ack: the next one expected
-  std::uint32_t message_bytes = 0;         // RoCEv2 first packet (RETH DMA length); otherwise 0
-  std::uint32_t cookie = 0;                // sender's own: record of the message; never on the wire
-  std::uint32_t buffer = kNoBuffer;        // real bytes, where there are any
+  ps_t time_ps = 0;                  // when the entity that holds the frame acts on it
+  std::uint64_t ack_bits = 0;        // ack: packets received behind `psn`, bit 0 = psn + 1; see `note_arrival`
+  std::uint32_t frame_bytes = 0;     // Ethernet frame from destination address to FCS
+  std::uint32_t payload_bytes = 0;   // message bytes in this frame
+  std::uint32_t psn = 0;             // 24-bit packet sequence number; ack: the next one expected
+  std::uint32_t message_bytes = 0;   // RoCEv2 first packet, get: of the message; ack: marked bytes so far, 24 bits
+  std::uint32_t cookie = 0;          // sender's own: record of the message; never on the wire
+  std::uint32_t buffer = kNoBuffer;  // real bytes, where there are any
   std::uint32_t telemetry = kNoTelemetry;  // in-band telemetry: place of its stack in the group, hops << 28
   std::uint16_t src = 0;                   // endpoint that sent it
   std::uint16_t dst = 0;                   // endpoint that it is for
-  std::uint16_t msn = 0;                   // message sequence number of the stream, 16 bits
+  std::uint16_t msn = 0;      // message sequence number of the stream; selective ack: psn that caused it; 16 bits
   std::uint16_t index = 0;    // packet of the message (not in a last packet); nack: cut packet less psn, plus 1
   std::uint16_t entropy = 0;  // UDP source port, where the format has one
-  std::uint16_t credit = 0;   // ack: packets granted beyond `psn`
+  std::uint16_t credit = 0;   // ack: packets granted beyond `psn`; data: messages of equal size in it, 0 for one
   std::uint16_t ingress = 0;  // port by which it came into the entity that holds it; never on the wire
   Opcode opcode = Opcode::kData;
   WireFormat format = WireFormat::kThin;
-  std::uint8_t traffic_class = 0;  // thin: priority 0 .. 7, as 802.1Q PCP; RoCEv2: dscp >> 3
-  std::uint8_t dscp = 0;           // RoCEv2: differentiated services code point
+  Op op = Op::kPut;
+  std::uint8_t dscp = 0;  // code point; where the format has no IP header its class selector: priority << 3
   std::uint8_t flags = 0;
   std::uint8_t queue = 0;  // class in the switch that holds it; never on the wire
+
+  /// Priority 0 .. 7, as 802.1Q PCP.
+  [[nodiscard]] std::uint32_t traffic_class() const { return dscp >> 3; }
 };
 static_assert(sizeof(Frame) == 64, "a frame fills one cache line");
 

@@ -82,7 +82,7 @@ void put_thin(const Frame& frame, unsigned char* out) {
   const unsigned flags = ((frame.flags & kFlagFirst) != 0 ? 0x20U : 0U) |
                          ((frame.flags & kFlagLast) != 0 ? 0x10U : 0U) |
                          ((frame.flags & kFlagMarked) != 0 ? 0x08U : 0U);
-  put(out, (static_cast<unsigned>(frame.opcode) << 6) | flags | (frame.traffic_class & 7U), 1);
+  put(out, (static_cast<unsigned>(frame.opcode) << 6) | flags | (frame.traffic_class() & 7U), 1);
   put(out + 1, frame.psn, 3);
   if (is_data(frame)) {
     put(out + 4, frame.msn, 2);
@@ -188,7 +188,6 @@ bool get_roce(std::span<const unsigned char> bytes, Frame& frame) {
   if (ip[0] != 0x45 || ip[9] != 17 || get(ip + 22, 2) != kRocePort) return false;
   frame.format = WireFormat::kRoceV2;
   frame.dscp = ip[1] >> 2;
-  frame.traffic_class = frame.dscp >> 3;
   if ((ip[1] & 3U) == 3U) frame.flags |= kFlagMarked;
   frame.entropy = static_cast<std::uint16_t>(get(ip + 20, 2));
   frame.psn = static_cast<std::uint32_t>(get(bth + 9, 3));
@@ -254,7 +253,7 @@ bool get_thin(const unsigned char* at, Frame& frame) {
   frame.flags =
       static_cast<std::uint8_t>(((at[0] & 0x20U) != 0 ? kFlagFirst : 0) | ((at[0] & 0x10U) != 0 ? kFlagLast : 0) |
                                 ((at[0] & 0x08U) != 0 ? kFlagMarked : 0));
-  frame.traffic_class = at[0] & 7U;
+  frame.dscp = static_cast<std::uint8_t>((at[0] & 7U) << 3);
   frame.psn = static_cast<std::uint32_t>(get(at + 1, 3));
   if (is_data(frame)) {
     frame.msn = static_cast<std::uint16_t>(get(at + 4, 2));

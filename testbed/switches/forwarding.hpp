@@ -39,8 +39,7 @@ class Forwarding {
   /// Throws std::invalid_argument if a group names a port without link.
   void check_ports(const std::vector<Port>& ports, const std::string& name) const;
   [[nodiscard]] std::uint32_t classify(const Frame& frame) const {
-    return frame.format == WireFormat::kRoceV2 ? class_of_dscp_[frame.dscp & 63U]
-                                               : class_of_pcp_[frame.traffic_class & 7U];
+    return has_ip(frame.format) ? class_of_dscp_[frame.dscp & 63U] : class_of_pcp_[frame.traffic_class() & 7U];
   }
   [[nodiscard]] bool knows(const Frame& frame) const {
     return frame.dst < only_port_.size() && only_port_[frame.dst] != kNoPort;

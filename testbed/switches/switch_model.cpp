@@ -254,8 +254,7 @@ bool SwitchEntity::trim(std::uint32_t egress, Frame* frame, ps_t now_ps) {
   frame->payload_bytes = std::min(frame->payload_bytes, kept - header);
   frame->opcode = Opcode::kTrimmed;
   frame->queue = static_cast<std::uint8_t>(config_.trim_class);
-  frame->traffic_class = static_cast<std::uint8_t>(config_.trim_class);
-  if (frame->format == WireFormat::kRoceV2) frame->dscp = static_cast<std::uint8_t>(config_.trim_class << 3);
+  frame->dscp = static_cast<std::uint8_t>(config_.trim_class << 3);
   const Admission admitted = buffer_.admit(frame->ingress, egress, frame->queue, cells(*frame));
   if (admitted == Admission::kStop) stop_neighbour(frame->ingress, frame->queue, now_ps);
   if (admitted == Admission::kAccepted || admitted == Admission::kStop) {

@@ -187,8 +187,6 @@ def test_class_of_roce_frames_follows_the_map_and_not_the_priority() -> None:
     table = [0] * 64
     table[26], table[48] = 3, 6
     sends = [roce(0, 26), roce(1, 48), roce(2, 27)]
-    for _, frame in sends:
-        frame.traffic_class = 5
     assert classes_of(sends, class_of_dscp=table, class_of_pcp=[1] * 8) == {3: 1, 6: 1, 0: 1}
 
 

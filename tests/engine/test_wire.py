@@ -66,7 +66,6 @@ def roce_frames(draw: st.DrawFn) -> _engine.Frame:
         "src": draw(U16),
         "dst": draw(U16),
         "dscp": dscp,
-        "traffic_class": dscp >> 3,
     }
     opcode = draw(st.sampled_from([*DATA, *ANSWERS]))
     values |= {"opcode": opcode, "entropy": draw(U16), "format": WireFormat.ROCE_V2}
