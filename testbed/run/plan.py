@@ -23,7 +23,6 @@ from testbed.switches.setup import SwitchSetup
 from testbed.units import byte_time_ps
 
 _FORMATS = {"thin": "THIN", "rocev2": "ROCE_V2"}
-_RELIABILITY = {"selective": "SELECTIVE", "go_back_n": "GO_BACK_N"}
 
 
 def cell_plan(
@@ -110,7 +109,7 @@ def _nic_node(
     """One card behind its NIC."""
     config = {
         "format": _FORMATS[nic.wire_format],
-        "reliability": _RELIABILITY[nic.reliability],
+        "reliability": nic.reliability,
         "mtu_bytes": nic.mtu_bytes.number,
         "first_header_bytes": nic.first_header_bytes.number,
         "other_header_bytes": nic.other_header_bytes.number,
