@@ -22,7 +22,7 @@ FAULTS_EXAMPLE = "l1>s1@100us-200us:100%"
 MAX_REPETITIONS = 10_000
 """Of one fault; each is a line of the plan."""
 FLAPPING_PS = PS_PER_S
-"""A fault with a period and no number comes back for so long: beyond the end of any run."""
+"""A fault with a period and no number comes back for so long, which is longer than most cells last."""
 _WAYS_NAMED = 8
 
 _FAULT = re.compile(
