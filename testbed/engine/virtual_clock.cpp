@@ -99,6 +99,13 @@ ps_t VirtualGroup::send(const Entity& from, std::uint32_t port_number, Frame* fr
   return event_ps + clock_.echo(port.wire);
 }
 
+void VirtualGroup::duplicate(Frame* frame) {
+  const std::uint32_t original = frame->buffer;
+  frame->buffer = buffers_.take();
+  std::copy_n(buffers_.at(original), buffers_.length(original), buffers_.at(frame->buffer));
+  buffers_.length(frame->buffer) = buffers_.length(original);
+}
+
 void VirtualGroup::rewrite(Frame* frame) {
   std::uint32_t& length = buffers_.length(frame->buffer);
   const std::span<unsigned char> room{buffers_.at(frame->buffer), buffers_.bytes()};

@@ -158,6 +158,7 @@ class VirtualGroup final : public FrameIo {
   [[nodiscard]] Group& group() { return group_; }
 
   ps_t send(const Entity& from, std::uint32_t port, Frame* frame, ps_t first_bit_ps, ps_t event_ps) override;
+  void duplicate(Frame* frame) override;
   void rewrite(Frame* frame) override;
   void release(Frame* frame) override {
     buffers_.give(frame->buffer);

@@ -23,7 +23,7 @@ def assumptions_of_run(resolved: Resolved) -> tuple[Assumption, ...]:
     """Every unverified number, once, under a path that names its places."""
     found: list[Assumption] = []
     for name in resolved.experiment.nics:
-        ordered = all(network.switch.keeps_order for network in resolved.networks)
+        ordered = all(_keeps_order(network) for network in resolved.networks)
         found += [
             row for row in assumptions_of_nic(NICS.get(name)) if not (ordered and _bears_reordering(row))
         ]
@@ -31,6 +31,10 @@ def assumptions_of_run(resolved: Resolved) -> tuple[Assumption, ...]:
         for path, number in (_switch_numbers(network) | used_numbers(network.fabric)).items():
             found += assumptions_of(number, path)
     return tuple(dict.fromkeys(found))
+
+
+def _keeps_order(network: Network) -> bool:
+    return network.switch.keeps_order and not any(link.reorder_e18 for link in network.fabric.links)
 
 
 def _bears_reordering(row: Assumption) -> bool:

@@ -54,7 +54,7 @@ def plan_data(
             endpoint.name,
             nic,
             schedule.workload(index, measure_until_ps),
-            asked=_asked_of_nic(nic, switch, fabric.links_of(endpoint.name)),
+            asked=_asked_of_nic(nic, switch, fabric, endpoint.name),
         )
         for index, endpoint in enumerate(fabric.endpoints)
     ]
@@ -88,15 +88,16 @@ def _features(link: Link, switch: SwitchSetup) -> dict[str, Any]:
     return link_features(link, llr=switch.llr, llr_latency_ps=latency_ps, cbfc=switch.cbfc)
 
 
-def _asked_of_nic(nic: NicProfile, switch: SwitchSetup, links: Sequence[Link]) -> dict[str, Any]:
-    """What the switches' settings ask of a card.
+def _asked_of_nic(nic: NicProfile, switch: SwitchSetup, fabric: Fabric, name: str) -> dict[str, Any]:
+    """What the switches' settings and the links ask of a card.
 
     To stop when paused, as soon as a port must; to bear reordering; to carry telemetry.
     """
     asked: dict[str, Any] = {}
     if switch.lossless_classes:
-        asked["pause_reaction_ps"] = switch.reaction_ps(link.rate_bps for link in links)
-    if not switch.keeps_order and nic.reorder_window_pkts.number:
+        asked["pause_reaction_ps"] = switch.reaction_ps(link.rate_bps for link in fabric.links_of(name))
+    keeps_order = switch.keeps_order and not any(link.reorder_e18 for link in fabric.links)
+    if not keeps_order and nic.reorder_window_pkts.number:
         asked["reorder_window_pkts"] = nic.reorder_window_pkts.number
     if switch.telemetry and nic.wire_format == "thin":
         asked["int_enabled"] = True

@@ -420,3 +420,12 @@ def total_of(twin: _engine.Twin, counter: str) -> int:
         for name, value in node.items()
         if name.split(".")[-1] == counter
     )
+
+
+def test_plan_of_links_that_reorder_widens_the_window_of_nics_that_bear_it() -> None:
+    fabric = build_fabric("leaf_spine", {"reorder": "1e-3"})
+    for nic in ("transparent", "rdma"):
+        data, _ = lowered(fabric, nic=nic)
+        window_pkts = NICS.get(nic).reorder_window_pkts.number
+        configs = [node["config"] for node in data["nodes"] if node["kind"] == "nic"]
+        assert {config.get("reorder_window_pkts", 0) for config in configs} == {window_pkts}
