@@ -223,6 +223,7 @@ NB_MODULE(_engine, module) {
   nb::exception<tb::LosslessDropError>(module, "LosslessDropError", PyExc_RuntimeError);
   nb::exception<tb::DeadlockError>(module, "DeadlockError", PyExc_RuntimeError);
   tb::bind_models(module);
+  tb::bind_congestion(module);
   tb::bind_twin(module);
   tb::bind_clock(module);
   tb::bind_functions(module);

@@ -24,4 +24,7 @@ inline void require_whole(const Frame& frame, std::uint32_t max_frame_bytes) {
 /// Frames, stages, configurations of NICs and switches, nodes written in Python, the plan.
 void bind_models(nanobind::module_& module);
 
+/// Congestion-control parts, to be stepped by hand.
+void bind_congestion(nanobind::module_& module);
+
 }  // namespace tb
