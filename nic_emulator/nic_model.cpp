@@ -84,8 +84,8 @@ NicModel::NicModel(NicConfig given, std::vector<WorkloadConfig> loads)
   if (config.ack_dscp == kDscpOfClass) config.ack_dscp = static_cast<std::uint8_t>(config.ack_class << 3);
   check_format(config);
   reliability = ReliabilityParts::get(config.reliability)({.ack_every_pkts = config.ack_every_pkts,
-                                                          .reorder_window_pkts = config.reorder_window_pkts,
-                                                          .nacks = config.nacks});
+                                                           .reorder_window_pkts = config.reorder_window_pkts,
+                                                           .nacks = config.nacks});
   check_transport(config, *reliability);
   for (const WorkloadConfig& load : workloads) {
     if (load.arrivals == Arrivals::kNone) continue;
@@ -114,6 +114,9 @@ NicEntity::NicEntity(const NodeContext& context, const NicModel& model)
                   kSlots - 2 + (model.config.cards == 1 ? 0 : model.config.cards * kCardSlots)),
       config_(model.config),
       reliability_(*model.reliability),
+      first_card_(context.id * model.config.cards),
+      plain_frames_(config_.format != WireFormat::kRoceV2 && config_.batch_bytes == 0 &&
+                    config_.unit_header_bytes == 0 && config_.flit_bytes == 0),
       post_(config_.post, config_.cards, context.seed, context.id, kPurposePost),
       send_(config_.send, config_.cards, context.seed, context.id, kPurposeSend),
       receive_(config_.receive, config_.cards, context.seed, context.id, kPurposeReceive),
