@@ -3,15 +3,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nic_emulator import NICS
+from nic_emulator.profile import NicProfile
+from nic_emulator.setup import configured
 from testbed.run.assumptions import assumptions_of_nic, assumptions_of_run
 from testbed.run.loader import load_experiment
 from testbed.run.resolve import resolve
 from testbed.spec.sourced import Sourced, assumptions_of
 
 
+def used(nic: str, **settings: int | str) -> NicProfile:
+    """A profile as a run uses it."""
+    return configured(NICS.get(nic), settings).profile
+
+
 def test_assumptions_of_nic_list_every_unverified_number_once() -> None:
     for name in NICS.names():
-        profile = NICS.get(name)
+        profile = used(name)
         found = assumptions_of_nic(profile)
         places = [place for row in found for place in row.path.split(", ")]
         assert len(places) == len(set(places))
@@ -20,7 +27,7 @@ def test_assumptions_of_nic_list_every_unverified_number_once() -> None:
 
 
 def test_assumptions_of_nic_table_is_one_row_with_its_delays_and_probabilities() -> None:
-    row = next(row for row in assumptions_of_nic(NICS.get("rdma")) if ".jitter" in row.path)
+    row = next(row for row in assumptions_of_nic(used("rdma")) if ".jitter" in row.path)
     assert row.path == "rdma.post.host_post.jitter, rdma.notify.host_poll.jitter"
     assert isinstance(row.value, tuple)
     assert row.value[0] == 0
@@ -30,13 +37,13 @@ def test_assumptions_of_nic_table_is_one_row_with_its_delays_and_probabilities()
 
 
 def test_assumptions_of_nic_same_number_of_other_stages_stay_apart() -> None:
-    paths = [row.path for row in assumptions_of_nic(NICS.get("rdma"))]
+    paths = [row.path for row in assumptions_of_nic(used("rdma"))]
     assert "rdma.post.wqe_fetch.latency" in paths
     assert "rdma.send.dma_read.latency" in paths  # the same value from the same source
 
 
 def test_assumptions_of_nic_tables_that_differ_stay_apart() -> None:
-    profile = NICS.get("rdma")
+    profile = used("rdma")
     zero = Sourced(0, "ppm", "assumed", "x"), Sourced(7, "ps", "E", "y")
     stages = tuple(replace(s, jitter=(zero,)) if s.name == "host_poll" else s for s in profile.stages)
     rows = {row.path: row for row in assumptions_of_nic(replace(profile, stages=stages))}

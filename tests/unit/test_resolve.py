@@ -158,7 +158,7 @@ def test_resolve_bad_spec_is_refused_with_path_and_remedy(
     change: dict[str, Any], path: str, message: str
 ) -> None:
     with pytest.raises(SpecError) as caught:
-        resolve(replace(GOOD, **change), known_nics=NICS)
+        resolve(replace(GOOD, **change))
 
     found = {problem.path: problem for problem in caught.value.problems}
     assert path in found, caught.value
@@ -179,7 +179,7 @@ def test_resolve_many_faults_are_one_message() -> None:
         **scenario(kind="poisson", load_permille=1000),
     )
     with pytest.raises(SpecError) as caught:
-        resolve(bad, known_nics=NICS)
+        resolve(bad)
 
     assert len(str(caught.value).splitlines()) == 9
     assert caught.value.remedy == "correct the 9 fields named above"
@@ -192,7 +192,7 @@ def test_resolve_fault_of_all_variants_is_named_once_and_without_them() -> None:
         variants=(A, Variant(name="b", topology_parameters={"leafs": 2}), Variant(name="c")),
     )
     with pytest.raises(SpecError) as caught:
-        resolve(bad, known_nics=NICS)
+        resolve(bad)
 
     assert [problem.path for problem in caught.value.problems] == [
         "switch",
@@ -210,7 +210,7 @@ def test_resolve_variants_merge_over_the_experiment() -> None:
             Variant(name="c", topology_parameters={"leaves": 8}),
         ),
     )
-    resolved = resolve(several, known_nics=NICS)
+    resolved = resolve(several)
 
     assert [network.variant for network in resolved.networks] == ["a", "b", "c"]
     assert [network.switch.profile.name for network in resolved.networks] == [
@@ -234,7 +234,7 @@ def test_resolve_variants_merge_over_the_experiment() -> None:
 
 
 def test_resolve_good_spec_gives_fabric_switch_and_cells() -> None:
-    resolved = resolve(GOOD, known_nics=NICS)
+    resolved = resolve(GOOD)
 
     assert len(resolved.fabric.endpoints) == 16
     assert resolved.switch.profile.name == "tomahawk5"
@@ -268,21 +268,21 @@ def test_resolve_good_spec_gives_fabric_switch_and_cells() -> None:
     ],
 )
 def test_resolve_spec_at_the_limits_is_accepted(change: dict[str, Any]) -> None:
-    resolve(replace(GOOD, **change), known_nics=NICS)
+    resolve(replace(GOOD, **change))
 
 
 @pytest.mark.parametrize("name", experiment_names())
 def test_every_experiment_loads_and_resolves(name: str) -> None:
     experiment = load_experiment(name)
 
-    resolved = resolve(experiment, known_nics=experiment.nics)
+    resolved = resolve(experiment)
     assert experiment.name == name
     assert experiment.question.endswith("?")
     assert len({cell.id for cell in resolved.cells}) == len(resolved.cells)
 
 
 def test_quickstart_is_what_the_readme_promises() -> None:
-    resolved = resolve(load_experiment("quickstart"), known_nics=NICS)
+    resolved = resolve(load_experiment("quickstart"))
 
     tiers = [switch.tier for switch in resolved.fabric.switches]
     assert (len(resolved.fabric.endpoints), tiers.count(0), tiers.count(1)) == (16, 4, 2)
