@@ -203,7 +203,7 @@ def packets_of(nic: Mapping[str, Any]) -> Packets:
         other_header_bytes=config["other_header_bytes"],
         least_frame_bytes=_LEAST_FRAME_BYTES,
         pads=config["format"] == "ROCE_V2",
-        go_back_n=config["reliability"] == "GO_BACK_N",
+        go_back_n=config["reliability"] == "go_back_n",
         rto_ps=config["rto_ps"],
         send=_stages(nic, "send"),
         receive=((config["ingress_latency_ps"], 0), *_stages(nic, "receive")),
@@ -349,7 +349,7 @@ def _whole(copies: Sequence[Copy], message: Message, network: Network) -> Iterat
     """The copies that reached the receiver's wire."""
     for copy in copies:
         last = copy.hops[-1]
-        if copy.lost_at is None and network.wires[last.entity, last.port].peer == message.dst:
+        if copy.lost_at is None and network.wires[last.entity, last.port].peer == network.nic_of(message.dst):
             yield copy
 
 

@@ -29,7 +29,7 @@ def nic(name: str, *, go_back_n: bool = False) -> dict[str, Any]:
         "name": name,
         "config": {
             "format": "THIN",
-            "reliability": "GO_BACK_N" if go_back_n else "SELECTIVE",
+            "reliability": "go_back_n" if go_back_n else "selective",
             "mtu_bytes": 4096,
             "first_header_bytes": 26,
             "other_header_bytes": 26,
