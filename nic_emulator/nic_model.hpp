@@ -1,64 +1,41 @@
-// The model of a card behind its NIC. It includes the engine's boundary and no input or output.
+// The model of the cards behind a NIC. It includes the engine's boundary and no input or output.
 //
-// Sending: the workload posts a message at its intended time -> `post` stages (host or device software, descriptor;
-// one item per message) -> the stream's queue -> scheduler (round robin over streams with window, at most
-// `tx_depth_pkts` packets under way) -> `send` stages (memory read, NIC pipeline; one item per packet) -> port.
-// Receiving: last bit + `ingress_latency_ps` -> reliability -> `receive` stages (memory write; per packet) -> the
-// message is delivered with its last packet -> `notify` stages (per message) -> the message is complete.
-// An acknowledgement leaves `ack_latency_ps` after the packet that causes it.
+// Sending: the workload of a card posts a message at its intended time -> `post` stages (host or device software,
+// descriptor; one item per message) -> the stream's queue, where small messages may share a packet -> scheduler (round
+// robin over the streams that may send, at most `tx_depth_pkts` packets of a card under way) -> `send` stages (memory
+// read, NIC pipeline; one item per packet) -> port. Receiving: last bit + `ingress_latency_ps` -> reliability ->
+// `receive` stages (memory write; per packet) -> the message is delivered with its last packet -> `notify` stages (per
+// message) -> the message is complete. An acknowledgement leaves `ack_latency_ps` after the packet that causes it.
+// A message to a card behind the same NIC takes the `local` or `bridge` stages instead of wire and reliability.
 //
-// Keep in step: the enum `Slot` below and `NicEntity::handle`; `stream.hpp` holds what is outstanding.
+// nic_posting.cpp: workloads, batches, completion; nic_sending.cpp: scheduler and port; nic_receiving.cpp: arrivals;
+// nic_answers.cpp: acknowledgements and timers. Keep in step: the slots below and `NicEntity::handle`.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <queue>
+#include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "../testbed/engine/entity.hpp"
 #include "../testbed/engine/flow_control.hpp"
 #include "../testbed/engine/group.hpp"
+#include "nic_config.hpp"
+#include "reliability.hpp"
 #include "stage.hpp"
 #include "stream.hpp"
 #include "workload.hpp"
 
 namespace tb {
 
-/// How lost packets are found and sent again.
-enum class Reliability : std::uint8_t { kGoBackN = 0, kSelective = 1 };
-
-/// The class selector code point of a frame's class (RFC 2474): class << 3.
-inline constexpr std::uint8_t kDscpOfClass = 0xFF;
-
-struct NicConfig {
-  WireFormat format = WireFormat::kThin;
-  Reliability reliability = Reliability::kSelective;
-  std::uint32_t mtu_bytes = 4096;         // payload of a full packet
-  std::uint32_t first_header_bytes = 26;  // Ethernet to FCS around the payload of a first packet
-  std::uint32_t other_header_bytes = 26;
-  std::uint32_t ack_bytes = 64;  // whole acknowledgement frame
-  std::uint8_t data_class = 3;
-  std::uint8_t ack_class = 3;
-  std::uint8_t data_dscp = kDscpOfClass;  // RoCEv2
-  std::uint8_t ack_dscp = kDscpOfClass;
-  bool int_enabled = false;               // thin: data carries in-band telemetry
-  std::uint32_t reorder_window_pkts = 0;  // selective: a hole is lost once a packet so far behind it has come
-  std::uint32_t window_pkts = 64;         // receiver's grant, or fixed limit of packets in flight for each stream
-  std::uint32_t ack_every_pkts = 16;      // and with every last packet of a message
-  std::uint32_t tx_depth_pkts = 16;
-  std::uint32_t retry_limit = 7;
-  ps_t ack_latency_ps = 0;
-  ps_t rto_ps = 0;
-  ps_t ingress_latency_ps = 0;
-  ps_t pause_reaction_ps = 0;  // last bit of a pause frame to its effect
-  std::vector<StageConfig> post, send, receive, notify;
-};
-
 class NicModel final : public NodeModel {
  public:
-  /// Throws std::invalid_argument for what no card can have.
-  NicModel(NicConfig config, WorkloadConfig workload);
+  /// One workload for each card. Throws std::invalid_argument for what no card can have.
+  NicModel(NicConfig config, std::vector<WorkloadConfig> workloads);
   [[nodiscard]] std::unique_ptr<Entity> make(const NodeContext& context) const override;
   [[nodiscard]] Ingress ingress() const override {
     return {.delay_ps = config.ingress_latency_ps, .control_delay_ps = config.pause_reaction_ps, .last_bit = true};
@@ -69,13 +46,14 @@ class NicModel final : public NodeModel {
     for (const StageConfig& stage : config.send) send_ps += stage.latency_ps;
     return std::min(config.ack_latency_ps, send_ps);
   }
-  [[nodiscard]] bool is_source() const override { return workload.arrivals != Arrivals::kNone; }
-  [[nodiscard]] std::uint32_t max_frame_bytes() const override {
-    const std::uint32_t stack = config.int_enabled ? kIntShimBytes + kIntMaxHops * kIntHopBytes : 0;
-    return std::max(config.first_header_bytes, config.other_header_bytes) + config.mtu_bytes + stack;
+  [[nodiscard]] bool is_source() const override {
+    return std::any_of(workloads.begin(), workloads.end(),
+                       [](const WorkloadConfig& load) { return load.arrivals != Arrivals::kNone; });
   }
+  [[nodiscard]] std::uint32_t max_frame_bytes() const override;
   NicConfig config;
-  WorkloadConfig workload;
+  std::vector<WorkloadConfig> workloads;
+  std::unique_ptr<Reliability> reliability;
 };
 
 /// A stream gave up: its peer did not answer.
@@ -84,15 +62,22 @@ class StreamError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Bytes of a data packet from Ethernet header to FCS.
+std::uint32_t data_frame_bytes(const NicConfig& config, const Frame& frame);
+
 class NicEntity final : public ModelEntity<NicEntity> {
  public:
   NicEntity(const NodeContext& context, const NicModel& model);
   void start() override;
   void handle(std::uint32_t slot, ps_t now_ps);
   [[nodiscard]] Counters counters() const override;
+  [[nodiscard]] bool owns(std::uint32_t card) const override { return card / config_.cards == id(); }
 
  private:
+  // With several cards each has the last three slots for itself, and kLocal is the one before them.
   enum Slot : std::uint32_t { kArrival, kControl, kAckReady, kWireReady, kDepart, kPosted, kGenerate, kTimer, kSlots };
+  enum CardSlot : std::uint32_t { kCardPosted, kCardGenerate, kCardLane, kCardSlots };
+  static constexpr std::uint32_t kLocal = kPosted;
   struct Posted {
     ps_t time_ps;
     std::uint32_t dst;
@@ -104,81 +89,157 @@ class NicEntity final : public ModelEntity<NicEntity> {
     std::uint32_t dst;
     std::uint32_t bytes;
   };
+  struct Card {
+    Card(const WorkloadConfig& config, std::uint64_t seed, std::uint32_t number)
+        : load(&config), workload(config, seed, number) {}
+    const WorkloadConfig* load;
+    Workload workload;
+    Ring<Posted> posted;
+    Ring<Reply> replies;
+    Ring<std::uint32_t> ready;      // streams with something to send
+    Ring<Frame*> lane;              // leaving the card's own stages
+    std::uint32_t in_pipe = 0;
+    ps_t generate_ps = kNever;      // when the workload posts next of its own accord
+    std::uint64_t next_seq = 0;
+    bool over = false;              // it posts nothing more that is measured
+  };
+  struct LocalMessage {
+    ps_t time_ps;
+    std::uint64_t msn;
+    std::uint32_t card, to, bytes, record;
+    friend bool operator>(const LocalMessage& a, const LocalMessage& b) {
+      return std::tie(a.time_ps, a.card, a.to, a.msn) > std::tie(b.time_ps, b.card, b.to, b.msn);
+    }
+  };
+  /// Why a stream is looked at again.
+  enum class Why : std::uint8_t { kPace, kBatch, kDrained };
+  struct Wakeup {
+    ps_t time_ps;
+    std::uint64_t batch;
+    std::uint32_t stream;
+    Why why;
+    friend bool operator>(const Wakeup& a, const Wakeup& b) {
+      return std::tie(a.time_ps, a.stream, a.why, a.batch) > std::tie(b.time_ps, b.stream, b.why, b.batch);
+    }
+  };
   struct Sent {
     std::uint64_t messages = 0, packets = 0, retransmits = 0, acks = 0, naks = 0, timeouts = 0;
+    std::uint64_t probes = 0, not_ready = 0, cnps = 0, batches = 0;
   };
   struct Received {
     std::uint64_t messages = 0, packets = 0, duplicates = 0, out_of_order = 0, acks = 0, naks = 0;
-    std::uint64_t trimmed = 0, fcs_errors = 0, pause_frames = 0;
+    std::uint64_t trimmed = 0, fcs_errors = 0, pause_frames = 0, not_ready = 0, cnps = 0, incomplete = 0;
   };
 
-  // posting (nic_model.cpp)
-  void generate(ps_t now_ps);
-  void reply(ps_t now_ps);
-  void next_post(ps_t generate_ps) {
-    generate_ps_ = generate_ps;
-    slots_.set(kGenerate, replies_.empty() ? generate_ps : std::min(generate_ps, replies_.front().time_ps));
+  // posting and completion (nic_posting.cpp)
+  [[nodiscard]] std::uint32_t slot_of(std::uint32_t card, CardSlot which) const {
+    const auto offset = static_cast<std::uint32_t>(which);
+    return cards_.size() == 1 ? kPosted + offset : kSlots + card * kCardSlots + offset;
   }
-  void post(ps_t intended_ps, std::uint32_t dst, std::uint32_t bytes);
-  void posted(ps_t now_ps);
-  void check_done();
-  // sending
-  void inject(ps_t now_ps);
+  [[nodiscard]] std::uint32_t number_of(std::uint32_t card) const { return id() * config_.cards + card; }
+  void card_event(std::uint32_t card, std::uint32_t which, ps_t now_ps);
+  void generate(std::uint32_t card, ps_t now_ps);
+  void reply(std::uint32_t card, ps_t now_ps);
+  void next_post(std::uint32_t card, ps_t generate_ps);
+  void post(std::uint32_t card, ps_t intended_ps, std::uint32_t dst, std::uint32_t bytes);
+  void posted(std::uint32_t card, ps_t now_ps);
+  void queue_message(TxStream& stream, const Posted& work, Op op, ps_t now_ps);
+  void add_to_batch(TxStream& stream, const Posted& work, Op op, ps_t now_ps);
+  void close_batch(TxStream& stream);
+  void post_local(std::uint32_t card, const Posted& work, ps_t now_ps);
+  void local_done(ps_t now_ps);
+  void completed(std::uint32_t card, std::uint32_t record, ps_t now_ps);
+  void check_done(ps_t now_ps);
+  template <typename Function>
+  void for_records(std::uint32_t record, std::uint16_t count, Function&& function) {
+    if (count <= 1) {
+      if (record != kNoRecord) function(record);
+      return;
+    }
+    for (std::uint32_t i = 0; i < count; ++i) {
+      if (shared_records_[record + i] != kNoRecord) function(shared_records_[record + i]);
+    }
+  }
+
+  // sending (nic_sending.cpp)
+  void inject(std::uint32_t card, ps_t now_ps);
   void offer(TxStream& stream, ps_t now_ps);
   void send_packet(TxStream& stream, std::uint64_t psn, ps_t now_ps);
-  Frame* make_data(const TxStream& stream, const TxMessage& message, std::uint64_t psn);
-  void to_port(Ring<Frame*>& lane, std::uint32_t slot, Ring<Frame*>& queue, ps_t now_ps);
+  void note_sent(TxStream& stream, std::uint64_t psn, std::uint32_t bytes, ps_t now_ps);
+  void pace(TxStream& stream, ps_t until_ps);
+  Frame* make_data(TxStream& stream, const TxMessage& message, std::uint64_t psn);
+  void to_wire(Frame* frame);
+  void leave_card(std::uint32_t card, ps_t now_ps);
+  void to_port(Ring<Frame*>& lane, std::uint32_t slot, ps_t now_ps);
+  [[nodiscard]] Ring<Frame*>& queue_of(const Frame& frame) {
+    return frame.opcode == Opcode::kData ? data_queues_[frame.queue - config_.data_class] : ack_queue_;
+  }
   void start_transmission(Frame* frame, ps_t now_ps);
   void depart(ps_t now_ps);
   [[nodiscard]] ps_t opens_ps(const Frame& frame) const {
-    return gate_.free() ? 0 : gate_.opens_ps(class_of(frame), frame.frame_bytes);
-  }
-  [[nodiscard]] std::uint32_t class_of(const Frame& frame) const {
-    return frame.opcode == Opcode::kData ? config_.data_class : config_.ack_class;
+    return gate_.free() ? 0 : gate_.opens_ps(frame.queue, frame.frame_bytes);
   }
   void trace_arrival(const Frame& frame, ps_t now_ps);
-  // receiving and reliability (nic_reliability.cpp)
+  [[nodiscard]] std::uint32_t place_of(const TxStream& stream) const {
+    return static_cast<std::uint32_t>(&stream - tx_.data());
+  }
+
+  // receiving (nic_receiving.cpp)
   void arrive(Frame* frame, ps_t now_ps);
   void control_arrives(Frame* frame, ps_t now_ps);
   void receive_trimmed(RxStream& stream, const Frame& frame, ps_t now_ps);
-  void receive_selective(RxStream& stream, const Frame& frame, ps_t now_ps);
-  void receive_go_back_n(RxStream& stream, const Frame& frame, ps_t now_ps);
-  void place(RxStream& stream, const Frame& frame, std::uint64_t psn, ps_t memory_ps);
-  void deliver(const RxStream& stream, std::uint64_t msn, std::uint64_t bytes, std::uint32_t marks, ps_t memory_ps);
-  void acknowledge(RxStream& stream, Opcode opcode, ps_t now_ps, std::uint16_t cut = 0);
+  void receive_data(RxStream& stream, const Frame& frame, ps_t now_ps);
+  [[nodiscard]] bool has_receive(RxStream& stream, const Frame& frame, std::uint64_t psn, ps_t now_ps);
+  void notify_congestion(RxStream& stream, const Frame& frame, ps_t now_ps);
+  void place_in_order(RxStream& stream, const Frame& frame, ps_t memory_ps, ps_t now_ps);
+  void place(RxStream& stream, const Frame& frame, std::uint64_t psn, ps_t memory_ps, ps_t now_ps);
+  void complete(RxStream& stream, const Arrived& message, ps_t now_ps);
+  void deliver(RxStream& stream, const Arrived& message, ps_t now_ps);
+  void respond(const RxStream& stream, const Arrived& message, ps_t now_ps);
+  void response_here(const RxStream& stream, const Arrived& message, ps_t now_ps);
+  RxStream& rx_stream(const Frame& frame);
+
+  // acknowledgements and timers (nic_answers.cpp)
+  void answer(RxStream& stream, const Frame& cause, Opcode opcode, ps_t now_ps, std::uint16_t cut = 0);
   void acknowledged(const Frame& frame, ps_t now_ps);
+  void inform_congestion(TxStream& stream, const Frame& frame, ps_t now_ps);
+  void not_ready(TxStream& stream, ps_t now_ps);
+  void report_losses(TxStream& stream, Loss how, ps_t now_ps);
   void retire(TxStream& stream, ps_t now_ps);
-  void queue_holes(TxStream& stream, std::uint64_t below_psn);
-  static void queue_cut(TxStream& stream, std::uint64_t psn);
-  void rewind(TxStream& stream, std::uint64_t psn);
   void arm(TxStream& stream, ps_t now_ps);
   void settled();
   void timer(ps_t now_ps);
-
-  TxStream& tx_stream(std::uint32_t peer);
-  RxStream& rx_stream(std::uint32_t peer);
+  void stream_timer(ps_t now_ps);
+  void time_out(TxStream& stream, ps_t now_ps);
+  void wake(ps_t now_ps);
+  void wake_at(const Wakeup& wakeup);
+  void set_timer();
+  [[nodiscard]] ps_t patience_ps() const { return config_.tlp_ps != 0 ? config_.tlp_ps : config_.rto_ps; }
+  [[noreturn]] void give_up(const TxStream& stream, const std::string& why, ps_t now_ps) const;
+  TxStream& tx_stream(std::uint32_t card, std::uint32_t peer, Op kind);
+  [[nodiscard]] TxStream* known_stream(std::uint32_t card, std::uint32_t peer, Op kind);
 
   const NicConfig& config_;
-  const WorkloadConfig& load_;
-  Workload workload_;
-  Pipeline post_, send_, receive_, notify_;
-  std::vector<std::uint32_t> tx_by_peer_, rx_by_peer_;  // peer -> place + 1
+  const Reliability& reliability_;
+  std::vector<Card> cards_;
+  Pipeline post_, send_, receive_, notify_, signal_, local_, bridge_;
+  std::size_t own_send_stages_;  // that each card has for itself; 0 with one card
+  std::array<std::vector<std::uint32_t>, 2> tx_places_, rx_places_;  // by kind; (peer, card) -> place + 1
   std::vector<TxStream> tx_;
   std::vector<RxStream> rx_;
-  Ring<Posted> posted_;
-  Ring<Reply> replies_;
-  Ring<std::uint32_t> ready_;            // streams with something to send
-  Ring<Frame*> wire_lane_, ack_lane_;    // leaving the stages, by time
-  Ring<Frame*> data_queue_, ack_queue_;  // waiting for the port
+  Ring<Frame*> wire_lane_, ack_lane_;  // leaving the stages, by time
+  Ring<Frame*> ack_queue_;             // waiting for the port
+  std::array<Ring<Frame*>, kClasses> data_queues_;  // by virtual channel
+  std::uint32_t queued_ = 0;           // frames in all of these queues
+  std::uint32_t turn_ = 0;             // virtual channel that is served first
   using Deadline = std::pair<ps_t, std::uint32_t>;
   std::priority_queue<Deadline, std::vector<Deadline>, std::greater<>> deadlines_;
+  std::priority_queue<Wakeup, std::vector<Wakeup>, std::greater<>> wakeups_;
+  std::priority_queue<LocalMessage, std::vector<LocalMessage>, std::greater<>> local_messages_;
+  std::vector<std::uint32_t> shared_records_;  // of messages that shared packets; only grows
   EgressGate gate_;
   std::uint32_t outstanding_streams_ = 0;
-  std::uint32_t in_pipe_ = 0;
-  ps_t generate_ps_ = kNever;  // when the workload posts next of its own accord
-  std::uint64_t next_seq_ = 0;
   std::uint64_t measured_outstanding_ = 0;
-  bool generation_over_ = false;
   bool done_ = false;
   Sent sent_;
   Received received_;

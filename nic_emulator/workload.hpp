@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "../testbed/engine/distribution.hpp"
+#include "../testbed/engine/frame.hpp"
 #include "../testbed/engine/rng.hpp"
 #include "../testbed/engine/types.hpp"
 
@@ -20,8 +21,8 @@ enum class Arrivals : std::uint8_t {
 
 struct WorkloadConfig {
   Arrivals arrivals = Arrivals::kNone;
-  std::vector<std::uint32_t> destinations;  // endpoints; each message draws one uniformly
-  std::uint32_t others_of = 0;              // instead: all of this many endpoints but itself
+  std::vector<std::uint32_t> destinations;  // cards; each message draws one uniformly
+  std::uint32_t others_of = 0;              // instead: all of this many cards but itself
   std::uint64_t message_bytes = 0;
   ps_t start_ps = 0;
   ps_t interval_ps = 0;
@@ -30,6 +31,8 @@ struct WorkloadConfig {
   ps_t post_until_ps = 0;     // closed loop: goes on so far as load to the others, if later than measure_until_ps
   bool common_times = false;  // every card draws the same intended times (synchronous incast)
   bool reply = false;         // answer each complete message with one of the same size
+  Op op = Op::kPut;
+  std::uint32_t batch = 1;    // messages that are posted at once, to one destination; the interval is from batch to batch
 };
 
 inline constexpr std::uint32_t kPurposeDestination = 0x1000;
@@ -39,12 +42,12 @@ inline constexpr std::uint32_t kCommonEntity = 0xFFFFFFFFU;
 /// Draws times and destinations.
 class Workload {
  public:
-  Workload(const WorkloadConfig& config, std::uint64_t seed, std::uint32_t entity)
+  Workload(const WorkloadConfig& config, std::uint64_t seed, std::uint32_t card)
       : config_(&config),
-        destinations_(seed, entity, kPurposeDestination),
-        times_(seed, config.common_times ? kCommonEntity : entity, kPurposeTimes),
+        destinations_(seed, card, kPurposeDestination),
+        times_(seed, config.common_times ? kCommonEntity : card, kPurposeTimes),
         next_ps_(config.start_ps),
-        entity_(entity) {}
+        card_(card) {}
 
   [[nodiscard]] bool open_loop() const {
     return config_->arrivals == Arrivals::kPeriodic || config_->arrivals == Arrivals::kPoisson;
@@ -62,7 +65,7 @@ class Workload {
   std::uint32_t next_destination() {
     if (config_->others_of > 1) {
       const std::uint32_t place = bounded(destinations_.next(), config_->others_of - 1);
-      return place < entity_ ? place : place + 1;
+      return place < card_ ? place : place + 1;
     }
     const auto& all = config_->destinations;
     if (all.size() == 1) return all[0];
@@ -74,7 +77,7 @@ class Workload {
   RandomStream destinations_;
   RandomStream times_;
   ps_t next_ps_;
-  std::uint32_t entity_;
+  std::uint32_t card_;
 };
 
 }  // namespace tb

@@ -1,5 +1,6 @@
 // Python names for the plan and the configurations of its nodes, and entities written in Python.
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/map.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
@@ -42,6 +43,7 @@ class PythonEntity final : public ModelEntity<PythonEntity> {
     after(now_ps, now_ps + static_cast<ps_t>(slot == timer_slot()));
   }
   [[nodiscard]] Counters counters() const override { return {}; }
+  [[nodiscard]] bool owns(std::uint32_t card) const override { return card == id(); }
 
  private:
   [[nodiscard]] std::uint32_t timer_slot() const { return control_slot() + 1; }
@@ -146,9 +148,7 @@ void bind_frame(nb::module_& m) {
 }
 
 void bind_nic(nb::module_& m) {
-  nb::enum_<Reliability>(m, "Reliability")
-      .value("GO_BACK_N", Reliability::kGoBackN)
-      .value("SELECTIVE", Reliability::kSelective);
+  m.def("reliability_names", &ReliabilityParts::names);
   nb::class_<StageConfig>(m, "StageConfig")
       .def(nb::init<>())
       .def_rw("name", &StageConfig::name)
@@ -156,6 +156,11 @@ void bind_nic(nb::module_& m) {
       .def_rw("occupancy_ps", &StageConfig::occupancy_ps)
       .def_rw("occupancy_ps_per_kib", &StageConfig::occupancy_ps_per_kib)
       .def_rw("stall_interval_ps", &StageConfig::stall_interval_ps)
+      .def_rw("servers", &StageConfig::servers)
+      .def_rw("per_card", &StageConfig::per_card)
+      .def_rw("coalesce_ps", &StageConfig::coalesce_ps)
+      .def_rw("wake_after_ps", &StageConfig::wake_after_ps)
+      .def("set_wake", [](StageConfig& s, std::vector<QuantileTable::Point> p) { s.wake = QuantileTable(std::move(p)); })
       .def("set_jitter",
            [](StageConfig& s, std::vector<QuantileTable::Point> p) { s.jitter = QuantileTable(std::move(p)); })
       .def("set_stall",
@@ -163,36 +168,53 @@ void bind_nic(nb::module_& m) {
   nb::class_<NicConfig>(m, "NicConfig")
       .def(nb::init<>())
       .def_rw("format", &NicConfig::format)
-      .def_rw("reliability", &NicConfig::reliability)
+      .def_rw("cards", &NicConfig::cards)
       .def_rw("mtu_bytes", &NicConfig::mtu_bytes)
       .def_rw("first_header_bytes", &NicConfig::first_header_bytes)
       .def_rw("other_header_bytes", &NicConfig::other_header_bytes)
       .def_rw("ack_bytes", &NicConfig::ack_bytes)
+      .def_rw("unit_bytes", &NicConfig::unit_bytes)
+      .def_rw("unit_header_bytes", &NicConfig::unit_header_bytes)
+      .def_rw("flit_bytes", &NicConfig::flit_bytes)
+      .def_rw("flit_payload_bytes", &NicConfig::flit_payload_bytes)
       .def_rw("data_class", &NicConfig::data_class)
       .def_rw("ack_class", &NicConfig::ack_class)
       .def_rw("data_dscp", &NicConfig::data_dscp)
       .def_rw("ack_dscp", &NicConfig::ack_dscp)
+      .def_rw("virtual_channels", &NicConfig::virtual_channels)
       .def_rw("int_enabled", &NicConfig::int_enabled)
+      .def_rw("batch_bytes", &NicConfig::batch_bytes)
+      .def_rw("batch_header_bytes", &NicConfig::batch_header_bytes)
+      .def_rw("batch_delay_ps", &NicConfig::batch_delay_ps)
+      .def_rw("reliability", &NicConfig::reliability)
+      .def_rw("nacks", &NicConfig::nacks)
+      .def_rw("ordered", &NicConfig::ordered)
       .def_rw("reorder_window_pkts", &NicConfig::reorder_window_pkts)
-      .def_rw("pause_reaction_ps", &NicConfig::pause_reaction_ps)
       .def_rw("window_pkts", &NicConfig::window_pkts)
       .def_rw("ack_every_pkts", &NicConfig::ack_every_pkts)
-      .def_rw("tx_depth_pkts", &NicConfig::tx_depth_pkts)
       .def_rw("retry_limit", &NicConfig::retry_limit)
-      .def_rw("ack_latency_ps", &NicConfig::ack_latency_ps)
       .def_rw("rto_ps", &NicConfig::rto_ps)
+      .def_rw("tlp_ps", &NicConfig::tlp_ps)
+      .def_rw("receive_depth", &NicConfig::receive_depth)
+      .def_rw("rnr_timer_ps", &NicConfig::rnr_timer_ps)
+      .def_rw("rnr_retry_limit", &NicConfig::rnr_retry_limit)
+      .def_rw("congestion", &NicConfig::congestion)
+      .def_rw("congestion_parameters", &NicConfig::congestion_parameters)
+      .def_rw("cnp_interval_ps", &NicConfig::cnp_interval_ps)
+      .def_rw("paths", &NicConfig::paths)
+      .def_rw("avoid_marked", &NicConfig::avoid_marked)
+      .def_rw("tx_depth_pkts", &NicConfig::tx_depth_pkts)
+      .def_rw("ack_latency_ps", &NicConfig::ack_latency_ps)
       .def_rw("ingress_latency_ps", &NicConfig::ingress_latency_ps)
+      .def_rw("pause_reaction_ps", &NicConfig::pause_reaction_ps)
       .def("set_stages", [](NicConfig& c, const std::string& where, std::vector<StageConfig> stages) {
-        if (where == "post")
-          c.post = std::move(stages);
-        else if (where == "send")
-          c.send = std::move(stages);
-        else if (where == "receive")
-          c.receive = std::move(stages);
-        else if (where == "notify")
-          c.notify = std::move(stages);
-        else
-          throw nb::value_error("stages are post, send, receive or notify");
+        const std::map<std::string, std::vector<StageConfig> NicConfig::*> places{
+            {"post", &NicConfig::post},     {"send", &NicConfig::send},     {"receive", &NicConfig::receive},
+            {"notify", &NicConfig::notify}, {"signal", &NicConfig::signal}, {"local", &NicConfig::local},
+            {"bridge", &NicConfig::bridge}};
+        const auto found = places.find(where);
+        if (found == places.end()) throw nb::value_error(("no stage stands at " + where).c_str());
+        c.*(found->second) = std::move(stages);
       });
 }
 
@@ -215,7 +237,9 @@ void bind_workload(nb::module_& m) {
       .def_rw("window", &WorkloadConfig::window)
       .def_rw("post_until_ps", &WorkloadConfig::post_until_ps)
       .def_rw("common_times", &WorkloadConfig::common_times)
-      .def_rw("reply", &WorkloadConfig::reply);
+      .def_rw("reply", &WorkloadConfig::reply)
+      .def_rw("op", &WorkloadConfig::op)
+      .def_rw("batch", &WorkloadConfig::batch);
 }
 
 /// The fields that all switches have.
@@ -348,8 +372,8 @@ void bind_models(nb::module_& m) {
   nb::class_<Plan>(m, "Plan")
       .def(nb::init<std::uint64_t>(), nb::arg("seed"))
       .def("add_nic",
-           [](Plan& plan, std::string name, NicConfig config, WorkloadConfig workload) {
-             return plan.add_node(std::move(name), std::make_shared<NicModel>(std::move(config), std::move(workload)));
+           [](Plan& plan, std::string name, NicConfig config, std::vector<WorkloadConfig> workloads) {
+             return plan.add_node(std::move(name), std::make_shared<NicModel>(std::move(config), std::move(workloads)));
            })
       .def("add_switch",
            [](Plan& plan, std::string name, SwitchConfig config) {

@@ -110,6 +110,9 @@ class Entity {
   /// Counters under the names that engineers know.
   [[nodiscard]] virtual Counters counters() const = 0;
 
+  /// Whether this is where frames for a card end.
+  [[nodiscard]] virtual bool owns(std::uint32_t /*card*/) const { return false; }
+
   [[nodiscard]] ps_t next_event_ps() const { return slots_.min(); }
   [[nodiscard]] std::uint32_t id() const { return id_; }
   [[nodiscard]] const std::string& name() const { return name_; }

@@ -2,7 +2,7 @@
 
 Shape: `{"seed", "nodes": [...], "links": [[a, a_port, b, b_port, byte_time_ps, latency_ps], ...]}`, where
 a link may have a seventh item, a mapping of its features (`read_features` in bindings_models.cpp); a node is
-`{"kind": "nic", "name", "config", "stages", "workload"}` or `{"kind", "name", "config"}` with the kind `switch` or
+`{"kind": "nic", "name", "config", "stages", "workload"}`, with `workloads` (a list) for several cards, or `{"kind", "name", "config"}` with the kind `switch` or
 `voq_switch`; `config` and `workload` hold the fields of the engine's NicConfig, SwitchConfig, VoqSwitchConfig and
 WorkloadConfig by name. Imports the extension only.
 """
@@ -20,8 +20,8 @@ _Config = TypeVar("_Config")
 
 _ENUMS: dict[str, Any] = {
     "format": _engine.WireFormat,
-    "reliability": _engine.Reliability,
     "arrivals": _engine.Arrivals,
+    "op": _engine.Op,
     "path_choice": _engine.PathChoice,
 }
 
@@ -42,7 +42,8 @@ def _add_node(plan: _engine.Plan, node: Mapping[str, Any]) -> None:
         config = _filled(_engine.NicConfig(), node["config"])
         for place, stages in node["stages"].items():
             config.set_stages(place, [_stage(stage) for stage in stages])
-        plan.add_nic(node["name"], config, _filled(_engine.WorkloadConfig(), node["workload"]))
+        workloads = node["workloads"] if "workloads" in node else [node["workload"]]
+        plan.add_nic(node["name"], config, [_filled(_engine.WorkloadConfig(), one) for one in workloads])
     elif node["kind"] == "switch":
         plan.add_switch(node["name"], _filled(_engine.SwitchConfig(), node["config"]))
     elif node["kind"] == "voq_switch":
@@ -60,10 +61,11 @@ def _filled(config: _Config, values: Mapping[str, Any]) -> _Config:
 
 def _stage(data: Mapping[str, Any]) -> _engine.StageConfig:
     """One stage."""
-    plain = {name: value for name, value in data.items() if name not in ("jitter", "stall")}
+    plain = {name: value for name, value in data.items() if name not in ("jitter", "stall", "wake")}
     stage = _filled(_engine.StageConfig(), plain)
     stage.set_jitter(_points(data.get("jitter", ())))
     stage.set_stall(_points(data.get("stall", ())))
+    stage.set_wake(_points(data.get("wake", ())))
     return stage
 
 

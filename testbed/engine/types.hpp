@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <stdexcept>
 
 namespace tb {
 
@@ -22,5 +23,9 @@ inline constexpr std::uint32_t kWireOverheadBytes = 20;
 inline constexpr std::uint32_t kMinFrameBytes = 64;
 /// Frame check sequence, counted in every `frame_bytes` [bytes].
 inline constexpr std::uint32_t kFcsBytes = 4;
+
+inline void require(bool holds, const char* what) {
+  if (!holds) throw std::invalid_argument(what);
+}
 
 }  // namespace tb

@@ -168,7 +168,7 @@ void VirtualGroup::take(Inlet& inlet, std::uint32_t buffer) {
                      std::to_string(clock_ps_) + " ps");
   }
   frame->buffer = buffer;
-  if (frame->dst == inlet.entity) {
+  if (group_.entity(inlet.entity)->owns(frame->dst)) {
     if (!payload_intact(bytes, *frame, trailer)) throw ClockError("a payload reached " + where() + " changed");
     release(frame);
   }

@@ -26,10 +26,6 @@ struct ForwardingConfig {
 
 inline constexpr std::uint32_t kNoRoute = 0xFFFFFFFFU;
 
-inline void require(bool holds, const char* what) {
-  if (!holds) throw std::invalid_argument(what);
-}
-
 /// Throws std::invalid_argument for a configuration that no switch can have.
 void check_forwarding(const ForwardingConfig& config);
 

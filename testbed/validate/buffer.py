@@ -40,7 +40,7 @@ def _alpha(alpha_log2: int) -> Fraction:
 def overloaded(queues: int, alpha_log2: int) -> Data:
     """Each of `queues` outputs is fed by one sender at twice its rate; the senders start one after the other."""
     payload = FRAME_BYTES - THIN_HEADER_BYTES
-    endless: Data = {"reliability": "GO_BACK_N", "mtu_bytes": payload, "rto_ps": 10**12}
+    endless: Data = {"reliability": "go_back_n", "mtu_bytes": payload, "rto_ps": 10**12}
     load = closed(0, 1000 * payload, until_ps=FOREVER_PS, window=50)
     senders = [
         card(

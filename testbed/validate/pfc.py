@@ -106,7 +106,7 @@ Builder = Callable[[Hop, int, int], Data]
 def _cards(hop: Hop, phase: int, sink: int) -> list[Data]:
     """Card 0 sends to card 1 in the lossless class; card 2 sends large frames to card `sink` in another."""
     endless: Data = {
-        "reliability": "GO_BACK_N",
+        "reliability": "go_back_n",
         "window_pkts": 60_000,
         "ack_every_pkts": 60_000,
         "rto_ps": 10**12,

@@ -24,7 +24,7 @@ NO_ROUTE = _engine.NO_ROUTE
 _FORMATS: dict[str, dict[str, Any]] = {
     "thin": {
         "format": "THIN",
-        "reliability": "SELECTIVE",
+        "reliability": "selective",
         "first_header_bytes": 26,
         "other_header_bytes": 26,
         "ack_bytes": 64,
@@ -32,7 +32,7 @@ _FORMATS: dict[str, dict[str, Any]] = {
     },
     "rocev2": {
         "format": "ROCE_V2",
-        "reliability": "GO_BACK_N",
+        "reliability": "go_back_n",
         "first_header_bytes": 78,
         "other_header_bytes": 62,
         "ack_bytes": 66,

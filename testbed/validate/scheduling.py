@@ -20,7 +20,7 @@ def deliveries(
     frames_bytes: Sequence[int], classes: Sequence[int], until_ps: int, **config: Field
 ) -> list[Times]:
     """When each message of each sender was delivered: every one keeps its class waiting at one output at all times."""
-    nic: Data = {"mtu_bytes": 9_000, "reliability": "GO_BACK_N", "window_pkts": 60_000, "rto_ps": 10**12}
+    nic: Data = {"mtu_bytes": 9_000, "reliability": "go_back_n", "window_pkts": 60_000, "rto_ps": 10**12}
     cards = [card(**nic)]
     for frame_bytes, traffic_class in zip(frames_bytes, classes, strict=True):
         # Far more outstanding than the output can send in a round, so that the class never runs dry.

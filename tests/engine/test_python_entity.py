@@ -190,7 +190,7 @@ class Wiretap(Model):
 
 
 @pytest.mark.parametrize(
-    ("wire_format", "reliability"), [("thin", "SELECTIVE"), ("thin", "GO_BACK_N"), ("rocev2", "GO_BACK_N")]
+    ("wire_format", "reliability"), [("thin", "selective"), ("thin", "go_back_n"), ("rocev2", "go_back_n")]
 )
 def test_frames_of_every_nic_carry_all_that_models_use_in_their_bytes(
     wire_format: str, reliability: str

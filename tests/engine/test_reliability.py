@@ -169,7 +169,7 @@ def test_retry_limit_reached_names_the_stream_and_the_time(wire_format: str, lim
     data["nodes"][2]["config"]["route"] = [0, NO_ROUTE]
     twin = _engine.Twin(build_plan(data))
     gave_up_ps = 10**7 * (2 ** (limit + 1) - 1)  # the time-out doubles with each retry
-    message = rf"n0 -> endpoint 1 gave up after {limit} retries at {gave_up_ps} ps"
+    message = rf"n0 -> card 1 gave up after {limit} retries at {gave_up_ps} ps"
     with pytest.raises(_engine.StreamError, match=message):
         twin.run(10**12)
 
@@ -197,7 +197,7 @@ BAD_CARDS = {
     "class": {"data_class": 8},
     "header": {"first_header_bytes": 25},
     "ack": {"ack_bytes": 63},
-    "selective RoCEv2": {"wire_format": "rocev2", "reliability": "SELECTIVE", "window_pkts": 64},
+    "selective RoCEv2": {"wire_format": "rocev2", "reliability": "selective", "window_pkts": 64},
     "short RoCEv2": {"wire_format": "rocev2", "first_header_bytes": 26},
 }
 BAD_LOADS: dict[str, dict[str, Any]] = {

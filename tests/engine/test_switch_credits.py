@@ -96,7 +96,7 @@ def chained(byte_ps: int, latency_ps: int, credit_bytes: int, *, until_ps: int =
     """A card, two switches, a card; credits on the link between the switches."""
     load = closed(1, 974, until_ps=until_ps, window=1000)
     nic: dict[str, Any] = {
-        "reliability": "GO_BACK_N",
+        "reliability": "go_back_n",
         "window_pkts": 50_000,
         "ack_every_pkts": 1000,
         "rto_ps": 10**12,

@@ -58,7 +58,7 @@ VOQ: Mapping[str, int] = {
     "egress_buffer_bytes": LOOP_BYTES + 4 * FRAME_BYTES,
     "credit_speedup_permille": 1000,
 }
-WIDE: Mapping[str, Any] = {"reliability": "GO_BACK_N", "window_pkts": 4096}
+WIDE: Mapping[str, Any] = {"reliability": "go_back_n", "window_pkts": 4096}
 """A window that no test here fills."""
 TABLES = ("groups", "route", "hash_seed")
 
