@@ -18,11 +18,14 @@ from testbed.registry import Registry, unknown_name
 from testbed.spec.parameters import Parameters, ParameterValue
 from testbed.spec.settings import BY_EXPERIMENT
 from testbed.spec.sourced import Sourced
+from testbed.units import format_time
 
 MAX_SELECTIVE_WINDOW_PKTS = 64
 """A selective acknowledgement has a bitmap of so many packets."""
 
 _CONGESTION = "congestion."
+# where a card does it all itself, it waits for no other
+_OF_THE_CARD: frozenset[Place] = frozenset({"post", "notify", "signal"})
 _OF_EVERY_NIC = ("cards", "memory", "local", "mtu", "window", "retransmission_timeout")
 # key -> field of the profile that it replaces; a NIC takes it if its profile has that
 _NUMBERS: Mapping[str, str] = {
@@ -118,6 +121,7 @@ def configured_all(
     Settings that name another NIC are checked against that one, so that a slip of the pen is never without effect.
     """
     names, problems = list(names), Problems()
+    settings = _without_strangers(settings, known, problems)
     named = {key.partition(".")[0] for key in settings} & set(known.names())
     found = {}
     for name in [*names, *sorted(named - set(names))]:
@@ -131,6 +135,21 @@ def configured_all(
                 problems.add(written.get(problem.path, problem.path), problem.problem, problem.remedy)
     problems.raise_if_any()
     return {name: found[name] for name in names}
+
+
+def _without_strangers(
+    settings: Mapping[str, ParameterValue], known: Registry[NicProfile], problems: Problems
+) -> dict[str, ParameterValue]:
+    """What some NIC may take; what none does is a slip of the pen, and named once."""
+    every = dict.fromkeys(key for name in known.names() for key in setting_keys(known.get(name)))
+    found = dict(settings)
+    for key in settings:
+        head = key.partition(".")[0]
+        if head not in known and key not in every and not key.startswith(_CONGESTION):
+            error = unknown_name("NIC setting", key, every)
+            problems.add(key, str(error), error.remedy)
+            del found[key]
+    return found
 
 
 def _written_keys(
@@ -349,6 +368,13 @@ def _check(profile: NicProfile, values: Mapping[str, Any], problems: Problems) -
             f"{profile.batching.bytes.number:,} bytes, a packet holds {profile.mtu_bytes.number:,}",
             "write a smaller size, or a larger mtu",
         )
+    probe = profile.tail_loss_probe
+    if probe is not None and probe.number >= profile.retransmission_timeout.number:
+        problems.add(
+            "tlp" if "tlp" in values else "retransmission_timeout",
+            f"a tail-loss probe after {format_time(probe.number)} comes with the time-out or behind it",
+            "let the time-out be later, or set tlp=off",
+        )
     if "local" in values and values.get("cards", 1) == 1:
         problems.add("local", "one card has no other beside it", "set cards, too")
 
@@ -359,6 +385,8 @@ def _in_use(setup: NicSetup) -> NicProfile:
     stages = added_stages(
         profile.stages, card=CORSAIR, cards=setup.cards, memory=setup.memory, local=setup.local
     )
+    if setup.cards > 1 and profile.initiator == "device":
+        stages = tuple(replace(s, per_card=True) if s.place in _OF_THE_CARD else s for s in stages)
     batching, receives = profile.batching, profile.receives
     return replace(
         profile,

@@ -58,7 +58,12 @@ PROFILE = NicProfile(
     batching=Batching(
         bytes=const(2048, "byte", "V", f"largest burst: {_SIM}"),
         delay=const(0, "ps", "assumed", "packs what waits for the port, and waits for nothing"),
-        header=const(0, "byte", "M", "commands are opaque to SUE, and part of the payload"),
+        header=const(
+            4,
+            "byte",
+            "assumed",
+            "number and length of each; its commands are opaque to SUE, and part of the payload",
+        ),
     ),
     virtual_channels=const(4, "channels", "V", _SIM),
     congestions=FIXED_WINDOW,

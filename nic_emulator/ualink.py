@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nic_emulator.common import ACK_EVERY, DATA_CLASS, RETRIES, TX_DEPTH
 from nic_emulator.congestion_defaults import FIXED_WINDOW
-from nic_emulator.profile import Framing, NicProfile, Stage, const
+from nic_emulator.profile import Batching, Framing, NicProfile, Stage, const
 
 _BLOGS = "ualinkconsortium.org blogs, teledynelecroy.com"
 _TARGET = "a plausible share of a round trip below 1 us (from memory)"
@@ -56,6 +56,11 @@ PROFILE = NicProfile(
         ),
         flit=const(640, "byte", "V", f"flit of the data link layer, ten of 64 bytes: {_BLOGS}"),
         flit_payload=const(628, "byte", "M", "12 bytes of header, segment headers and CRC"),
+    ),
+    batching=Batching(
+        bytes=const(4096, "byte", "assumed", "as many operations as travel together"),
+        delay=const(0, "ps", "assumed", "packs what waits for the port, and waits for nothing"),
+        header=const(16, "byte", "E", "each operation has a header, as unit_header"),
     ),
     congestions=FIXED_WINDOW,
     notes=(

@@ -118,6 +118,7 @@ PROFILE = NicProfile(
                 },
                 "uud": {
                     "reliability": "unreliable",
+                    "ops": ("put", "put_signal", "send"),
                     "nacks": False,
                     "tail_loss_probe": None,
                     "congestion": "",

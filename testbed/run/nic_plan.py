@@ -75,7 +75,7 @@ def _asked(setup: NicSetup, switch: SwitchSetup, links: Sequence[Link]) -> dict[
         asked["pause_reaction_ps"] = switch.reaction_ps(link.rate_bps for link in links)
     if setup.bears_reordering(keeps_order=switch.keeps_order) and profile.reorder_window_pkts.number:
         asked["reorder_window_pkts"] = profile.reorder_window_pkts.number
-    if switch.telemetry and profile.wire_format == "thin":
+    if switch.telemetry and profile.wire_format == "thin" and profile.batching is None:
         asked["int_enabled"] = True
     return asked
 

@@ -15,6 +15,7 @@ from testbed.errors import Problems, SpecError
 from testbed.registry import unknown_name
 from testbed.spec.experiment import (
     FAN_IN_KINDS,
+    MAX_SIZE_BYTES,
     Cell,
     Experiment,
     Operation,
@@ -27,6 +28,9 @@ from testbed.spec.parameters import Parameters
 from testbed.switches import SWITCHES
 from testbed.switches.setup import SwitchSetup, configured
 from topologies import MAX_ENDPOINTS, build_fabric
+
+MAX_PACKETS = 65_535
+"""Of a message: a frame has 16 bits for their number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,33 +82,18 @@ def resolve(experiment: Experiment) -> Resolved:
 
 
 def _check_nics(experiment: Experiment, problems: Problems) -> None:
-    """Every NIC must have a profile, which can do what the scenarios ask for."""
+    """Every NIC must have a profile."""
     if not isinstance(experiment.nics, tuple):
         return
     for index, nic in enumerate(experiment.nics):
         if isinstance(nic, str) and nic not in NICS:
             error = unknown_name("NIC", nic, NICS.names())
             problems.add(f"nics[{index}]", str(error), error.remedy)
-    for index, scenario in enumerate(experiment.scenarios if isinstance(experiment.scenarios, tuple) else ()):
-        lacking = [nic for nic in _known(experiment) if not _can(nic, scenario)]
-        if lacking:
-            able = [name for name in NICS.names() if _can(name, scenario)]
-            problems.add(
-                f"scenarios[{index}].op",
-                f"{', '.join(lacking)} cannot {scenario.op}",
-                f"leave it out, or use one of: {', '.join(able)}",
-            )
 
 
 def _known(experiment: Experiment) -> list[str]:
     """Its NICs that have a profile."""
     return [nic for nic in experiment.nics if isinstance(nic, str) and nic in NICS]
-
-
-def _can(nic: str, scenario: object) -> bool:
-    """Whether a NIC does what a scenario asks for; what is no operation is reported elsewhere."""
-    op = scenario.op if isinstance(scenario, Scenario) else None
-    return op not in get_args(Operation) or op in NICS.get(nic).ops
 
 
 def _networks(experiment: Experiment, problems: Problems) -> tuple[Network, ...]:
@@ -139,6 +128,7 @@ def _network(name: str, experiment: Experiment, problems: Problems) -> Network |
         _check_scenarios(experiment, fabric, nics or {}, problems)
         for nic in (nics or {}).values():
             _check_cards(nic, fabric, problems)
+            _check_messages(nic, experiment, problems)
         if switch is not None:
             _check_switch_ports(fabric, switch, problems)
     if fabric is None or switch is None or nics is None:
@@ -238,6 +228,26 @@ def _check_cards(nic: NicSetup, fabric: Fabric, problems: Problems) -> None:
             f"{nic.profile.name} reaches cards on its own switch, and these are on {len(near)}",
             "use single_switch, or squadrack with switches=1",
         )
+
+
+def _check_messages(nic: NicSetup, experiment: Experiment, problems: Problems) -> None:
+    """The NIC must do what scenarios ask for, and number all packets of a message."""
+    name, mtu_bytes = nic.profile.name, nic.profile.mtu_bytes.number
+    for index, scenario in enumerate(experiment.scenarios):
+        op = scenario.op if isinstance(scenario, Scenario) else None
+        if op in get_args(Operation) and op not in nic.profile.ops:
+            problems.add(
+                f"scenarios[{index}].op",
+                f"{name} cannot {op}, as it is set",
+                f"leave {name} out, or use one of: {', '.join(nic.profile.ops)}",
+            )
+    for index, size_bytes in enumerate(experiment.sizes_bytes):
+        if isinstance(size_bytes, int) and MAX_PACKETS * mtu_bytes < size_bytes <= MAX_SIZE_BYTES:
+            problems.add(
+                f"sizes_bytes[{index}]",
+                f"a message of {size_bytes:,} bytes has more than {MAX_PACKETS:,} packets of {name}",
+                "use smaller messages, or a larger nic_settings.mtu",
+            )
 
 
 def _check_switch_ports(fabric: Fabric, setup: SwitchSetup, problems: Problems) -> None:
