@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from nic_emulator import rdma, transparent
+from nic_emulator import kernel, rdma, sue, transparent, ualink, uec
+from nic_emulator.card import CORSAIR, CardProfile
 from nic_emulator.profile import NicProfile
 from testbed.registry import Registry
 
 NICS: Registry[NicProfile] = Registry(
-    "NIC", {profile.name: profile for profile in (transparent.PROFILE, rdma.PROFILE)}
+    "NIC",
+    {one.PROFILE.name: one.PROFILE for one in (transparent, rdma, kernel, uec, sue, ualink)},
 )
 """Every NIC a card can have."""
+CARDS: Registry[CardProfile] = Registry("card", {CORSAIR.name: CORSAIR})
+"""Every card that can stand behind them."""
 
-__all__ = ["NICS", "NicProfile"]
+__all__ = ["CARDS", "NICS", "NicProfile"]

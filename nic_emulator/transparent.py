@@ -8,7 +8,9 @@ small message: its stages and a 3 m DAC add up to 2.0 us by choice. That makes 2
 
 from __future__ import annotations
 
-from nic_emulator.profile import NicProfile, Stage, const
+from nic_emulator.common import PCIE_RATE
+from nic_emulator.congestion_defaults import DCTCP, FIXED_WINDOW
+from nic_emulator.profile import Batching, Choice, NicProfile, Stage, const
 
 _SPLIT = "a plausible share of the public 2 us, of which no breakdown is public (nic_emulator/transparent.py)"
 _PCIE_SWITCH = (
@@ -17,8 +19,10 @@ _PCIE_SWITCH = (
 _MAC = (
     "half of FPGA MAC+PCS+FEC, 255 ns (no FEC) to 685 ns (RS-FEC) TX+RX loopback on F-tile (intel.com 750198)"
 )
-_PCIE_RATE = "PCIe 5.0 x16: 63.0 GB/s raw, 256-byte payloads with 26 bytes around them: 57 GB/s"
 _FORMAT = "docs/wire-format.md; the real format is not public"
+
+_UDP_LAYERS = "Ethernet 14, IPv4 20, UDP 8, thin header 8, FCS 4"
+_UDP_HEADER = const(54, "byte", "assumed", f"{_UDP_LAYERS}: {_FORMAT}")
 
 PROFILE = NicProfile(
     name="transparent",
@@ -26,6 +30,7 @@ PROFILE = NicProfile(
     initiator="device",
     wire_format="thin",
     reliability="selective",
+    ops=("put", "put_signal", "get"),
     stages=(
         Stage(name="descriptor", place="post", latency=const(50_000, "ps", "assumed", _SPLIT)),
         Stage(name="card_read", place="send", latency=const(250_000, "ps", "assumed", _SPLIT)),
@@ -34,7 +39,7 @@ PROFILE = NicProfile(
             name="nic_pcie",
             place="send",
             latency=const(200_000, "ps", "assumed", _SPLIT),
-            occupancy_per_kib=const(18_000, "ps/KiB", "E", _PCIE_RATE),
+            occupancy_per_kib=const(18_000, "ps/KiB", "E", PCIE_RATE),
         ),
         Stage(name="nic_pipeline", place="send", latency=const(150_000, "ps", "assumed", _SPLIT)),
         Stage(name="mac_tx", place="send", latency=const(260_000, "ps", "E", _MAC)),
@@ -44,11 +49,12 @@ PROFILE = NicProfile(
             name="nic_pcie",
             place="receive",
             latency=const(200_000, "ps", "assumed", _SPLIT),
-            occupancy_per_kib=const(18_000, "ps/KiB", "E", _PCIE_RATE),
+            occupancy_per_kib=const(18_000, "ps/KiB", "E", PCIE_RATE),
         ),
         Stage(name="pcie_switch", place="receive", latency=const(115_000, "ps", "M", _PCIE_SWITCH)),
         Stage(name="card_write", place="receive", latency=const(125_000, "ps", "assumed", _SPLIT)),
         Stage(name="flag", place="notify", latency=const(25_000, "ps", "assumed", _SPLIT)),
+        Stage(name="signal", place="signal", latency=const(25_000, "ps", "assumed", "a second flag")),
     ),
     mtu_bytes=const(4096, "byte", "assumed", _FORMAT),
     first_header_bytes=const(26, "byte", "assumed", f"Ethernet 14 + thin header 8 + FCS 4: {_FORMAT}"),
@@ -65,4 +71,33 @@ PROFILE = NicProfile(
     retransmission_timeout=const(100_000_000, "ps", "assumed", "100 us, some ten loaded round trips"),
     retry_limit=const(7, "retries", "assumed", "as usual for reliable connections"),
     reorder_window_pkts=const(32, "packets", "assumed", "half the window; only where switches reorder flows"),
+    paths=const(1, "paths", "assumed", "one path; more need UDP's source port"),
+    tail_loss_probe=const(0, "ps", "assumed", "off: a time-out finds what a lost tail hides"),
+    batching=Batching(
+        bytes=const(0, "byte", "assumed", "off: each message has a packet of its own"),
+        delay=const(500_000, "ps", "assumed", "half of a small message's way without the wire"),
+        header=const(4, "byte", "assumed", f"number and length of each: {_FORMAT}"),
+    ),
+    congestions=FIXED_WINDOW | DCTCP,
+    choices={
+        "ordered": Choice(
+            about="messages complete in the order in which they were posted",
+            options={"off": {}, "on": {"ordered": True}},
+        ),
+        "udp": Choice(
+            about="the thin header in IPv4 and UDP, whose source port spreads streams over paths",
+            options={
+                "off": {},
+                "on": {
+                    "wire_format": "thin_udp",
+                    "first_header_bytes": _UDP_HEADER,
+                    "other_header_bytes": _UDP_HEADER,
+                    "ack_bytes": const(
+                        68, "byte", "assumed", f"{_UDP_LAYERS}, acknowledgement 14: {_FORMAT}"
+                    ),
+                },
+            },
+        ),
+    },
+    notes=("wire format, reliability and flow control are not public",),
 )

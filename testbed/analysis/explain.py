@@ -349,7 +349,7 @@ def _whole(copies: Sequence[Copy], message: Message, network: Network) -> Iterat
     """The copies that reached the receiver's wire."""
     for copy in copies:
         last = copy.hops[-1]
-        if copy.lost_at is None and network.wires[last.entity, last.port].peer == message.dst:
+        if copy.lost_at is None and network.wires[last.entity, last.port].peer == network.nic_of(message.dst):
             yield copy
 
 

@@ -102,6 +102,17 @@ class Network:
     """The plan's nodes, by entity."""
     tiers: Mapping[int, int]
     """By entity, as `tiers_of_plan` counts them."""
+    cards_per_nic: int = 1
+    """The ends of flows are cards; those behind a NIC have consecutive numbers."""
+
+    def nic_of(self, card: int) -> int:
+        """The entity that a card is behind."""
+        return card // self.cards_per_nic
+
+    def card_name(self, card: int) -> str:
+        """`c4`, or `c4.2` for the second of several cards."""
+        name = self.names[self.nic_of(card)]
+        return name if self.cards_per_nic == 1 else f"{name}.{card % self.cards_per_nic + 1}"
 
     def pipeline_ps(self, entity: int) -> int:
         """From the first bit (of a store-and-forward switch: the last) to the frame ready for its egress."""
@@ -120,7 +131,7 @@ class Network:
 
     def flow_name(self, flow: Flow) -> str:
         """`c4 → c7`."""
-        return f"{self.names[flow[0]]} → {self.names[flow[1]]}"
+        return f"{self.card_name(flow[0])} → {self.card_name(flow[1])}"
 
 
 def network_of(plan: Mapping[str, Any]) -> Network:
@@ -137,7 +148,18 @@ def network_of(plan: Mapping[str, Any]) -> Network:
         wires[a, a_port] = Wire(b, latency_ps, byte_time_ps, lossy, retries)
         wires[b, b_port] = Wire(a, latency_ps, byte_time_ps, lossy, retries)
     names = tuple(node["name"] for node in plan["nodes"])
-    return Network(names=names, wires=wires, nodes=tuple(plan["nodes"]), tiers=tiers_of_plan(plan))
+    return Network(
+        names=names,
+        wires=wires,
+        nodes=tuple(plan["nodes"]),
+        tiers=tiers_of_plan(plan),
+        cards_per_nic=cards_per_nic(plan),
+    )
+
+
+def cards_per_nic(plan: Mapping[str, Any]) -> int:
+    """How many cards each NIC of a plan has."""
+    return next((int(node["config"].get("cards", 1)) for node in plan["nodes"] if node["kind"] == "nic"), 1)
 
 
 def tiers_of_plan(plan: Mapping[str, Any]) -> dict[int, int]:
@@ -180,7 +202,7 @@ def copies_of(hops: Sequence[Hop], network: Network) -> list[Copy]:
     """All hops of one packet as copies of it, in the order in which the sender sent them."""
     under_way: list[list[Hop]] = []
     for hop in sorted(hops):
-        if hop.entity == hop.src:
+        if hop.entity == network.nic_of(hop.src):
             under_way.append([hop])
             continue
         from_here = [copy for copy in under_way if _leads_to(copy[-1], hop, network)]

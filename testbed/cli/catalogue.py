@@ -12,6 +12,7 @@ REGISTRIES = {
     "topologies": ("topologies", "TOPOLOGIES"),
     "switches": ("testbed.switches", "SWITCHES"),
     "nics": ("nic_emulator", "NICS"),
+    "cards": ("nic_emulator", "CARDS"),
     "media": ("testbed.links", "MEDIA"),
 }
 KINDS = (*REGISTRIES, "experiments")

@@ -13,12 +13,12 @@ def list_(
     kind: Annotated[
         str | None,
         typer.Argument(
-            metavar="KIND", help="topologies, switches, nics, media or experiments; all by default."
+            metavar="KIND", help="topologies, switches, nics, cards, media or experiments; all by default."
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List topologies, switches, NICs, media and experiments, each with one line.
+    """List topologies, switches, NICs, cards, media and experiments, each with one line.
 
     [bold]Examples[/]
 

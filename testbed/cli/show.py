@@ -1,11 +1,11 @@
-"""`tb show`: one topology, switch, NIC or medium, with the source of each of its numbers."""
+"""`tb show`: one topology, switch, NIC, card or medium, with the source of each of its numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,23 +13,32 @@ from testbed.cli.output import JsonOption, numbers_text, print_json, stdout
 from testbed.errors import SpecError
 from testbed.units import format_rate
 
+if TYPE_CHECKING:
+    from nic_emulator.profile import NicProfile
+
 # singular, as the user writes it -> plural, as the catalogue knows it
-PROFILE_KINDS = {"switch": "switches", "nic": "nics", "medium": "media"}
+PROFILE_KINDS = {"switch": "switches", "nic": "nics", "card": "cards", "medium": "media"}
 
 
 def show(
-    what: Annotated[str, typer.Argument(metavar="TOPOLOGY|switch|nic|medium", help="A topology, or a kind.")],
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which switch, NIC or medium.")] = None,
+    what: Annotated[
+        str, typer.Argument(metavar="TOPOLOGY|switch|nic|card|medium", help="A topology, or a kind.")
+    ],
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which of them.")] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the topology; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A parameter of the topology, a setting of the NIC; repeatable.",
+        ),
     ] = None,
     draw: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the topology into a .png or .svg file.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a topology, or a switch, NIC or medium with the source of each number.
+    """Show a topology, or a switch, NIC, card or medium with the source of each number.
 
     [bold]Examples[/]
 
@@ -38,10 +47,12 @@ def show(
       ./tb show squadrack --draw squadrack.svg
 
       ./tb show switch tomahawk5
+
+      ./tb show nic rdma --set post=blueflame
     """
     if what in PROFILE_KINDS:
         _refuse_for_profile(what, overrides, draw)
-        _show_profile(what, name, as_json=as_json)
+        _show_profile(what, name, overrides or [], as_json=as_json)
     elif name is not None:
         raise SpecError(
             f"unknown kind '{what}'", remedy=f"one of {', '.join(PROFILE_KINDS)}, or a topology alone"
@@ -62,16 +73,19 @@ def _refuse_drawing(draw: Path) -> None:
 
 
 def _refuse_for_profile(what: str, overrides: list[str] | None, draw: Path | None) -> None:
-    if overrides or draw:
+    if draw or (overrides and what != "nic"):
         raise SpecError(f"a {what} has no parameters and no drawing", remedy="leave out --set and --draw")
 
 
-def _show_profile(kind: str, name: str | None, *, as_json: bool) -> None:
+def _show_profile(kind: str, name: str | None, overrides: list[str], *, as_json: bool) -> None:
     from testbed.cli.catalogue import registry
 
     known = registry(PROFILE_KINDS[kind])
     if name is None:
         raise SpecError(f"which {kind}?", remedy=f"one of: {', '.join(known.names())}")
+    if kind == "nic":
+        _show_nic(known.get(name), overrides, as_json=as_json)
+        return
     rows = list(profile_rows(known.get(name)))
     if kind == "medium":
         rows += [row for code in known.get(name).codes() for row in profile_rows(code, f"fec.{code.name}")]
@@ -99,6 +113,34 @@ def _show_profile(kind: str, name: str | None, *, as_json: bool) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _show_nic(profile: NicProfile, overrides: list[str], *, as_json: bool) -> None:
+    """A NIC as it is set."""
+    from nic_emulator.setup import configured
+    from testbed.report.nic import nic_text, one_way_ps
+
+    setup = configured(profile, _settings(overrides))
+    if as_json:
+        keys = ("field", "value", "unit", "mark", "source")
+        values = [dict(zip(keys, row, strict=True)) for row in profile_rows(setup.profile)]
+        about = {"kind": "nic", "name": profile.name, "description": profile.description}
+        print_json(
+            about | {"settings": dict(setup.settings), "one_way_ps": one_way_ps(setup), "values": values}
+        )
+        return
+    console = stdout()
+    text = f"{profile.name}  {profile.description}\n{nic_text(profile, setup, console.width)}"
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _settings(overrides: list[str]) -> dict[str, str]:
+    """`KEY=VALUE` texts."""
+    pairs = [text.partition("=") for text in overrides]
+    for key, equals, value in pairs:
+        if not (key.strip() and equals and value.strip()):
+            raise SpecError(f"'{key}{equals}{value}' is no key=value", remedy="write e.g. cards=4")
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def profile_rows(

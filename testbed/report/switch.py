@@ -1,16 +1,13 @@
-"""A switch profile as text: every number with unit, mark and source, by what it belongs to. Pure; no output.
-
-Sources are numbered and listed once, below: most of them stand behind many numbers.
-"""
+"""A switch profile as text: every number with unit, mark and source, by what it belongs to. Pure; no output."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import fields
 from fractions import Fraction
 
-from testbed.spec.sourced import UNVERIFIED, Sourced
+from testbed.report.sourced_text import sourced_text, unverified_line
+from testbed.spec.sourced import Sourced
 from testbed.switches.headroom import formula_headroom, reaction_ps
 from testbed.switches.profile import (
     FEATURE_WORDS,
@@ -28,38 +25,19 @@ from testbed.switches.profile import (
 )
 from testbed.units import format_rate, format_time
 
-_Row = tuple[str, str, str, str]
-_GAP = "  "
-_INDENT = 7
-_UNLIMITED = 2**63 - 1
-
 
 def switch_text(profile: SwitchProfile, width: int) -> str:
     """Groups of numbers, then the sources, at most `width` columns where words allow it."""
-    sources: dict[str, int] = {}
-    groups = {title: [_row(*item, sources) for item in items] for title, items in _groups(profile)}
-    every = [row for rows in groups.values() for row in rows]
-    widths = (
-        max(len(f"{name}{_GAP}{value}") for name, value, *_ in every),
-        max(len(row[2]) for row in every),
-    )
-    lines = [_summary(profile)]
-    for title, rows in groups.items():
-        lines += ["", title, *(_aligned(row, widths) for row in rows)]
-    lines += ["", "sources", *_sources(sources, width)]
-    return "\n".join(lines)
-
-
-def _summary(profile: SwitchProfile) -> str:
-    """What kind of switch it is, and how well it is known."""
-    numbers = [number for _, items in _groups(profile) for _, number in items]
-    unverified = sum(number.mark in UNVERIFIED for number in numbers)
+    groups = list(_groups(profile))
     rates = ", ".join(map(format_rate, profile.port_rates_bps)) or "any rate"
     model = "virtual output queues, scheduled by credits" if profile.model == "voq" else "one shared buffer"
-    return (
-        f"{model}; ports at {rates}\n"
-        f"{unverified} of {len(numbers)} numbers are not verified (marks M, E and assumed)"
-    )
+    about = [f"{model}; ports at {rates}", unverified_line(groups)]
+    return "\n".join([*about, *sourced_text(groups, width, {"log2": _alpha})])
+
+
+def _alpha(exponent: int) -> str:
+    """Two to a power, or none."""
+    return "none" if exponent == NO_THRESHOLD else f"{exponent} (alpha = {Fraction(2) ** exponent})"
 
 
 def _groups(profile: SwitchProfile) -> Iterator[tuple[str, list[tuple[str, Sourced]]]]:
@@ -125,53 +103,3 @@ def _formula(profile: SwitchProfile, entry: ShippedHeadroom) -> str:
         profile.pfc, rate_bps=entry.rate_bps, length_mm=entry.length_mm, cell_bytes=cell_bytes
     )
     return f"{found:,}"
-
-
-def _row(name: str, number: Sourced, sources: dict[str, int]) -> _Row:
-    """Name, value with unit, mark, number of the source."""
-    reference = sources.setdefault(number.source, len(sources) + 1)
-    return name, _value(number), number.mark, f"[{reference}]"
-
-
-def _value(number: Sourced) -> str:
-    """A value as a person reads it."""
-    if isinstance(number.value, tuple):
-        return ", ".join(map(str, number.value))
-    if number.value == _UNLIMITED:
-        return "unlimited"
-    formatted = _UNITS.get(number.unit)
-    return formatted(number.value) if formatted else f"{number.value:,} {number.unit}"
-
-
-def _alpha(exponent: int) -> str:
-    """Two to a power, or none."""
-    return "none" if exponent == NO_THRESHOLD else f"{exponent} (alpha = {Fraction(2) ** exponent})"
-
-
-_UNITS: Mapping[str, Callable[[int], str]] = {
-    "ps": format_time,
-    "bit/s": format_rate,
-    "log2": _alpha,
-    "yes/no": lambda value: "yes" if value else "no",
-    "ppm": lambda value: f"{value / 10_000:g} %",
-    "permille": lambda value: f"{value / 10:g} %",
-}
-
-
-def _aligned(row: _Row, widths: Sequence[int]) -> str:
-    """Names to the left, values to the right: a long name may stand where another row has a long value."""
-    name, value, mark, reference = row
-    return _GAP + _GAP.join([name + value.rjust(widths[0] - len(name)), mark.ljust(widths[1]), reference])
-
-
-def _sources(sources: Mapping[str, int], width: int) -> Iterator[str]:
-    """Each source behind its number; a long address stays whole."""
-    for source, reference in sources.items():
-        yield from textwrap.wrap(
-            source,
-            width,
-            initial_indent=f"{_GAP}[{reference}]".ljust(_INDENT),
-            subsequent_indent=" " * _INDENT,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )

@@ -379,14 +379,14 @@ def _place_json(place: PlaceShare, network: Network) -> dict[str, Any]:
 
 
 def _flow_json(flow: Flow | None, network: Network) -> list[str] | None:
-    return None if flow is None else [network.names[end] for end in flow]
+    return None if flow is None else [network.card_name(end) for end in flow]
 
 
 def _message_json(one: Explanation, network: Network) -> dict[str, Any]:
     message, resend = one.message, one.resend
     return {
-        "src": network.names[message.src],
-        "dst": network.names[message.dst],
+        "src": network.card_name(message.src),
+        "dst": network.card_name(message.dst),
         "msn": message.msn,
         "intended_ps": message.intended_ps,
         "latency_ps": message.latency_ps,

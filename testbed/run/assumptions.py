@@ -8,37 +8,39 @@ stages) are one assumption, too: its path is their paths, separated by commas.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from nic_emulator import NICS
 from nic_emulator.profile import NicProfile, Stage
+from nic_emulator.setup import NicSetup
 from testbed.links.features import used_numbers
 from testbed.run.resolve import Network, Resolved
 from testbed.spec.sourced import UNVERIFIED, Assumption, Mark, Sourced, assumptions_of
 
-_TABLES = ("jitter", "stall")
+_TABLES = ("jitter", "stall", "wake")
 _PPM_PER_PERCENT = 10_000
 
 
 def assumptions_of_run(resolved: Resolved) -> tuple[Assumption, ...]:
     """Every unverified number, once, under a path that names its places."""
     found: list[Assumption] = []
-    for name in resolved.experiment.nics:
-        ordered = all(_keeps_order(network) for network in resolved.networks)
-        found += [
-            row for row in assumptions_of_nic(NICS.get(name)) if not (ordered and _bears_reordering(row))
-        ]
+    signals = any(scenario.op == "put_signal" for scenario in resolved.experiment.scenarios)
     for network in resolved.networks:
+        for setup in network.nics.values():
+            found += _of_setup(setup, keeps_order=network.switch.keeps_order and not network.fabric.reorders, signals=signals)
         for path, number in (_switch_numbers(network) | used_numbers(network.fabric)).items():
             found += assumptions_of(number, path)
     return tuple(dict.fromkeys(found))
 
 
-def _keeps_order(network: Network) -> bool:
-    return network.switch.keeps_order and not any(link.reorder_e18 for link in network.fabric.links)
-
-
-def _bears_reordering(row: Assumption) -> bool:
-    return row.path.endswith(".reorder_window_pkts")
+def _of_setup(setup: NicSetup, *, keeps_order: bool, signals: bool) -> list[Assumption]:
+    """What a NIC rests on behind switches that keep the order of a flow, or do not, with signals or without."""
+    profile, unused = setup.profile, set(setup.unused)
+    if not signals:
+        profile = replace(profile, stages=tuple(one for one in profile.stages if one.place != "signal"))
+    if not setup.bears_reordering(keeps_order=keeps_order):
+        unused.add("reorder_window_pkts")
+    paths = {f"{profile.name}.{name}" for name in unused}
+    return [row for row in assumptions_of_nic(profile) if row.path not in paths]
 
 
 def _switch_numbers(network: Network) -> dict[str, Sourced]:

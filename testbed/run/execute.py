@@ -144,7 +144,7 @@ def _cell_runs(resolved: Resolved, *, emulated: bool) -> list[_CellRun]:
 
 
 def _cell_run(index: int, cell: Cell, network: Network, records: int, emulated_share: int) -> _CellRun:
-    schedule = schedule_of(cell, network.fabric)
+    schedule = schedule_of(cell, network.fabric, cards_per_nic=network.nic(cell).cards)
     share = min(emulated_share, records)
     return _CellRun(
         index=index,

@@ -5,17 +5,32 @@ All that is wrong with a spec is named in one `SpecError`. Starts nothing and re
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
+from nic_emulator import NICS
+from nic_emulator.setup import NicSetup, configured_all
 from testbed.errors import Problems, SpecError
 from testbed.registry import unknown_name
-from testbed.spec.experiment import FAN_IN_KINDS, Cell, Experiment, Scenario, Variant, experiment_problems
+from testbed.spec.experiment import (
+    FAN_IN_KINDS,
+    MAX_SIZE_BYTES,
+    Cell,
+    Experiment,
+    Operation,
+    Scenario,
+    Variant,
+    experiment_problems,
+)
 from testbed.spec.fabric import Fabric
 from testbed.spec.parameters import Parameters
 from testbed.switches import SWITCHES
 from testbed.switches.setup import SwitchSetup, configured
 from topologies import MAX_ENDPOINTS, build_fabric
+
+MAX_PACKETS = 65_535
+"""Of a message: a frame has 16 bits for their number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +41,11 @@ class Network:
     """Empty where an experiment has no variants."""
     fabric: Fabric
     switch: SwitchSetup
+    nics: Mapping[str, NicSetup]
+
+    def nic(self, cell: Cell) -> NicSetup:
+        """The NIC of a cell."""
+        return self.nics[cell.nic]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,30 +72,28 @@ class Resolved:
         return self.networks[0].switch
 
 
-def resolve(experiment: Experiment, *, known_nics: Collection[str] | None = None) -> Resolved:
-    """Look up and check everything; `known_nics` names the NIC profiles, by default those of the tree."""
+def resolve(experiment: Experiment) -> Resolved:
+    """Look up and check everything."""
     problems = experiment_problems(experiment)
-    _check_nics(experiment, nic_names() if known_nics is None else known_nics, problems)
+    _check_nics(experiment, problems)
     networks = _networks(experiment, problems)
     problems.raise_if_any()
     return Resolved(experiment=experiment, networks=networks, cells=experiment.cells())
 
 
-def nic_names() -> tuple[str, ...]:
-    """The NIC profiles of the tree."""
-    from nic_emulator import NICS  # the profiles are only needed by name here
-
-    return tuple(NICS.names())
-
-
-def _check_nics(experiment: Experiment, known: Collection[str], problems: Problems) -> None:
+def _check_nics(experiment: Experiment, problems: Problems) -> None:
     """Every NIC must have a profile."""
     if not isinstance(experiment.nics, tuple):
         return
     for index, nic in enumerate(experiment.nics):
-        if isinstance(nic, str) and nic not in known:
-            error = unknown_name("NIC", nic, known)
+        if isinstance(nic, str) and nic not in NICS:
+            error = unknown_name("NIC", nic, NICS.names())
             problems.add(f"nics[{index}]", str(error), error.remedy)
+
+
+def _known(experiment: Experiment) -> list[str]:
+    """Its NICs that have a profile."""
+    return [nic for nic in experiment.nics if isinstance(nic, str) and nic in NICS]
 
 
 def _networks(experiment: Experiment, problems: Problems) -> tuple[Network, ...]:
@@ -100,18 +118,27 @@ def _networks(experiment: Experiment, problems: Problems) -> tuple[Network, ...]
 
 def _network(name: str, experiment: Experiment, problems: Problems) -> Network | None:
     """Fabric and switch of one variant."""
-    fabric, switch = _fabric(experiment, problems), _switch(experiment, problems)
+    fabric, switch, nics = (
+        _fabric(experiment, problems),
+        _switch(experiment, problems),
+        _nics(experiment, problems),
+    )
     if fabric is not None:
         _check_endpoints(fabric, problems)
-        _check_scenarios(experiment, fabric, problems)
+        _check_scenarios(experiment, fabric, nics or {}, problems)
+        for nic in (nics or {}).values():
+            _check_cards(nic, fabric, problems)
+            _check_messages(nic, experiment, problems)
         if switch is not None:
             _check_switch_ports(fabric, switch, problems)
-    return Network(variant=name, fabric=fabric, switch=switch) if fabric and switch else None
+    if fabric is None or switch is None or nics is None:
+        return None
+    return Network(variant=name, fabric=fabric, switch=switch, nics=nics)
 
 
 def _is_sound(spec: Experiment | Variant) -> bool:
     """Whether what names a network has the types it should have."""
-    parameters = (spec.topology_parameters, spec.switch_settings)
+    parameters = (spec.topology_parameters, spec.switch_settings, spec.nic_settings)
     return isinstance(spec.switch, str) and all(isinstance(one, Parameters) for one in parameters)
 
 
@@ -128,6 +155,17 @@ def _switch(experiment: Experiment, problems: Problems) -> SwitchSetup | None:
         return configured(profile, experiment.switch_settings)
     except SpecError as error:
         problems.absorb(error, path="switch_settings")
+        return None
+
+
+def _nics(experiment: Experiment, problems: Problems) -> dict[str, NicSetup] | None:
+    """The NICs with what the experiment sets of them, if they take that."""
+    if not isinstance(experiment.nics, tuple):
+        return None  # experiment_problems has said so
+    try:
+        return configured_all(_known(experiment), experiment.nic_settings, known=NICS)
+    except SpecError as error:
+        problems.absorb(error, path="nic_settings")
         return None
 
 
@@ -151,19 +189,64 @@ def _check_endpoints(fabric: Fabric, problems: Problems) -> None:
         problems.add("topology_parameters", f"{number} endpoint has no peer to send to", "use at least 2")
 
 
-def _check_scenarios(experiment: Experiment, fabric: Fabric, problems: Problems) -> None:
-    """Senders need endpoints of their own; so does a victim, and where it sends to."""
+def _check_scenarios(
+    experiment: Experiment, fabric: Fabric, nics: Mapping[str, NicSetup], problems: Problems
+) -> None:
+    """Senders need cards of their own, and not behind the receiver's NIC; so does a victim, and where it sends to."""
     number = len(fabric.endpoints)
+    several = min((nic.cards for nic in nics.values()), default=1)
     for index, scenario in enumerate(experiment.scenarios):
         if not isinstance(scenario, Scenario) or scenario.kind not in FAN_IN_KINDS:
             continue
+        if scenario.kind == "victim" and any(nic.cards > 1 for nic in nics.values()):
+            problems.add(
+                f"scenarios[{index}].kind",
+                "a victim's incast is of NICs with one card each",
+                "leave out nic_settings.cards, or use kind='incast'",
+            )
         others = 1 if scenario.kind == "incast" else 3
-        if isinstance(scenario.fan_in, int) and scenario.fan_in > number - others:
+        most = (number - others) * several
+        if isinstance(scenario.fan_in, int) and scenario.fan_in > most:
             others_text = "a receiver" if others == 1 else "a receiver, a victim and its destination"
+            cards_text = "" if several == 1 else f" of {several} cards"
             problems.add(
                 f"scenarios[{index}].fan_in",
-                f"{scenario.fan_in} senders and {others_text}, but only {number} endpoints",
-                f"use at most {number - others}, or more endpoints",
+                f"{scenario.fan_in} senders and {others_text}, but only {number} endpoints{cards_text}",
+                f"use at most {most}, or more endpoints",
+            )
+
+
+def _check_cards(nic: NicSetup, fabric: Fabric, problems: Problems) -> None:
+    """Not more cards than the engine has numbers for; all on one switch, where the NIC knows no other."""
+    cards = len(fabric.endpoints) * nic.cards
+    if nic.cards > 1 and cards > MAX_ENDPOINTS:
+        problems.add("nic_settings.cards", f"{cards:,} cards", f"use at most {MAX_ENDPOINTS:,}")
+    near = {fabric.neighbours(endpoint.name)[0] for endpoint in fabric.endpoints}
+    if nic.profile.single_hop and len(near) > 1:
+        problems.add(
+            "topology",
+            f"{nic.profile.name} reaches cards on its own switch, and these are on {len(near)}",
+            "use single_switch, or squadrack with switches=1",
+        )
+
+
+def _check_messages(nic: NicSetup, experiment: Experiment, problems: Problems) -> None:
+    """The NIC must do what scenarios ask for, and number all packets of a message."""
+    name, mtu_bytes = nic.profile.name, nic.profile.mtu_bytes.number
+    for index, scenario in enumerate(experiment.scenarios):
+        op = scenario.op if isinstance(scenario, Scenario) else None
+        if op in get_args(Operation) and op not in nic.profile.ops:
+            problems.add(
+                f"scenarios[{index}].op",
+                f"{name} cannot {op}, as it is set",
+                f"leave {name} out, or use one of: {', '.join(nic.profile.ops)}",
+            )
+    for index, size_bytes in enumerate(experiment.sizes_bytes):
+        if isinstance(size_bytes, int) and MAX_PACKETS * mtu_bytes < size_bytes <= MAX_SIZE_BYTES:
+            problems.add(
+                f"sizes_bytes[{index}]",
+                f"a message of {size_bytes:,} bytes has more than {MAX_PACKETS:,} packets of {name}",
+                "use smaller messages, or a larger nic_settings.mtu",
             )
 
 

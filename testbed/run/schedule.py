@@ -3,6 +3,8 @@
 Open-loop scenarios (`idle`, `poisson`, `incast`) count latency from these intended times, so that a sender that
 stalls cannot hide its own delay. `permutation` without a load and `pingpong` are closed loops; so are the senders of a
 `victim` scenario without a load, but never its victim.
+
+Cards are what sends and receives; those behind one NIC have consecutive numbers and share the load of its port.
 """
 
 from __future__ import annotations
@@ -30,62 +32,84 @@ _FOREVER_PS = 2**62
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """The workload of every endpoint in one cell."""
+    """The workload of every card in one cell."""
 
     cell: Cell
     endpoints: int
+    """NICs."""
     byte_times_ps: tuple[int, ...]
-    """Of each endpoint's port."""
+    """Of each NIC's port."""
+    cards_per_nic: int = 1
 
-    def message_ps(self, endpoint: int) -> int:
-        """Time that a message's payload takes on an endpoint's port."""
-        return self.cell.size_bytes * self.byte_times_ps[endpoint]
+    @property
+    def cards(self) -> int:
+        """All of them."""
+        return self.endpoints * self.cards_per_nic
+
+    def cards_of(self, endpoint: int) -> range:
+        """The cards behind one NIC."""
+        return range(endpoint * self.cards_per_nic, (endpoint + 1) * self.cards_per_nic)
+
+    def message_ps(self, card: int) -> int:
+        """Time that a message's payload takes on the port of a card's NIC."""
+        return self.cell.size_bytes * self.byte_times_ps[card // self.cards_per_nic]
+
+    @property
+    def batch(self) -> int:
+        """Messages that one arrival brings."""
+        return self.cell.scenario.batch
 
     @property
     def idle_gap_ps(self) -> int:
-        """From one message of the fabric to the next, when it is idle."""
-        return IDLE_GAP_PS + 2 * self.message_ps(0)
+        """From one arrival of the fabric to the next, when it is idle."""
+        return IDLE_GAP_PS + 2 * self.batch * self.message_ps(0)
 
     def senders(self) -> range:
-        """The endpoints that post of their own accord."""
+        """The cards that post of their own accord; those of an incast are behind other NICs than its receiver."""
         kind = self.cell.scenario.kind
         if kind == "incast":
-            return range(1, self.cell.scenario.fan_in + 1)
+            return range(self.cards_per_nic, self.cell.scenario.fan_in + self.cards_per_nic)
         if kind == "victim":
-            return range(self.endpoints - 1 - self.cell.scenario.fan_in, self.endpoints)
-        return range(1) if kind == "pingpong" else range(self.endpoints)
+            return range(self.cards - 1 - self.cell.scenario.fan_in, self.cards)
+        return range(1) if kind == "pingpong" else range(self.cards)
 
-    def interval_ps(self, endpoint: int) -> int:
-        """Mean time between the messages of one sender; for closed loops a guess that sizes the run."""
+    def interval_ps(self, card: int) -> int:
+        """Mean time between the arrivals of one sender; for closed loops a guess that sizes the run."""
         scenario = self.cell.scenario
         if scenario.kind == "idle":
-            return self.idle_gap_ps * self.endpoints
+            return self.idle_gap_ps * self.cards
         if scenario.kind == "pingpong":
-            return 2 * PING_PONG_GUESS_PS + 2 * self.message_ps(endpoint)
-        if self._is_victim(endpoint):
-            return self.message_ps(endpoint) * 1000 // VICTIM_LOAD_PERMILLE
+            return 2 * PING_PONG_GUESS_PS + 2 * self.message_ps(card)
+        if self._is_victim(card):
+            return self.message_ps(card) * 1000 // VICTIM_LOAD_PERMILLE
         load_permille = scenario.load_permille or 1000
-        fan_in = scenario.fan_in if scenario.kind in FAN_IN_KINDS else 1
-        return self.message_ps(endpoint) * fan_in * 1000 // load_permille
+        sharing = scenario.fan_in if scenario.kind in FAN_IN_KINDS else self.cards_per_nic
+        return self.message_ps(card) * self.batch * sharing * 1000 // load_permille
 
     def measure_until_ps(self, records: int) -> int:
         """A time before which at least so many messages are intended (but for a chance below 10^-6)."""
+        arrivals = math.ceil(records / self.batch)
         if self.cell.scenario.kind == "idle":
-            return records * self.idle_gap_ps
-        independent = records
+            return arrivals * self.idle_gap_ps
+        independent = arrivals
         if self.cell.scenario.kind in FAN_IN_KINDS:
-            independent = math.ceil(records / len(self.senders()))
-            records = independent * len(self.senders())  # whole rounds
+            independent = math.ceil(arrivals / len(self.senders()))
+            arrivals = independent * len(self.senders())  # whole rounds
         margin = 1 + 6 / math.sqrt(independent) + 20 / independent
-        per_ps = sum(1 / self.interval_ps(endpoint) for endpoint in self.senders())
-        return math.ceil(records * margin / per_ps)
+        per_ps = sum(1 / self.interval_ps(card) for card in self.senders())
+        return math.ceil(arrivals * margin / per_ps)
 
-    def workload(self, endpoint: int, measure_until_ps: int) -> dict[str, Any]:
-        """The fields of the engine's WorkloadConfig for one endpoint."""
+    def workload(self, card: int, measure_until_ps: int) -> dict[str, Any]:
+        """The fields of the engine's WorkloadConfig for one card."""
         scenario = self.cell.scenario
-        common = {"measure_until_ps": measure_until_ps, "message_bytes": self.cell.size_bytes}
-        if endpoint not in self.senders():
+        common: dict[str, Any] = {
+            "measure_until_ps": measure_until_ps,
+            "message_bytes": self.cell.size_bytes,
+        }
+        if card not in self.senders():
             return common | {"arrivals": "NONE", "reply": scenario.kind == "pingpong"}
+        if self.batch > 1:
+            common["batch"] = self.batch
         own = {
             "idle": self._idle,
             "poisson": self._poisson,
@@ -94,44 +118,44 @@ class Schedule:
             "permutation": self._permutation,
             "pingpong": self._ping_pong,
         }[scenario.kind]
-        return common | own(endpoint)
+        return common | own(card)
 
-    def _idle(self, endpoint: int) -> dict[str, Any]:
-        """The endpoints take turns."""
+    def _idle(self, card: int) -> dict[str, Any]:
+        """The cards take turns."""
         return {
             "arrivals": "PERIODIC",
-            "start_ps": endpoint * self.idle_gap_ps,
-            "interval_ps": self.interval_ps(endpoint),
-            "others_of": self.endpoints,
+            "start_ps": card * self.idle_gap_ps,
+            "interval_ps": self.interval_ps(card),
+            "others_of": self.cards,
         }
 
-    def _poisson(self, endpoint: int) -> dict[str, Any]:
+    def _poisson(self, card: int) -> dict[str, Any]:
         """Independent senders, uniform destinations: each message is load to the others."""
         return {
             "arrivals": "POISSON",
-            "interval_ps": self.interval_ps(endpoint),
-            "others_of": self.endpoints,
+            "interval_ps": self.interval_ps(card),
+            "others_of": self.cards,
         }
 
-    def _incast(self, endpoint: int) -> dict[str, Any]:
-        """Synchronous rounds at Poisson times, all to endpoint 0."""
+    def _incast(self, card: int) -> dict[str, Any]:
+        """Synchronous rounds at Poisson times, all to card 0."""
         return {
             "arrivals": "POISSON",
-            "interval_ps": self.interval_ps(endpoint),
+            "interval_ps": self.interval_ps(card),
             "destinations": [0],
             "common_times": True,
         }
 
-    def _is_victim(self, endpoint: int) -> bool:
-        """The last endpoint of a `victim` scenario; the ones before it are the senders of the incast."""
-        return self.cell.scenario.kind == "victim" and endpoint == self.endpoints - 1
+    def _is_victim(self, card: int) -> bool:
+        """The last card of a `victim` scenario; the ones before it are the senders of the incast."""
+        return self.cell.scenario.kind == "victim" and card == self.cards - 1
 
-    def _victim(self, endpoint: int) -> dict[str, Any]:
-        """The last endpoints to endpoint 0, but for the very last: a little, evenly, to the one beside that."""
-        if self._is_victim(endpoint):
+    def _victim(self, card: int) -> dict[str, Any]:
+        """The last cards to card 0, but for the very last: a little, evenly, to the one beside that."""
+        if self._is_victim(card):
             own = [VICTIM_DESTINATION]
-            return {"arrivals": "PERIODIC", "interval_ps": self.interval_ps(endpoint), "destinations": own}
-        return self._incast(endpoint) if self.cell.scenario.load_permille else self._back_to_back([0])
+            return {"arrivals": "PERIODIC", "interval_ps": self.interval_ps(card), "destinations": own}
+        return self._incast(card) if self.cell.scenario.load_permille else self._back_to_back([0])
 
     def _back_to_back(self, destinations: list[int]) -> dict[str, Any]:
         """A window of bytes is always outstanding."""
@@ -143,21 +167,24 @@ class Schedule:
             "post_until_ps": _FOREVER_PS,
         }
 
-    def _permutation(self, endpoint: int) -> dict[str, Any]:
-        """Each endpoint to the one half the fabric away."""
-        peer = [(endpoint + self.endpoints // 2) % self.endpoints]
+    def _permutation(self, card: int) -> dict[str, Any]:
+        """Each card to the one half the fabric away, at the same place behind its NIC."""
+        peer = [(card + self.endpoints // 2 * self.cards_per_nic) % self.cards]
         if self.cell.scenario.load_permille:
-            return {"arrivals": "PERIODIC", "interval_ps": self.interval_ps(endpoint), "destinations": peer}
+            return {"arrivals": "PERIODIC", "interval_ps": self.interval_ps(card), "destinations": peer}
         return self._back_to_back(peer)
 
-    def _ping_pong(self, endpoint: int) -> dict[str, Any]:
-        """The first endpoint and the last."""
-        return {"arrivals": "PING_PONG", "destinations": [self.endpoints - 1]}
+    def _ping_pong(self, card: int) -> dict[str, Any]:
+        """The first card and the last."""
+        return {"arrivals": "PING_PONG", "destinations": [self.cards - 1]}
 
 
-def schedule_of(cell: Cell, fabric: Fabric) -> Schedule:
+def schedule_of(cell: Cell, fabric: Fabric, *, cards_per_nic: int = 1) -> Schedule:
     """The schedule of a cell on a fabric."""
     rates = [fabric.links_of(endpoint.name)[0].rate_bps for endpoint in fabric.endpoints]
     return Schedule(
-        cell=cell, endpoints=len(fabric.endpoints), byte_times_ps=tuple(byte_time_ps(rate) for rate in rates)
+        cell=cell,
+        endpoints=len(fabric.endpoints),
+        byte_times_ps=tuple(byte_time_ps(rate) for rate in rates),
+        cards_per_nic=cards_per_nic,
     )

@@ -20,8 +20,10 @@ _PATHS = {
 }
 
 
-def switch_nodes(fabric: Fabric, setup: SwitchSetup, seed: int) -> list[dict[str, Any]]:
-    """All switches with their forwarding tables."""
+def switch_nodes(
+    fabric: Fabric, setup: SwitchSetup, seed: int, *, cards_per_nic: int = 1
+) -> list[dict[str, Any]]:
+    """All switches with their forwarding tables, which know each card by its NIC."""
     rules = forwarding(fabric)
     return [
         {
@@ -30,7 +32,7 @@ def switch_nodes(fabric: Fabric, setup: SwitchSetup, seed: int) -> list[dict[str
             "config": {
                 **_behaviour(setup, fabric.links_of(switch.name), switch.name),
                 "hash_seed": _hash_seed(seed, "" if setup.same_seed else switch.name),
-                **_routes(fabric, rules[switch.name]),
+                **_routes(fabric, rules[switch.name], cards_per_nic),
             },
         }
         for switch in fabric.switches
@@ -177,13 +179,15 @@ def _extras(setup: SwitchSetup) -> dict[str, Any]:
     return config
 
 
-def _routes(fabric: Fabric, ports_of: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Groups of equal-cost ports, and each endpoint's group."""
+def _routes(fabric: Fabric, ports_of: Mapping[str, tuple[int, ...]], cards_per_nic: int) -> dict[str, Any]:
+    """Groups of equal-cost ports, and each card's group."""
     groups = sorted(set(ports_of.values()))
     place = {ports: index for index, ports in enumerate(groups)}
     return {
         "groups": [list(ports) for ports in groups],
-        "route": [place[ports_of[endpoint.name]] for endpoint in fabric.endpoints],
+        "route": [
+            place[ports_of[endpoint.name]] for endpoint in fabric.endpoints for _ in range(cards_per_nic)
+        ],
     }
 
 

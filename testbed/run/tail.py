@@ -40,11 +40,14 @@ def explain_tail(
     resolved = _resolved(result)
     cell = _cell(resolved, summary.id, result)
     plan, until_ps = _plan(resolved, cell)
+    _require_whole_packets(cell, plan["nodes"][0]["config"])
     packets, network = packets_of(plan["nodes"][0]), network_of(plan)
     records = result.records(summary.id)
-    counted = np.arange(len(records))
+    counted = np.flatnonzero(
+        records["src"] // network.cards_per_nic != records["dst"] // network.cards_per_nic
+    )
     if summary.destination is not None:
-        counted = np.flatnonzero(records["dst"] == summary.destination)
+        counted = counted[records["dst"][counted] == summary.destination]
     chosen = choose(records[counted], slowest_ppm, packets.count(cell.size_bytes))
     groups = {name: messages_of(records, counted[places]) for name, places in chosen.items()}
     again, hops = _run(plan, until_ps, summary.id, len(records), groups, packets, progress)
@@ -88,6 +91,20 @@ def _cell(resolved: Resolved, cell_id: str, result: LoadedResult) -> Cell:
     return found
 
 
+def _require_whole_packets(cell: Cell, config: Mapping[str, Any]) -> None:
+    """Refuse messages that are not packets of their own, in their sender's order."""
+    reasons = {
+        "messages are read, and not sent": cell.scenario.op == "get",
+        "messages share packets": bool(config.get("batch_bytes")),
+        "packets are made of units": bool(config.get("unit_bytes")),
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            raise SpecError(
+                f"cell {cell.id}: {reason}, which tb tail does not follow", remedy="explain another cell"
+            )
+
+
 def _written_by(result: LoadedResult) -> str:
     """What to do about a result of another version."""
     version, commit = (result.metadata.get(name) for name in ("project_version", "git_commit"))
@@ -98,7 +115,7 @@ def _written_by(result: LoadedResult) -> str:
 def _plan(resolved: Resolved, cell: Cell) -> tuple[dict[str, Any], int]:
     """The plan of the cell's run in the twin, and until when its messages are measured."""
     network = resolved.network(cell)
-    schedule = schedule_of(cell, network.fabric)
+    schedule = schedule_of(cell, network.fabric, cards_per_nic=network.nic(cell).cards)
     until_ps = schedule.measure_until_ps(cell.scenario.records or resolved.experiment.records)
     seed = resolved.experiment.seed
     return cell_plan(cell, network, schedule=schedule, seed=seed, measure_until_ps=until_ps), until_ps

@@ -18,6 +18,10 @@ from testbed.spec.parameters import Parameters, ParameterValue
 from testbed.units import format_size
 
 Kind: TypeAlias = Literal["idle", "poisson", "incast", "victim", "permutation", "pingpong"]
+Operation: TypeAlias = Literal["put", "put_signal", "send", "get"]
+"""What a message asks for: write, write and tell, write into the receive that is posted next, read."""
+HostAgents: TypeAlias = Literal["", "stopped", "starved", "killed"]
+"""What befalls the hosts' control processes in mid-run; empty: nothing."""
 
 VICTIM_DESTINATION = 1
 """The endpoint that the measured flow of a `victim` scenario goes to; its incast goes to endpoint 0."""
@@ -30,11 +34,13 @@ MAX_RECORDS = 10**10
 MAX_SEED = 2**64 - 1
 MAX_SNAP_BYTES = 65_535
 MAX_NAME_CHARS = 48
+MAX_BATCH = 4_096
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _OPEN_LOOP: frozenset[str] = frozenset({"poisson", "incast"})
 _OPTIONAL_LOAD: frozenset[str] = frozenset({"permutation", "victim"})
-_VARIANT_PARAMETERS = ("topology_parameters", "switch_settings")
+_TAKES_BATCHES: frozenset[str] = frozenset({"idle", "poisson", "incast"})
+_VARIANT_PARAMETERS = ("topology_parameters", "switch_settings", "nic_settings")
 """What an experiment gives by name and a variant merges over."""
 
 
@@ -50,6 +56,10 @@ class Scenario:
     """How many senders one receiver has; incast and victim only."""
     records: int = 0
     """Message records per cell of this scenario; 0: those of the experiment."""
+    op: Operation = "put"
+    """What each message asks for."""
+    batch: int = 1
+    """Messages that a card posts at once; open loops only. The load is that of all of them."""
 
     @property
     def measured_destination(self) -> int | None:
@@ -66,6 +76,10 @@ class Variant:
     """Another switch."""
     switch_settings: Mapping[str, ParameterValue] = field(default_factory=Parameters)
     """Merged over the experiment's."""
+    nic_settings: Mapping[str, ParameterValue] = field(default_factory=Parameters)
+    """Merged over the experiment's."""
+    host_agents: HostAgents = ""
+    """In place of the experiment's."""
     topology_parameters: Mapping[str, ParameterValue] = field(default_factory=Parameters)
     """Merged over the experiment's."""
     reference: bool = False
@@ -76,8 +90,10 @@ class Variant:
 
     def changes(self) -> str:
         """What it sets, in words: `tomahawk5, alpha_log2=-2`; empty where it is the experiment as it stands."""
-        pairs = {**self.topology_parameters, **self.switch_settings}
-        return ", ".join([self.switch] * bool(self.switch) + [f"{key}={pairs[key]}" for key in pairs])
+        sets = (self.topology_parameters, self.switch_settings, self.nic_settings)
+        texts = [f"{key}={value}" for pairs in sets for key, value in pairs.items()]
+        agents = [f"host agents {self.host_agents}"] * bool(self.host_agents)
+        return ", ".join([self.switch] * bool(self.switch) + texts + agents)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +133,10 @@ class Experiment:
     """Payload bytes that real frames carry; all of them if None."""
     switch_settings: Mapping[str, ParameterValue] = field(default_factory=Parameters)
     """What the experiment sets of its switches, e.g. `{"alpha_log2": -2}`; the rest is the profile's."""
+    nic_settings: Mapping[str, ParameterValue] = field(default_factory=Parameters)
+    """What it sets of its NICs, e.g. `{"cards": 4, "rdma.post": "blueflame"}`; the rest is the profiles'."""
+    host_agents: HostAgents = ""
+    """What befalls the hosts' control processes; real frames only."""
     variants: tuple[Variant, ...] = ()
     """Alternatives to compare; none: the experiment as it stands."""
 
@@ -143,6 +163,8 @@ class Experiment:
             self,
             switch=variant.switch or self.switch,
             switch_settings={**self.switch_settings, **variant.switch_settings},
+            nic_settings={**self.nic_settings, **variant.nic_settings},
+            host_agents=variant.host_agents or self.host_agents,
             topology_parameters={**self.topology_parameters, **variant.topology_parameters},
             variants=(),
         )
@@ -187,6 +209,14 @@ def _check_texts(experiment: Experiment, problems: Problems) -> None:
             problems.add(path, f"{value!r} is no text", f"say which {path}")
     for path in _VARIANT_PARAMETERS:
         _check_parameters(getattr(experiment, path), path, problems)
+    _check_host_agents(experiment.host_agents, "host_agents", problems)
+
+
+def _check_host_agents(value: object, path: str, problems: Problems) -> None:
+    """One of the things that may befall them."""
+    if value not in get_args(HostAgents):
+        known = [one for one in get_args(HostAgents) if one]
+        problems.add(path, f"{value!r} befalls no host agent", f"write one of {', '.join(known)}, or ''")
 
 
 def _check_parameters(parameters: object, path: str, problems: Problems) -> None:
@@ -215,6 +245,7 @@ def _check_variants(experiment: Experiment, problems: Problems) -> None:
             problems.add(f"{path}.switch", f"{variant.switch!r} is no text", "write the name of a switch")
         for name in _VARIANT_PARAMETERS:
             _check_parameters(getattr(variant, name), f"{path}.{name}", problems)
+        _check_host_agents(variant.host_agents, f"{path}.host_agents", problems)
     _check_unique(
         [v.name for v in _items(experiment.variants) if isinstance(v, Variant)], "variants", problems
     )
@@ -282,6 +313,10 @@ def _check_scenario(scenario: Scenario, path: str, problems: Problems) -> None:
         problems.add(f"{path}.kind", str(error), error.remedy)
         return
     _check_load(scenario, f"{path}.load_permille", problems)
+    if scenario.op not in get_args(Operation):
+        error = unknown_name("operation", str(scenario.op), get_args(Operation))
+        problems.add(f"{path}.op", str(error), error.remedy)
+    _check_batch(scenario, f"{path}.batch", problems)
     _check_range(
         scenario.records, 0, MAX_RECORDS, f"{path}.records", f"write 1 to {MAX_RECORDS}, or 0", problems
     )
@@ -303,3 +338,12 @@ def _check_load(scenario: Scenario, path: str, problems: Problems) -> None:
         _check_range(load, 0, 1000, path, "write 1 to 1000 permille, or 0 for back to back", problems)
     elif load != 0:
         problems.add(path, f"{scenario.kind} has no load", "leave it out, or use kind='poisson'")
+
+
+def _check_batch(scenario: Scenario, path: str, problems: Problems) -> None:
+    """A closed loop posts when a message is done, one at a time."""
+    _check_range(scenario.batch, 1, MAX_BATCH, path, f"write 1 to {MAX_BATCH:,}", problems)
+    if scenario.batch != 1 and scenario.kind not in _TAKES_BATCHES:
+        problems.add(
+            path, f"{scenario.kind} posts no batches", f"leave it out; {', '.join(sorted(_TAKES_BATCHES))} do"
+        )

@@ -158,6 +158,11 @@ class Fabric:
         """The links of a node, by its port."""
         return self._links_by_node.get(name, ())
 
+    @property
+    def reorders(self) -> bool:
+        """Whether any link holds frames up, so that later ones overtake them."""
+        return any(link.reorder_e18 for link in self.links)
+
     def neighbours(self, name: str) -> tuple[str, ...]:
         """The nodes at the far ends of a node's links, by its port; one appears once per link to it."""
         return tuple(link.other(name) for link in self.links_of(name))

@@ -58,6 +58,9 @@ def _apply(experiment: Experiment, key: str, value: str) -> Experiment:
     if head == "switch" and dot and tail:
         settings = Parameters(experiment.switch_settings).merged(tail, _parameter(value))
         return replace(experiment, switch_settings=settings)
+    if head == "nic" and dot and tail:
+        settings = Parameters(experiment.nic_settings).merged(tail, _parameter(value))
+        return replace(experiment, nic_settings=settings)
     scenarios = {scenario.name: scenario for scenario in experiment.scenarios}
     if dot and head in scenarios and tail in _SCENARIO_FIELDS:
         field, parse = _SCENARIO_FIELDS[tail]
@@ -69,8 +72,18 @@ def _apply(experiment: Experiment, key: str, value: str) -> Experiment:
 def override_keys(experiment: Experiment) -> tuple[str, ...]:
     """Every key that `apply_overrides` takes for this experiment."""
     of_scenarios = (f"{s.name}.{field}" for s in experiment.scenarios for field in _SCENARIO_FIELDS)
+    of_nics = ("nic.SETTING", *(f"nic.{nic}.SETTING" for nic in experiment.nics))
     chosen = ("scenarios", *(["variants"] if experiment.variants else []))
-    return ("records", *_FIELDS, *chosen, "topology", "topology.PARAMETER", "switch.SETTING", *of_scenarios)
+    return (
+        "records",
+        *_FIELDS,
+        *chosen,
+        "topology",
+        "topology.PARAMETER",
+        "switch.SETTING",
+        *of_nics,
+        *of_scenarios,
+    )
 
 
 def _chosen(items: Sequence[_Named], kind: str, value: str) -> tuple[_Named, ...]:
@@ -117,6 +130,7 @@ _FIELDS: dict[str, tuple[str, _Parser]] = {
     "seed": ("seed", _whole),
     "snap": ("snap_bytes", _snap),
     "switch": ("switch", str),
+    "host_agents": ("host_agents", str),
     "nics": ("nics", _names),
     "sizes": ("sizes_bytes", _sizes),
 }
@@ -124,4 +138,6 @@ _SCENARIO_FIELDS: dict[str, tuple[str, _Parser]] = {
     "load": ("load_permille", parse_permille),
     "fan_in": ("fan_in", _whole),
     "records": ("records", _whole),
+    "op": ("op", str),
+    "batch": ("batch", _whole),
 }

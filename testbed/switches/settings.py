@@ -5,7 +5,6 @@ One parser per key; each raises a `SpecError` that says what to write.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -13,6 +12,7 @@ from typing import Literal, TypeAlias
 from testbed.errors import SpecError
 from testbed.registry import unknown_name
 from testbed.spec.parameters import ParameterValue
+from testbed.spec.settings import latency, size, switched, time_above_zero, whole
 from testbed.switches.profile import CLASSES, NO_THRESHOLD
 from testbed.units import (
     BYTES_PER_KIB,
@@ -21,13 +21,10 @@ from testbed.units import (
     parse_ppm,
     parse_rate,
     parse_size,
-    parse_time,
 )
 
 MAX_ALPHA_LOG2 = 16
 MAX_WEIGHT = 1_000
-
-_WHOLE = re.compile(r"[+-]?\d[\d_]*", re.ASCII)
 
 PathKind: TypeAlias = Literal["hash", "flowlet", "least_loaded", "spray", "round_robin"]
 
@@ -79,15 +76,6 @@ class Watchdog:
     restoration_ps: int
 
 
-def whole(value: ParameterValue, *, low: int, high: int) -> int:
-    """A whole number between two limits."""
-    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
-        value = int(value)
-    if isinstance(value, str) or not low <= value <= high:
-        raise SpecError(f"'{value}' is no whole number from {low:,} to {high:,}", remedy=f"write e.g. {low}")
-    return value
-
-
 def alpha(value: ParameterValue) -> int:
     """An exponent of two."""
     return whole(value, low=-MAX_ALPHA_LOG2, high=MAX_ALPHA_LOG2)
@@ -96,34 +84,6 @@ def alpha(value: ParameterValue) -> int:
 def ingress_alpha(value: ParameterValue) -> int:
     """An exponent of two, or `none`."""
     return NO_THRESHOLD if value in ("none", NO_THRESHOLD) else alpha(value)
-
-
-def size(value: ParameterValue) -> int:
-    """Bytes above zero: a number, or text with a unit."""
-    found = value if isinstance(value, int) else parse_size(value)
-    if found <= 0:
-        raise SpecError(f"size '{value}' is not above zero", remedy="write e.g. '64MB'")
-    return found
-
-
-def time_above_zero(text: str) -> int:
-    """Picoseconds above zero."""
-    found = parse_time(text)
-    if found == 0:
-        raise SpecError(f"time '{text}' is zero", remedy="write e.g. '500ns'")
-    return found
-
-
-def switched(value: ParameterValue) -> bool:
-    """`on` or `off`."""
-    if value not in ("on", "off"):
-        raise SpecError(f"'{value}' is neither on nor off", remedy="write 'on' or 'off'")
-    return value == "on"
-
-
-def latency(value: ParameterValue) -> int:
-    """Picoseconds; zero is a latency."""
-    return parse_time(str(value))
 
 
 def traffic_class(value: ParameterValue) -> int:

@@ -12,13 +12,12 @@ from typing import Any
 from testbed.errors import Problems, SpecError
 from testbed.registry import unknown_name
 from testbed.spec.parameters import Parameters, ParameterValue
+from testbed.spec.settings import BY_EXPERIMENT
 from testbed.spec.sourced import Sourced
 from testbed.switches import SWITCHES
 from testbed.switches.headroom import auto_headroom, auto_numbers, reaction_ps, response
 from testbed.switches.profile import FEATURE_WORDS, NO_THRESHOLD, Ecn, SwitchProfile, Voq
 from testbed.switches.settings import HASHED, PARSERS, Curve, PathChoice, Shaper, Trim, Watchdog
-
-_BY_EXPERIMENT = "set by the experiment"
 
 # key -> group and name of the number of the profile that it replaces
 _NUMBERS: Mapping[str, tuple[str, str]] = {
@@ -274,7 +273,7 @@ def _with_numbers(profile: SwitchProfile, values: Mapping[str, Any]) -> SwitchPr
         if key not in values:
             continue
         owner: Any = getattr(profile, group) if group else profile
-        number = Sourced(values[key], getattr(owner, name).unit, "V", _BY_EXPERIMENT)
+        number = Sourced(values[key], getattr(owner, name).unit, "V", BY_EXPERIMENT)
         changed = replace(owner, **{name: number})
         profile = replace(profile, **{group: changed}) if group else changed
     return profile

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nic_emulator import NICS
+from nic_emulator.setup import configured as configured_nic
 from testbed.analysis.records import Records, first_difference
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
@@ -66,7 +67,7 @@ def cell_data(
     return plan_data(
         fabric,
         switch=configured(SWITCHES.get(switch), {}),
-        nic=NICS.get(nic),
+        nic=configured_nic(NICS.get(nic), {}),
         schedule=schedule,
         seed=seed,
         measure_until_ps=schedule.measure_until_ps(records),

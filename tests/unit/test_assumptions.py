@@ -3,15 +3,22 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nic_emulator import NICS
+from nic_emulator.profile import NicProfile
+from nic_emulator.setup import configured
 from testbed.run.assumptions import assumptions_of_nic, assumptions_of_run
 from testbed.run.loader import load_experiment
 from testbed.run.resolve import resolve
 from testbed.spec.sourced import Sourced, assumptions_of
 
 
+def used(nic: str, **settings: int | str) -> NicProfile:
+    """A profile as a run uses it."""
+    return configured(NICS.get(nic), settings).profile
+
+
 def test_assumptions_of_nic_list_every_unverified_number_once() -> None:
     for name in NICS.names():
-        profile = NICS.get(name)
+        profile = used(name)
         found = assumptions_of_nic(profile)
         places = [place for row in found for place in row.path.split(", ")]
         assert len(places) == len(set(places))
@@ -20,7 +27,7 @@ def test_assumptions_of_nic_list_every_unverified_number_once() -> None:
 
 
 def test_assumptions_of_nic_table_is_one_row_with_its_delays_and_probabilities() -> None:
-    row = next(row for row in assumptions_of_nic(NICS.get("rdma")) if ".jitter" in row.path)
+    row = next(row for row in assumptions_of_nic(used("rdma")) if ".jitter" in row.path)
     assert row.path == "rdma.post.host_post.jitter, rdma.notify.host_poll.jitter"
     assert isinstance(row.value, tuple)
     assert row.value[0] == 0
@@ -30,13 +37,13 @@ def test_assumptions_of_nic_table_is_one_row_with_its_delays_and_probabilities()
 
 
 def test_assumptions_of_nic_same_number_of_other_stages_stay_apart() -> None:
-    paths = [row.path for row in assumptions_of_nic(NICS.get("rdma"))]
+    paths = [row.path for row in assumptions_of_nic(used("rdma"))]
     assert "rdma.post.wqe_fetch.latency" in paths
     assert "rdma.send.dma_read.latency" in paths  # the same value from the same source
 
 
 def test_assumptions_of_nic_tables_that_differ_stay_apart() -> None:
-    profile = NICS.get("rdma")
+    profile = used("rdma")
     zero = Sourced(0, "ppm", "assumed", "x"), Sourced(7, "ps", "E", "y")
     stages = tuple(replace(s, jitter=(zero,)) if s.name == "host_poll" else s for s in profile.stages)
     rows = {row.path: row for row in assumptions_of_nic(replace(profile, stages=stages))}
@@ -89,3 +96,49 @@ def test_assumptions_of_run_leave_out_what_the_experiment_sets() -> None:
 def test_assumptions_of_run_of_many_ports_name_no_limit_of_ports() -> None:
     experiment = replace(load_experiment("quickstart"), switch="spectrum4")
     assert "spectrum4.max_ports" not in {row.path for row in assumptions_of_run(resolve(experiment))}
+
+
+def paths_of(nics: tuple[str, ...], **settings: int | str) -> set[str]:
+    """The places of every assumption of the quickstart with other NICs and their settings."""
+    experiment = replace(load_experiment("quickstart"), nics=nics, nic_settings=settings)
+    return {place for row in assumptions_of_run(resolve(experiment)) for place in row.path.split(", ")}
+
+
+def test_assumptions_of_run_hold_what_a_nic_setting_switches_on_and_no_more() -> None:
+    plain = paths_of(("transparent",))
+    assert paths_of(("transparent",), udp="on", paths=8) - plain == {"transparent.reorder_window_pkts"}
+    assert paths_of(("transparent",), batch="1KiB") - plain == {
+        "transparent.batching.delay",
+        "transparent.batching.header",
+    }
+    assert paths_of(("transparent",), window=16) - plain == set()
+    assert plain - paths_of(("transparent",), window=16) == {"transparent.window_pkts"}
+
+
+def test_assumptions_of_run_hold_congestion_control_only_where_it_is_on() -> None:
+    more = paths_of(("rdma",), congestion="dcqcn") - paths_of(("rdma",))
+    assert "rdma.congestions[dcqcn][fast_recovery_stages]" in more
+    assert "rdma.cnp_interval" in more
+    assert all(path.startswith(("rdma.congestions[dcqcn][", "rdma.cnp_interval")) for path in more)
+
+
+def test_assumptions_of_run_without_acknowledgements_have_none_about_them() -> None:
+    places = paths_of(("kernel",), protocol="udp")
+    assert "kernel.softirq.occupancy" not in places
+    assert "kernel.receive.softirq.occupancy" in places
+    assert not places & {"kernel.window_pkts", "kernel.ack_latency", "kernel.retransmission_timeout"}
+
+
+def test_assumptions_of_run_hold_the_card_where_several_share_a_nic() -> None:
+    more = paths_of(("transparent",), cards=4) - paths_of(("transparent",))
+    assert {path.split(".")[-2] for path in more} == {"card_dma", "card_memory", "pcie_switch"}
+
+
+def test_assumptions_of_run_hold_a_signal_only_where_messages_signal() -> None:
+    experiment = replace(load_experiment("quickstart"), nics=("transparent",))
+    signalling = tuple(replace(scenario, op="put_signal") for scenario in experiment.scenarios)
+    plain, more = (
+        {row.path for row in assumptions_of_run(resolve(one))}
+        for one in (experiment, replace(experiment, scenarios=signalling))
+    )
+    assert more - plain == {"transparent.signal.signal.latency"}

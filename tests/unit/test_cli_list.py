@@ -8,7 +8,7 @@ from typer.testing import Result
 
 Tb = Callable[..., Result]
 
-KINDS = ["topologies", "switches", "nics", "media", "experiments"]
+KINDS = ["topologies", "switches", "nics", "cards", "media", "experiments"]
 
 
 def test_list_without_kind_as_json_has_every_kind_with_a_line_each(tb: Tb) -> None:
@@ -27,7 +27,8 @@ def test_list_without_kind_as_json_has_every_kind_with_a_line_each(tb: Tb) -> No
             {"single_switch", "dumbbell", "leaf_spine", "rail_optimized", "fat_tree", "squadrack"},
         ),
         ("switches", {"tomahawk5", "tomahawk_ultra", "spectrum4"}),
-        ("nics", {"transparent", "rdma"}),
+        ("nics", {"transparent", "rdma", "kernel", "uec", "sue", "ualink"}),
+        ("cards", {"corsair"}),
         ("experiments", {"quickstart"}),
     ],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from nic_emulator import NICS
 from testbed.cli.show import profile_rows
 from testbed.links import MEDIA
 from testbed.spec.sourced import Sourced
@@ -58,7 +59,7 @@ def test_show_topology_drawn_writes_the_file(tb: Tb, tmp_path: Path) -> None:
     assert target.read_text(encoding="utf-8").startswith("<?xml")
 
 
-@pytest.mark.parametrize("kind", ["switch", "nic", "medium"])
+@pytest.mark.parametrize("kind", ["switch", "nic", "card", "medium"])
 def test_show_kind_without_name_lists_the_names(tb: Tb, kind: str) -> None:
     result = tb("show", kind)
     assert result.exit_code == 2
@@ -85,7 +86,10 @@ def test_show_switch_gives_the_source_of_its_numbers(tb: Tb) -> None:
         (("leaf_spine", "--set", "leaves"), "leaves"),
         (("leaf_spine", "--draw", "fabric.gif"), "not a .png or .svg file"),
         (("leaf_spine", "--draw", "/proc/no/fabric.svg"), "cannot be written"),
-        (("nic", "rdma", "--set", "x=1"), "no parameters"),
+        (("switch", "ideal", "--set", "x=1"), "no parameters"),
+        (("nic", "rdma", "--set", "pots=inline"), "did you mean 'post'?"),
+        (("nic", "rdma", "--set", "post"), "is no key=value"),
+        (("nic", "rdma", "--draw", "x.png"), "no drawing"),
     ],
 )
 def test_show_bad_input_exits_2_and_says_what(tb: Tb, arguments: tuple[str, ...], message: str) -> None:
@@ -114,9 +118,40 @@ def test_show_medium_gives_latency_losses_and_the_source_of_each_number(tb: Tb) 
 
 def test_show_nic_names_stages_and_leaves_out_what_they_have_not(tb: Tb) -> None:
     text = tb("show", "nic", "transparent").stdout
-    assert "send.pcie_switch.latency = 115,000 ps" in text
-    assert "stages[" not in text
-    assert "send.pcie_switch.occupancy" not in text
+    rows = [line.split() for line in text.splitlines()]
+    assert ["pcie_switch", "latency", "115ns", "M"] in [row[:4] for row in rows]
+    assert "pcie_switch occupancy" not in text
+    assert "one way, 64 B, idle, without wire, jitter and stalls: 1.90225us" in text
+
+
+def test_show_nic_as_it_is_set_leaves_out_what_it_then_has_not(tb: Tb) -> None:
+    text = tb("show", "nic", "rdma", "--set", "post=blueflame", "--set", "congestion=dcqcn").stdout
+    assert "congestion control dcqcn" in text
+    assert "post=doorbell|inline|[blueflame]" in text
+    assert "wqe_fetch" not in text
+    assert "dma_read" not in text
+
+
+def test_show_nic_as_json_has_settings_sum_and_numbers(tb: Tb) -> None:
+    found = json.loads(tb("show", "nic", "sue", "--set", "header=standard", "--json").stdout)
+    assert found["settings"] == {"header": "standard"}
+    values = {row["field"]: row["value"] for row in found["values"]}
+    assert values["first_header_bytes"] == 54
+    assert found["one_way_ps"] == sum(
+        value
+        for field, value in values.items()
+        if field.endswith(".latency") and not field.startswith("signal")
+    )
+
+
+@pytest.mark.parametrize("name", NICS.names())
+def test_show_nic_fits_100_columns_but_for_addresses(
+    tb: Tb, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    text = tb("show", "nic", name).stdout
+    long = [line for line in text.splitlines() if len(line) > 100]
+    assert all("https://" in line for line in long[1:])  # the first is the description
 
 
 @pytest.mark.parametrize("name", SWITCHES.names())

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from nic_emulator import NICS
+from nic_emulator.setup import configured as configured_nic
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
 from testbed.links.latency import link_latency_ps
+from testbed.report.nic import one_way_ps
 from testbed.run.join import join_records
 from testbed.run.plan import plan_data
 from testbed.run.schedule import Schedule, schedule_of
-from testbed.spec.experiment import Cell, Scenario
+from testbed.spec.experiment import Cell, Operation, Scenario
 from testbed.spec.fabric import Fabric
 from testbed.switches import SWITCHES
 from testbed.switches.setup import configured
@@ -27,6 +29,29 @@ IDLE = Scenario(name="idle", kind="idle")
 LOAD = Scenario(name="load", kind="poisson", load_permille=600)
 # the engine's defaults hold, or the switches ask for it
 NOT_OF_A_PROFILE = {"data_dscp", "ack_dscp", "reorder_window_pkts", "pause_reaction_ps", "int_enabled"}
+# what only some NICs have, or only with a setting
+NOT_OF_EVERY_PROFILE = {
+    "avoid_marked",
+    "batch_bytes",
+    "batch_delay_ps",
+    "batch_header_bytes",
+    "cards",
+    "cnp_interval_ps",
+    "congestion",
+    "congestion_parameters",
+    "flit_bytes",
+    "flit_payload_bytes",
+    "nacks",
+    "ordered",
+    "paths",
+    "receive_depth",
+    "rnr_retry_limit",
+    "rnr_timer_ps",
+    "tlp_ps",
+    "unit_bytes",
+    "unit_header_bytes",
+    "virtual_channels",
+}
 INCAST = Scenario(name="incast", kind="incast", load_permille=600, fan_in=8)
 
 
@@ -34,11 +59,13 @@ def lowered(
     fabric: Fabric, *, nic: str = "transparent", scenario: Scenario = IDLE, records: int = 100, **more: Any
 ) -> tuple[dict[str, Any], Schedule]:
     size_bytes = more.pop("size_bytes", 4096)
-    schedule = schedule_of(Cell(scenario=scenario, size_bytes=size_bytes, nic=nic), fabric)
+    setup = configured_nic(NICS.get(nic), more.pop("nic_settings", {}))
+    cell = Cell(scenario=scenario, size_bytes=size_bytes, nic=nic)
+    schedule = schedule_of(cell, fabric, cards_per_nic=setup.cards)
     data = plan_data(
         fabric,
         switch=configured(SWITCHES.get(more.pop("switch", "tomahawk5")), more.pop("settings", {})),
-        nic=NICS.get(nic),
+        nic=setup,
         schedule=schedule,
         seed=more.pop("seed", 1),
         measure_until_ps=schedule.measure_until_ps(records),
@@ -87,17 +114,17 @@ def test_plan_links_have_byte_times_and_latencies_of_their_media(quickstart: Fab
 @pytest.mark.parametrize("nic", NICS.names())
 def test_plan_card_has_every_number_of_its_profile(quickstart: Fabric, nic: str) -> None:
     data, _ = lowered(quickstart, nic=nic)
-    profile, node = NICS.get(nic), data["nodes"][0]
+    profile, node = configured_nic(NICS.get(nic), {}).profile, data["nodes"][0]
     total = sum(stage["latency_ps"] for stages in node["stages"].values() for stage in stages)
     assert total + node["config"]["ingress_latency_ps"] == sum(
-        stage.latency.number for stage in profile.stages
+        stage.latency.number for stage in profile.stages if stage.place != "signal"
     )
     for name in ("mtu_bytes", "window_pkts", "retry_limit", "ack_bytes", "data_class", "ack_class"):
         assert node["config"][name] == getattr(profile, name).number
-    known = set(dir(_engine.NicConfig()))
+    known = {name for name in dir(_engine.NicConfig()) if not name.startswith(("_", "set_"))}
     assert set(node["config"]) <= known
-    missing = {name for name in known if not name.startswith(("_", "set_"))} - set(node["config"])
-    assert missing == NOT_OF_A_PROFILE, "a field of the engine that no profile fills"
+    missing = known - set(node["config"])
+    assert missing <= NOT_OF_A_PROFILE | NOT_OF_EVERY_PROFILE, "a field of the engine that no profile fills"
 
 
 def test_plan_card_does_what_the_switches_ask_of_it(quickstart: Fabric) -> None:
@@ -308,7 +335,11 @@ def test_idle_transparent_message_takes_what_its_profiles_add_up_to() -> None:
     data, _ = lowered(fabric, records=4)
     nic, switch, link = NICS.get("transparent"), SWITCHES.get("tomahawk5"), fabric.links[0]
     frame = nic.first_header_bytes.number + 4096
-    stages = sum(s.latency.number + -(-4096 * s.occupancy_per_kib.number // 1024) for s in nic.stages)
+    stages = sum(
+        stage.latency.number + -(-4096 * stage.occupancy_per_kib.number // 1024)
+        for stage in nic.stages
+        if stage.place != "signal"
+    )
     wires = 2 * link_latency_ps(link.medium, link.length_mm, link.rate_bps)
     expected = stages + wires + switch.pipeline_latency.number + (frame + 8) * byte_time_ps(link.rate_bps)
     records = records_of(data)
@@ -350,11 +381,12 @@ def test_idle_turns_in_the_engine_never_overlap(quickstart: Fabric) -> None:
 
 
 def test_same_messages_for_every_nic(quickstart: Fabric) -> None:
-    first, second = (
+    first, *others = (
         records_of(lowered(quickstart, nic=nic, scenario=LOAD, records=2000)[0]) for nic in NICS.names()
     )
-    for name in ("src", "dst", "seq", "intended_ps"):
-        np.testing.assert_array_equal(first[name], second[name])
+    for other in others:
+        for name in ("src", "dst", "seq", "intended_ps"):
+            np.testing.assert_array_equal(first[name], other[name])
 
 
 ALL_ON: dict[str, int | str] = {
@@ -429,3 +461,152 @@ def test_plan_of_links_that_reorder_widens_the_window_of_nics_that_bear_it() -> 
         window_pkts = NICS.get(nic).reorder_window_pkts.number
         configs = [node["config"] for node in data["nodes"] if node["kind"] == "nic"]
         assert {config.get("reorder_window_pkts", 0) for config in configs} == {window_pkts}
+
+
+# ------------------------------------------------------------------------------------------------- NIC settings
+
+
+def config_of(nic: str, **settings: int | str) -> dict[str, Any]:
+    """The config of a NIC on a fabric whose switches ask for nothing."""
+    fabric = build_fabric("single_switch", {"cards": 2})
+    config: dict[str, Any] = lowered(fabric, nic=nic, nic_settings=settings)[0]["nodes"][0]["config"]
+    return config
+
+
+@pytest.mark.parametrize(
+    ("nic", "settings", "fields"),
+    [
+        ("transparent", {"cards": 1, "memory": "performance", "tlp": "off", "batch": "off", "paths": 1}, {}),
+        ("transparent", {"tlp": "20us"}, {"tlp_ps": 20_000_000}),
+        ("transparent", {"ordered": "on"}, {"ordered": True}),
+        (
+            "transparent",
+            {"batch": "1KiB:200ns"},
+            {"batch_bytes": 1024, "batch_delay_ps": 200_000, "batch_header_bytes": 4},
+        ),
+        ("transparent", {"cards": 4}, {"cards": 4}),
+        (
+            "transparent",
+            {"congestion": "fixed_window", "congestion.window_bytes": "64KiB"},
+            {"congestion": "fixed_window", "congestion_parameters": {"window_bytes": 65_536}},
+        ),
+        (
+            "rdma",
+            {"receive_depth": 32},
+            {"receive_depth": 32, "rnr_timer_ps": 640_000_000, "rnr_retry_limit": 7},
+        ),
+        ("sue", {"virtual_channels": 1, "batch": "off"}, {"virtual_channels": None, "batch_bytes": None}),
+        ("uec", {"mode": "rudi"}, {"nacks": False, "first_header_bytes": 98, "other_header_bytes": 98}),
+    ],
+)
+def test_plan_nic_setting_adds_exactly_its_fields(
+    nic: str, settings: dict[str, int | str], fields: dict[str, Any]
+) -> None:
+    plain, config = config_of(nic), config_of(nic, **settings)
+    changed = {name: config.get(name) for name in plain | config if config.get(name) != plain.get(name)}
+    changed = {name: value for name, value in changed.items() if name in fields or value is not None}
+    assert changed == fields
+
+
+def test_plan_nic_by_default_has_only_what_differs_from_the_engine() -> None:
+    assert not set(config_of("transparent")) & NOT_OF_EVERY_PROFILE
+    assert not set(config_of("rdma")) & NOT_OF_EVERY_PROFILE
+    assert set(config_of("ualink")) & NOT_OF_EVERY_PROFILE == {
+        "unit_bytes",
+        "unit_header_bytes",
+        "flit_bytes",
+        "flit_payload_bytes",
+        "batch_bytes",
+        "batch_delay_ps",
+        "batch_header_bytes",
+    }
+
+
+def test_plan_cards_have_workloads_each_and_routes_by_their_numbers(quickstart: Fabric) -> None:
+    data, _ = lowered(quickstart, nic_settings={"cards": 4}, scenario=LOAD)
+    alone, _ = lowered(quickstart, scenario=LOAD)
+    for node, before in zip(data["nodes"], alone["nodes"], strict=True):
+        if node["kind"] == "nic":
+            assert "workload" not in node
+            assert len(node["workloads"]) == 4
+        else:
+            assert node["config"]["route"] == [place for place in before["config"]["route"] for _ in range(4)]
+
+
+def test_plan_operation_and_signal_are_of_the_workload_and_its_stages(quickstart: Fabric) -> None:
+    scenario = Scenario(name="s", kind="poisson", load_permille=100, op="put_signal")
+    node = lowered(quickstart, scenario=scenario)[0]["nodes"][0]
+    assert node["workload"]["op"] == "PUT_SIGNAL"
+    assert [stage["name"] for stage in node["stages"]["signal"]] == ["signal"]
+    assert "signal" not in lowered(quickstart)[0]["nodes"][0]["stages"]
+
+
+@pytest.mark.parametrize("nic", ["transparent", "rdma", "uec", "sue", "ualink"])
+@pytest.mark.parametrize("size_bytes", [64, 2048])
+def test_idle_message_takes_what_the_stages_of_its_profile_add_up_to(nic: str, size_bytes: int) -> None:
+    fabric = build_fabric("single_switch", {"cards": 2})
+    quiet: dict[str, int | str] = {"host_stalls": "off", "host_jitter": "off"} if nic == "rdma" else {}
+    data, _ = lowered(fabric, nic=nic, nic_settings=quiet, records=4, size_bytes=size_bytes, switch="ideal")
+    setup, link = configured_nic(NICS.get(nic), quiet), fabric.links[0]
+    wires = 2 * link_latency_ps(link.medium, link.length_mm, link.rate_bps)
+    frame_bytes = max(64, setup.profile.first_header_bytes.number + size_bytes)
+    if setup.profile.framing is not None:
+        flits = -(-(size_bytes + -(-size_bytes // 256) * 16) // 628)
+        frame_bytes = 640 * flits - 20
+    expected = one_way_ps(setup, size_bytes) + wires + (frame_bytes + 8) * byte_time_ps(link.rate_bps)
+    records = records_of(data)
+    assert set((records["completed_ps"] - records["intended_ps"]).tolist()) == {expected}
+
+
+@pytest.mark.parametrize(
+    ("nic", "settings"),
+    [
+        ("transparent", {"udp": "on", "paths": 8, "ordered": "on", "tlp": "20us"}),
+        ("transparent", {"cards": 4, "memory": "capacity", "batch": "1KiB"}),
+        ("transparent", {"congestion": "dctcp"}),
+        ("rdma", {"cards": 2, "initiator": "device", "post": "blueflame"}),
+        ("rdma", {"congestion": "dcqcn", "completion": "interrupt", "receive_depth": 8}),
+        ("kernel", {"congestion": "cubic"}),
+        ("kernel", {"protocol": "udp"}),
+        ("uec", {"mode": "rod"}),
+        ("uec", {"mode": "rudi", "cards": 3}),
+        ("uec", {"mode": "uud", "local": "switch", "cards": 2}),
+        ("sue", {"header": "standard", "cards": 4}),
+        ("ualink", {"cards": 4}),
+    ],
+)
+def test_nic_as_it_is_set_delivers_every_message(nic: str, settings: dict[str, int | str]) -> None:
+    fabric = build_fabric("single_switch", {"cards": 8})
+    scenario = Scenario(name="s", kind="poisson", load_permille=300, batch=4)
+    data, schedule = lowered(
+        fabric, nic=nic, nic_settings=settings, scenario=scenario, records=4000, size_bytes=512
+    )
+    records = records_of(data)
+    assert len(records) >= 4000
+    assert sorted(set(records["src"].tolist())) == list(range(schedule.cards))
+    assert (records["completed_ps"] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("nic", "op"), [(name, op) for name in NICS.names() for op in NICS.get(name).ops if op != "put"]
+)
+def test_nic_does_every_operation_that_its_profile_names(nic: str, op: Operation) -> None:
+    scenario = Scenario(name="s", kind="poisson", load_permille=100, op=op)
+    data, _ = lowered(build_fabric("single_switch", {"cards": 4}), nic=nic, scenario=scenario, records=500)
+    assert len(records_of(data)) >= 500
+
+
+def test_message_between_cards_of_one_nic_takes_bridge_or_switch() -> None:
+    fabric = build_fabric("single_switch", {"cards": 2})
+    data, _ = lowered(fabric, nic_settings={"cards": 4}, records=400, size_bytes=64)
+    records = records_of(data)
+    local = records[records["src"] // 4 == records["dst"] // 4]
+    paired = local["src"] // 2 == local["dst"] // 2
+    latencies = local["completed_ps"] - local["intended_ps"]
+    node = data["nodes"][0]["stages"]
+    ends_ps = sum(stage["latency_ps"] for place in ("post", "notify") for stage in node[place])
+    for place, chosen in (("bridge", latencies[paired]), ("local", latencies[~paired])):
+        way_ps = sum(
+            stage["latency_ps"] + -(-64 * stage["occupancy_ps_per_kib"] // 1024) for stage in node[place]
+        )
+        assert set(chosen.tolist()) == {ends_ps + way_ps}, place

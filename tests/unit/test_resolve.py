@@ -114,6 +114,48 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ("unknown setting", {"switch_settings": {"alpha_log": 1}}, "switch_settings.alpha_log", "'alpha_log2'"),
     ("settings are a list", {"switch_settings": ["ecn"]}, "switch_settings", "no mapping"),
     ("setting is a float", {"switch_settings": {"alpha_log2": 0.5}}, "switch_settings.alpha_log2", "whole"),
+    ("more packets than numbers", {"sizes_bytes": (2**30,)}, "sizes_bytes[0]", "more than 65,535 packets"),
+    ("unknown NIC setting", {"nic_settings": {"tpl": "1us"}}, "nic_settings.tpl", "did you mean 'tlp'?"),
+    ("NIC setting of another", {"nic_settings": {"rdma.tlp": "1us"}}, "nic_settings.rdma.tlp", "rdma has no"),
+    ("setting not of all NICs", {"nic_settings": {"post": "inline"}}, "nic_settings.post", "transparent"),
+    (
+        "setting of an absent NIC",
+        {"nic_settings": {"uec.mode": "x"}},
+        "nic_settings.uec.mode",
+        "unknown mode",
+    ),
+    ("NIC settings are a list", {"nic_settings": ["cards"]}, "nic_settings", "no mapping"),
+    ("five cards", {"nic_settings": {"cards": 5}}, "nic_settings.cards", "from 1 to 4"),
+    ("operation unknown", scenario(op="pull"), "scenarios[0].op", "unknown operation 'pull'"),
+    ("operation not of the NIC", {**scenario(op="send")}, "scenarios[0].op", "transparent cannot send"),
+    ("batch 0", scenario(batch=0), "scenarios[0].batch", "out of range"),
+    ("batch in a closed loop", scenario(kind="pingpong", batch=2), "scenarios[0].batch", "no batches"),
+    ("host agents", {"host_agents": "frozen"}, "host_agents", "befalls no host agent"),
+    (
+        "variant's NIC setting",
+        variants(A, Variant(name="b", nic_settings={"cards": 9})),
+        "variant 'b': nic_settings.cards",
+        "from 1 to 4",
+    ),
+    (
+        "variant's host agents",
+        variants(Variant(name="a", host_agents="frozen")),
+        "variants[0].host_agents",
+        "befalls",
+    ),  # type: ignore[arg-type]
+    ("ualink over two switches", {"nics": ("ualink",)}, "topology", "cards on its own switch"),
+    (
+        "victim with several cards",
+        {**scenario(kind="victim", fan_in=4), "nic_settings": {"cards": 2}},
+        "scenarios[0].kind",
+        "one card each",
+    ),
+    (
+        "incast of all cards",
+        {**scenario(kind="incast", load_permille=500, fan_in=31), "nic_settings": {"cards": 2}},
+        "scenarios[0].fan_in",
+        "16 endpoints of 2 cards",
+    ),
     ("variants are one", {"variants": A}, "variants", "is no list"),
     ("variant is text", variants("a"), "variants[0]", "is no Variant"),
     ("variant twice", variants(A, A), "variants", "'a' appears 2 times"),
@@ -158,7 +200,7 @@ def test_resolve_bad_spec_is_refused_with_path_and_remedy(
     change: dict[str, Any], path: str, message: str
 ) -> None:
     with pytest.raises(SpecError) as caught:
-        resolve(replace(GOOD, **change), known_nics=NICS)
+        resolve(replace(GOOD, **change))
 
     found = {problem.path: problem for problem in caught.value.problems}
     assert path in found, caught.value
@@ -179,7 +221,7 @@ def test_resolve_many_faults_are_one_message() -> None:
         **scenario(kind="poisson", load_permille=1000),
     )
     with pytest.raises(SpecError) as caught:
-        resolve(bad, known_nics=NICS)
+        resolve(bad)
 
     assert len(str(caught.value).splitlines()) == 9
     assert caught.value.remedy == "correct the 9 fields named above"
@@ -192,7 +234,7 @@ def test_resolve_fault_of_all_variants_is_named_once_and_without_them() -> None:
         variants=(A, Variant(name="b", topology_parameters={"leafs": 2}), Variant(name="c")),
     )
     with pytest.raises(SpecError) as caught:
-        resolve(bad, known_nics=NICS)
+        resolve(bad)
 
     assert [problem.path for problem in caught.value.problems] == [
         "switch",
@@ -203,14 +245,21 @@ def test_resolve_fault_of_all_variants_is_named_once_and_without_them() -> None:
 def test_resolve_variants_merge_over_the_experiment() -> None:
     several = replace(
         GOOD,
+        nic_settings={"rdma.post": "inline", "mtu": "1KiB"},
+        host_agents="stopped",
         switch_settings={"alpha_log2": -1, "buffer": "8MB"},
         variants=(
             A,
             Variant(name="b", switch="spectrum4", switch_settings={"alpha_log2": -3}),
-            Variant(name="c", topology_parameters={"leaves": 8}),
+            Variant(
+                name="c",
+                topology_parameters={"leaves": 8},
+                nic_settings={"rdma.post": "blueflame"},
+                host_agents="killed",
+            ),
         ),
     )
-    resolved = resolve(several, known_nics=NICS)
+    resolved = resolve(several)
 
     assert [network.variant for network in resolved.networks] == ["a", "b", "c"]
     assert [network.switch.profile.name for network in resolved.networks] == [
@@ -224,6 +273,17 @@ def test_resolve_variants_merge_over_the_experiment() -> None:
         {"alpha_log2": -1, "buffer": "8MB"},
     ]
     assert [len(network.fabric.switches) for network in resolved.networks] == [6, 6, 10]
+    assert [dict(network.nics["rdma"].settings) for network in resolved.networks] == [
+        {"post": "inline", "mtu": "1KiB"},
+        {"post": "inline", "mtu": "1KiB"},
+        {"post": "blueflame", "mtu": "1KiB"},
+    ]
+    assert [several.of_variant(one).host_agents for one in several.variants] == [
+        "stopped",
+        "stopped",
+        "killed",
+    ]
+    assert several.variants[2].changes() == "leaves=8, rdma.post=blueflame, host agents killed"
     assert [cell.id for cell in resolved.cells][:4] == [
         "idle-4KiB-transparent-a",
         "idle-4KiB-transparent-b",
@@ -234,7 +294,7 @@ def test_resolve_variants_merge_over_the_experiment() -> None:
 
 
 def test_resolve_good_spec_gives_fabric_switch_and_cells() -> None:
-    resolved = resolve(GOOD, known_nics=NICS)
+    resolved = resolve(GOOD)
 
     assert len(resolved.fabric.endpoints) == 16
     assert resolved.switch.profile.name == "tomahawk5"
@@ -255,6 +315,10 @@ def test_resolve_good_spec_gives_fabric_switch_and_cells() -> None:
     [
         scenario(kind="incast", load_permille=999, fan_in=15),
         scenario(kind="incast", load_permille=1, fan_in=1),
+        {**scenario(kind="incast", load_permille=500, fan_in=30), "nic_settings": {"cards": 2}},
+        {"nics": ("ualink",), **topology("squadrack")},
+        {"nic_settings": {"uec.mode": "rod", "rdma.post": "inline", "cards": 4}},
+        {"nics": ("rdma",), **scenario(op="send", batch=64)},
         scenario(kind="permutation"),
         scenario(kind="permutation", load_permille=1000),
         scenario(kind="pingpong"),
@@ -263,26 +327,26 @@ def test_resolve_good_spec_gives_fabric_switch_and_cells() -> None:
         {"variants": [A]},
         topology("single_switch", cards=128),
         topology("dumbbell", rate="25Gbps") | {"switch": "ideal"},
-        {"seed": 2**64 - 1, "sizes_bytes": (1, 2**30), "snap_bytes": 0, "emulated_records": 0},
+        {"seed": 2**64 - 1, "sizes_bytes": (1, 65_535 * 4096), "snap_bytes": 0, "emulated_records": 0},
         {"nics": ["rdma"], "sizes_bytes": [64]},
     ],
 )
 def test_resolve_spec_at_the_limits_is_accepted(change: dict[str, Any]) -> None:
-    resolve(replace(GOOD, **change), known_nics=NICS)
+    resolve(replace(GOOD, **change))
 
 
 @pytest.mark.parametrize("name", experiment_names())
 def test_every_experiment_loads_and_resolves(name: str) -> None:
     experiment = load_experiment(name)
 
-    resolved = resolve(experiment, known_nics=experiment.nics)
+    resolved = resolve(experiment)
     assert experiment.name == name
     assert experiment.question.endswith("?")
     assert len({cell.id for cell in resolved.cells}) == len(resolved.cells)
 
 
 def test_quickstart_is_what_the_readme_promises() -> None:
-    resolved = resolve(load_experiment("quickstart"), known_nics=NICS)
+    resolved = resolve(load_experiment("quickstart"))
 
     tiers = [switch.tier for switch in resolved.fabric.switches]
     assert (len(resolved.fabric.endpoints), tiers.count(0), tiers.count(1)) == (16, 4, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,6 +31,12 @@ KINDS: dict[str, Scenario] = {
 def schedule(scenario: str, *, size_bytes: int = 4096, cards: int = CARDS, byte_ps: int = 20) -> Schedule:
     cell = Cell(scenario=KINDS[scenario], size_bytes=size_bytes, nic="any")
     return Schedule(cell=cell, endpoints=cards, byte_times_ps=(byte_ps,) * cards)
+
+
+def shared(scenario: str, cards_per_nic: int) -> Schedule:
+    """Sixteen NICs with several cards each."""
+    cell = Cell(scenario=KINDS[scenario], size_bytes=4096, nic="any")
+    return Schedule(cell=cell, endpoints=CARDS, byte_times_ps=(20,) * CARDS, cards_per_nic=cards_per_nic)
 
 
 def workloads(scenario: str, **more: int) -> list[dict[str, Any]]:
@@ -147,3 +154,49 @@ def test_schedule_of_a_fabric_takes_the_rates_of_its_ports(topology: str) -> Non
     assert plan.endpoints == len(fabric.endpoints)
     for endpoint, byte_ps in zip(fabric.endpoints, plan.byte_times_ps, strict=True):
         assert byte_ps == byte_time_ps(fabric.links_of(endpoint.name)[0].rate_bps)
+
+
+@pytest.mark.parametrize("scenario", ["load", "paced"])
+def test_cards_of_a_nic_share_the_load_of_its_port(scenario: str) -> None:
+    plan, alone = shared(scenario, 4), schedule(scenario)
+    for card in plan.cards_of(3):
+        assert plan.interval_ps(card) == pytest.approx(4 * alone.interval_ps(3), rel=1e-5)
+    assert plan.measure_until_ps(10_000) == pytest.approx(alone.measure_until_ps(10_000), rel=1e-6)
+
+
+def test_poisson_cards_send_to_all_others_also_behind_their_own_nic() -> None:
+    assert {shared("load", 4).workload(card, 1)["others_of"] for card in range(64)} == {64}
+
+
+def test_incast_of_several_cards_has_no_sender_behind_the_receiver_s_nic() -> None:
+    plan = shared("incast", 4)
+    assert plan.senders() == range(4, 12)
+    assert plan.interval_ps(4) == schedule("incast").interval_ps(1)
+
+
+def test_permutation_of_several_cards_keeps_their_places() -> None:
+    plan = shared("full", 4)
+    assert plan.workload(5, 1)["destinations"] == [37]
+    assert {card % 4 - plan.workload(card, 1)["destinations"][0] % 4 for card in range(64)} == {0}
+
+
+def test_idle_cards_behind_one_nic_take_turns_too() -> None:
+    plan = shared("idle", 2)
+    starts = [plan.workload(card, 1)["start_ps"] for card in range(32)]
+    assert starts == [card * plan.idle_gap_ps for card in range(32)]
+    assert plan.interval_ps(0) == 32 * plan.idle_gap_ps
+
+
+@pytest.mark.parametrize("scenario", ["load", "incast", "idle"])
+def test_batch_keeps_the_load_and_reaches_the_records(scenario: str) -> None:
+    cell = Cell(scenario=replace(KINDS[scenario], batch=16), size_bytes=64, nic="any")
+    plan = Schedule(cell=cell, endpoints=CARDS, byte_times_ps=(20,) * CARDS)
+    alone = schedule(scenario, size_bytes=64)
+    sender = plan.senders()[0]
+    assert plan.workload(sender, 1)["batch"] == 16
+    if scenario == "idle":
+        assert plan.idle_gap_ps == IDLE_GAP_PS + 2 * 16 * 64 * 20
+    else:
+        assert plan.interval_ps(sender) == pytest.approx(16 * alone.interval_ps(sender), rel=1e-3)
+    arrivals = sum(plan.measure_until_ps(10_000) / plan.interval_ps(card) for card in plan.senders())
+    assert 16 * arrivals >= 10_000

@@ -21,13 +21,18 @@ SCENARIOS = st.builds(
     load_permille=st.integers(0, 1000),
     fan_in=st.integers(0, 100),
     records=st.integers(0, 10**9),
+    op=st.sampled_from(["put", "put_signal", "send", "get"]),
+    batch=st.integers(1, 100),
 )
+AGENTS = st.sampled_from(["", "stopped", "starved", "killed"])
 PARAMETERS = st.dictionaries(NAMES, st.integers() | st.text())
 VARIANTS = st.builds(
     Variant,
     name=NAMES,
     switch=st.just("") | NAMES,
     switch_settings=PARAMETERS,
+    nic_settings=PARAMETERS,
+    host_agents=AGENTS,
     topology_parameters=PARAMETERS,
 )
 EXPERIMENTS = st.builds(
@@ -38,6 +43,8 @@ EXPERIMENTS = st.builds(
     topology_parameters=PARAMETERS,
     switch=NAMES,
     switch_settings=PARAMETERS,
+    nic_settings=PARAMETERS,
+    host_agents=AGENTS,
     variants=st.lists(VARIANTS, max_size=3).map(tuple),
     nics=st.lists(NAMES, min_size=1).map(tuple),
     sizes_bytes=st.lists(st.integers(1, 2**30), min_size=1).map(tuple),
@@ -80,7 +87,10 @@ def test_codec_writes_its_version_once_and_first() -> None:
     assert "schema_version" not in GOOD["scenarios"][0]
 
 
-@pytest.mark.parametrize(("name", "value"), [("seed", 1), ("variants", ()), ("switch_settings", {})])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("seed", 1), ("variants", ()), ("switch_settings", {}), ("nic_settings", {}), ("host_agents", "")],
+)
 def test_codec_field_with_default_may_be_absent(name: str, value: object) -> None:
     stored = {key: stored for key, stored in GOOD.items() if key != name}
 

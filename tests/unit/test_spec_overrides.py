@@ -26,6 +26,7 @@ def quickstart() -> Experiment:
         ("snap=1KiB", "snap_bytes", 1024),
         ("snap=full", "snap_bytes", None),
         ("switch=spectrum4", "switch", "spectrum4"),
+        ("host_agents=stopped", "host_agents", "stopped"),
         ("nics=rdma", "nics", ("rdma",)),
         ("sizes=4KiB, 64KiB", "sizes_bytes", (4096, 65536)),
         ("topology=fat_tree", "topology", "fat_tree"),
@@ -72,6 +73,20 @@ def test_override_of_a_switch_setting_keeps_the_switch_and_the_others(quickstart
     assert changed.switch == quickstart.switch
 
 
+def test_override_of_a_nic_setting_keeps_the_others(quickstart: Experiment) -> None:
+    changed = apply_overrides(
+        quickstart, ["nic.cards=4", "nic.rdma.post=inline", "nic.rdma.congestion.g_log2=4"]
+    )
+
+    assert dict(changed.nic_settings) == {"cards": 4, "rdma.post": "inline", "rdma.congestion.g_log2": 4}
+
+
+def test_override_of_operation_and_batch_is_of_one_scenario(quickstart: Experiment) -> None:
+    changed = apply_overrides(quickstart, ["load.op=put_signal", "load.batch=16"])
+
+    assert [(s.op, s.batch) for s in changed.scenarios] == [("put", 1), ("put_signal", 16), ("put", 1)]
+
+
 def test_override_of_variants_chooses_in_the_order_given(quickstart: Experiment) -> None:
     several = replace(quickstart, variants=tuple(Variant(name=name) for name in "abc"))
 
@@ -113,6 +128,8 @@ def test_override_twice_takes_the_last(quickstart: Experiment) -> None:
         ("sizes=4KiB,huge", "'huge' is not a size"),
         ("load.load=0.6", "is not a share"),
         ("switch.=3", "unknown key 'switch.'"),
+        ("nic.=3", "unknown key 'nic.'"),
+        ("load.batch=some", "is no whole number"),
         ("scenarios=idle,laod", "did you mean 'load'?"),
         ("topology.k=" + "9" * 5000, "is no whole number"),
     ],

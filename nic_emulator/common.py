@@ -1,0 +1,58 @@
+"""Numbers that NIC models share: PCIe, classes of traffic, InfiniBand-like limits. Names no NIC as its own subject."""
+
+from __future__ import annotations
+
+from nic_emulator.profile import Place, Stage, const
+
+STAGE_MODEL = "stage model from pcie-bench (10.1145/3230543.3230560), arXiv 2002.02563 and arXiv 2605.28717"
+PCIE_RATE = "PCIe 5.0 x16: 63.0 GB/s raw, 256-byte payloads with 26 bytes around them: 57 GB/s"
+PCIE_PER_KIB = const(18_000, "ps/KiB", "E", PCIE_RATE)
+BEHIND_PAYLOAD = "behind the payload on the same PCIe link"
+
+DATA_CLASS = const(3, "priority", "V", "SONiC's first lossless class (files/build_templates/qos_config.j2)")
+CONTROL_CLASS = const(6, "priority", "assumed", "control above data")
+WITH_DATA = const(3, "priority", "assumed", "acknowledgements travel in the class of their queue pair")
+ACK_EVERY = const(16, "packets", "assumed", "and with each last packet of a message")
+TX_DEPTH = const(16, "packets", "assumed", "covers the latency of the send stages at line rate")
+ACK_IN_HARDWARE = const(50_000, "ps", "assumed", "NIC hardware alone")
+RETRIES = const(7, "retries", "assumed", "as usual for reliable connections")
+
+
+def doorbell(**more: object) -> Stage:
+    """A write across PCIe that tells the NIC of work."""
+    latency = const(137_000, "ps", "M", "PCIe one way, arXiv 2002.02563")
+    return Stage(name="doorbell", place="post", latency=latency, **more)  # type: ignore[arg-type]
+
+
+def fetch(name: str, **more: object) -> Stage:
+    """The NIC reads what is to be done, across PCIe."""
+    latency = const(500_000, "ps", "E", f"400-600 ns: {STAGE_MODEL}")
+    return Stage(name=name, place="post", latency=latency, **more)  # type: ignore[arg-type]
+
+
+def dma_read() -> Stage:
+    """The NIC reads payload, across PCIe."""
+    return Stage(
+        name="dma_read",
+        place="send",
+        latency=const(500_000, "ps", "E", f"400-600 ns: {STAGE_MODEL}"),
+        occupancy_per_kib=PCIE_PER_KIB,
+        reads_payload=True,
+    )
+
+
+def dma_write() -> Stage:
+    """The NIC writes payload, across PCIe."""
+    return Stage(
+        name="dma_write",
+        place="receive",
+        latency=const(275_000, "ps", "E", f"250-300 ns: {STAGE_MODEL}"),
+        occupancy_per_kib=PCIE_PER_KIB,
+    )
+
+
+def nic_pipeline(place: Place) -> Stage:
+    """Parsing, state of the stream, scheduling: an ASIC's."""
+    return Stage(
+        name="nic_pipeline", place=place, latency=const(200_000, "ps", "E", f"150-250 ns: {STAGE_MODEL}")
+    )
