@@ -190,12 +190,19 @@ void bind_functions(nb::module_& m) {
       "encode",
       [](const Frame& frame, std::uint32_t snap_bytes, ps_t first_bit_ps, std::uint64_t link_seq) {
         require_whole(frame, 1U << 14);
+        if (!carries(frame)) throw nb::value_error("the frame's format cannot say this");
         std::vector<unsigned char> bytes(encoded_bytes(frame, snap_bytes) + 64);
         bytes.resize(encode(frame, snap_bytes, bytes));
         stamp(bytes, frame, first_bit_ps, link_seq);
         return raw(bytes);
       },
       nb::arg("frame"), nb::arg("snap_bytes") = 0xFFFFFFFFU, nb::arg("first_bit_ps") = 0, nb::arg("link_seq") = 0);
+  m.def("carries", [](const Frame& frame) { return carries(frame); });
+  m.def("least_frame_bytes", &least_frame_bytes, nb::arg("frame"));
+  m.def("least_bytes", [](WireFormat format) {
+    const FormatBytes least = least_bytes(format);
+    return nb::make_tuple(least.first, least.other, least.ack);
+  });
   m.def("decode", [](const nb::bytes& data) {
     const std::span<const unsigned char> bytes{reinterpret_cast<const unsigned char*>(data.c_str()), data.size()};
     Frame frame;
