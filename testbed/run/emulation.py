@@ -121,11 +121,11 @@ class _Run:
         self._results = [self._memory(f"tb-result-{name}") for name in self._names]
         self._supervisor = stack.enter_context(Supervisor())
         self._own = stack.enter_context(Supervisor())
+        self._launcher: subprocess.Popen[bytes] | None = None
         stack.callback(self._end)
         self._agents = HostAgents(stack, host_agents)
         self._cpu = max(os.sched_getaffinity(0))
         self._sockets = Path()
-        self._launcher: subprocess.Popen[bytes] | None = None
         self._pids: dict[str, int] = {}
 
     def _memory(self, name: str) -> int:
