@@ -41,13 +41,13 @@ def two_cards(**given: Message) -> dict[str, Any]:
 
 def control(*, cards: int = 1, checked: bool = True) -> CardControl:
     """Of `c1`, in a fabric of two NICs with so many cards each."""
-    check = workload_check(two_cards()["nodes"][0])
+    engine = workload_check(two_cards()["nodes"][0])
     return CardControl(
         "c1",
         first_card=0,
         cards=cards,
         fabric_cards=2 * cards,
-        check_workload=check if checked else lambda _card, _workload: None,
+        check_workload=lambda _card, fields: engine(0, fields) if checked else None,
         read_counters=lambda: (5, 7, COUNTERS),
     )
 
