@@ -30,9 +30,16 @@ def attend(path: Path, workloads: Sequence[Mapping[str, Any]], *, patience_s: fl
     while True:
         try:
             with CardClient(path, timeout_s=patience_s) as nic:
-                prepare(nic, workloads)
+                nic.subscribe(
+                    "state"
+                )  # now: a short run is over, and its process gone, before the next answer
+                status = nic.status()
+                if status.state == "ended":
+                    return status.reason
                 lost_since_s = None
-                return nic.wait_ended()
+                if status.state != "running":
+                    prepare(nic, workloads, first_card=status.first_card)
+                return nic.wait_end_event()
         except ControlError as error:
             if error.code != "lost":
                 raise
@@ -42,13 +49,10 @@ def attend(path: Path, workloads: Sequence[Mapping[str, Any]], *, patience_s: fl
             time.sleep(_RETRY_S)
 
 
-def prepare(nic: CardClient, workloads: Sequence[Mapping[str, Any]]) -> None:
-    """Open the streams, load, and start; nothing of it if the NIC has been started."""
-    status = nic.status()
-    if status.state not in ("idle", "loaded"):
-        return
+def prepare(nic: CardClient, workloads: Sequence[Mapping[str, Any]], *, first_card: int) -> None:
+    """Open the streams of a NIC's cards, load, and start."""
     for card, workload in enumerate(workloads):
-        peers = peers_of(workload, own=status.first_card + card)
+        peers = peers_of(workload, own=first_card + card)
         if peers:
             nic.open_streams(peers, card=card)
         nic.load_workload(workload, card=card)

@@ -158,11 +158,13 @@ class CardClient:
 
     def wait_ended(self, *, timeout_s: float | None = None) -> str:
         """Wait until the NIC has ended, so long at most [s]; why it has."""
-        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         self.subscribe("state")
         status = self.status()
-        if status.state == ENDED:
-            return status.reason
+        return status.reason if status.state == ENDED else self.wait_end_event(timeout_s=timeout_s)
+
+    def wait_end_event(self, *, timeout_s: float | None = None) -> str:
+        """As `wait_ended`, of a client that subscribed to `state` before the NIC was started: it asks nothing more."""
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             left_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
             event = self.next_event(timeout_s=left_s)

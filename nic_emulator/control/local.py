@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ from testbed.engine.plan import PlanData, build_plan
 
 _SLICE_PS = 10_000_000
 _FOREVER_S = 1e9
+_YIELD_S = 1e-4
 
 
 class LocalCards:
@@ -31,6 +33,7 @@ class LocalCards:
         self._paths = {name: directory / f"{name}.sock" for _, name in nics}
         self._controls = NicControls(data, {entity: listen_at(self._paths[name]) for entity, name in nics})
         self._turning = threading.Lock()
+        self._reader_waits = False
         self._over = False
         self._thread = threading.Thread(target=self._run, name="cards")
         self._thread.start()
@@ -74,10 +77,14 @@ class LocalCards:
         while going_on and not self._over:
             with self._turning:
                 going_on = twin.run(max(twin.now_ps, twin.next_event_ps) + _SLICE_PS)
+            if self._reader_waits:  # a lock goes to whoever runs, not to whoever waits
+                time.sleep(_YIELD_S)
 
     def _snapshot_of(self, twin: _engine.Twin) -> Callable[[], GroupSnapshot]:
         def snapshot() -> GroupSnapshot:
+            self._reader_waits = True
             with self._turning:
+                self._reader_waits = False
                 return twin.now_ps, twin.messages, twin.counters()
 
         return snapshot

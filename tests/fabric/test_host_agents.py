@@ -31,6 +31,8 @@ from topologies import build_fabric as fabric_of
 pytestmark = [pytest.mark.fabric, pytest.mark.usefixtures("nothing_left")]
 
 DEADLINE_S = 5.0
+GRACE_S = 0.9
+"""Less than what agents that do not end by themselves are given."""
 SMALL = {"spines": 2, "leaves": 2, "cards": 4}
 NICS = {"c1", "c2", "c3", "c4"}
 
@@ -76,6 +78,17 @@ def test_agents_stopped_starved_or_killed_change_no_bit(
         assert run.disturbed_at_ps is not None
         assert 0 < run.disturbed_at_ps < end_ps(run), how
         assert set(run.agents_lost) == (NICS if how == "killed" else set()), how
+
+
+def test_agents_end_with_a_run_so_short_that_it_is_over_at_once(state: RunState, fabric: Fabric) -> None:
+    data = cell_data(fabric, kind="idle", size_bytes=64, nic="transparent", records=1)
+    with build_fabric(fabric, state=state) as live:
+        for _ in range(5):
+            run_of = Once(lambda: None, after_messages=0)
+            emulated = emulate(live, data, state=state, report=run_of)
+            assert emulated.agents_lost == ()
+            assert run_of.acted_at_s is not None
+            assert time.monotonic() - run_of.acted_at_s < GRACE_S
 
 
 def test_agents_word_for_the_disturbance_is_checked(state: RunState, fabric: Fabric) -> None:
