@@ -168,7 +168,13 @@ void bind_clock(nb::module_& m) {
       .def("int_samples", [](VirtualGroup& g) { return raw(g.group().telemetry.int_samples); })
       .def("flow_samples", [](VirtualGroup& g) { return raw(g.group().telemetry.flow_samples); })
       .def_prop_ro("hops", [](VirtualGroup& g) { return g.group().hops(); })
-      .def("counters", [](VirtualGroup& g) { return all_counters(g.group()); });
+      .def("counters", [](VirtualGroup& g) { return all_counters(g.group()); })
+      .def("snapshot", [](VirtualGroup& g) {
+        const nb::gil_scoped_release release;
+        return g.between_turns([](Group& group) {
+          return std::make_tuple(group.now_ps(), group.messages_completed(), all_counters(group));
+        });
+      });
 }
 
 void bind_functions(nb::module_& m) {

@@ -192,6 +192,7 @@ ps_t VirtualGroup::horizon() {
 }
 
 void VirtualGroup::turn() {
+  const std::lock_guard turning(turning_);
   GroupLine& line = clock_.line(number_);
   ++line.wakes;
   drain();
@@ -232,6 +233,7 @@ bool VirtualGroup::wait_for_token() {
     if (line.futex.load() == 0 && clock_.header().quit.load() == 0) {
       const std::uint32_t buffer = buffers_.take();
       const auto got = sockets_[0]->receive({buffers_.at(buffer), buffers_.bytes()}, true);
+      const std::lock_guard turning(turning_);
       if (got.bytes == 0) {
         buffers_.give(buffer);
       } else {
@@ -245,7 +247,10 @@ bool VirtualGroup::wait_for_token() {
 
 Quit VirtualGroup::run() {
   clock_.line(number_).pid = static_cast<std::uint32_t>(getpid());
-  group_.start();
+  {
+    const std::lock_guard turning(turning_);
+    group_.start();
+  }
   clock_.next(number_) = group_.next_event_ps();
   ClockHeader& header = clock_.header();
   header.ready.fetch_add(1);
