@@ -28,7 +28,7 @@ def assumptions_of_run(resolved: Resolved) -> tuple[Assumption, ...]:
             row for row in assumptions_of_nic(NICS.get(name)) if not (ordered and _bears_reordering(row))
         ]
     for network in resolved.networks:
-        for path, number in (_switch_numbers(network) | used_numbers(network.fabric)).items():
+        for path, number in (switch_numbers(network) | used_numbers(network.fabric)).items():
             found += assumptions_of(number, path)
     return tuple(dict.fromkeys(found))
 
@@ -37,7 +37,7 @@ def _bears_reordering(row: Assumption) -> bool:
     return row.path.endswith(".reorder_window_pkts")
 
 
-def _switch_numbers(network: Network) -> dict[str, Sourced]:
+def switch_numbers(network: Network) -> dict[str, Sourced]:
     """What its switches are made of, as far as they use it."""
     switches = {switch.name for switch in network.fabric.switches}
     links = {(link.rate_bps, link.length_mm) for link in network.fabric.links if switches & {link.a, link.b}}
