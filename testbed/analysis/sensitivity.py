@@ -244,9 +244,7 @@ def explore(
     known = dict(zip([*base, *ends], evaluate("ends of the ranges", [*base, *ends]), strict=True))
     based = [_based(group, known, quantiles_ppm) for group in groups]
     responded = [
-        replace(
-            group, responses=tuple(_response(group, i, one, known) for i, one in enumerate(parameters))
-        )
+        replace(group, responses=tuple(_response(group, i, one, known) for i, one in enumerate(parameters)))
         for group in based
     ]
     return _with_flips(responded, parameters, evaluate)
@@ -346,7 +344,9 @@ class Search:
     def points(self) -> list[int]:
         """The values to look at next, evenly between, from the base away."""
         width = self.flipped - self.same
-        steps = (self.same + width * step // (POINTS_PER_ROUND + 1) for step in range(1, POINTS_PER_ROUND + 1))
+        steps = (
+            self.same + width * step // (POINTS_PER_ROUND + 1) for step in range(1, POINTS_PER_ROUND + 1)
+        )
         return [at for at in dict.fromkeys(steps) if at not in (self.same, self.flipped)]
 
     def narrowed(self, best_at: Mapping[int, str | None], at_base: str) -> Search:

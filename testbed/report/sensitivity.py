@@ -12,6 +12,9 @@ from testbed.report.text import empty_table, printed, prose
 MOST_ROWS = 20
 """So many parameters a table and a figure show, those that move the most; the others are counted."""
 _MOST_SWINGS = 3
+_ORDER = ("base", "range", "at low", "at high", "swing")
+_FORMS = (_ORDER, ("range", "at low", "at high", "swing"), ("range", "swing"))
+"""From the widest to the narrowest."""
 _MOST_NAMED = 12
 
 
@@ -26,7 +29,8 @@ def sensitivity_text(found: Sensitivity, *, width: int | None = None, colour: bo
     ]  # fmt: skip
     parts = [prose(head, width)]
     for group in found.groups:
-        parts += [_heading(group, width), _table(found, group, colour), prose(_verdict(found, group), width)]
+        table = _table(found, group, width, colour)
+        parts += [_heading(group, width), table, prose(_verdict(found, group), width)]
     parts.append(prose(_closing(found), width))
     return "\n\n".join(part.rstrip() for part in parts if part) + "\n"
 
@@ -36,30 +40,40 @@ def group_name(group: Group) -> str:
     return ", ".join(part for part in (group.scenario, readable_size(group.size_bytes), group.nic) if part)
 
 
+def drawn(group: Group) -> tuple[Response, ...]:
+    """The bars of a figure: what moves most, and whatever flips."""
+    moving = [one for one in group.responses if one.swing_ps]
+    return tuple(one for place, one in enumerate(moving) if place < MOST_ROWS or one.flips)
+
+
 def shown(group: Group) -> tuple[Response, ...]:
-    """The rows of a table or a figure: what moves most, and whatever failed or flips."""
-    moving = [one for one in group.responses if one.swing_ps or one.flips or _failed(one)]
-    kept = [one for i, one in enumerate(moving) if i < MOST_ROWS or one.flips or _failed(one)]
-    return tuple(kept)
+    """The rows of a table: the bars, and whatever failed."""
+    bars = drawn(group)
+    return bars + tuple(one for one in group.responses if _failed(one) and one not in bars)
 
 
-def rest_text(group: Group) -> str:
-    """How many parameters are not shown, and how much the largest of them moves; empty if all are."""
-    rows = shown(group)
+def rest_text(group: Group, rows: Sequence[Response]) -> str:
+    """How many parameters are not among the rows, and how much the largest of them moves; empty if all are."""
     smaller = [one for one in group.responses if one.swing_ps and one not in rows]
-    idle = sum(1 for one in group.responses if not one.swing_ps and one not in rows)
+    rest = [one for one in group.responses if not one.swing_ps and one not in rows]
+    idle, failed = sum(not _failed(one) for one in rest), sum(map(_failed, rest))
     parts = []
     if smaller:
         most = approximate_time(max(one.swing_ps for one in smaller))
         parts.append(f"{len(smaller)} smaller ones are left out, {most} at most")
     if idle:
-        parts.append(f"{idle} of {len(group.responses)} change nothing here")
+        parts.append(f"{idle} of {len(group.responses)} do not move it")
+    if failed:
+        parts.append(f"{failed} failed at one end of the range, and not moving it at the other")
     return "; ".join(parts)
 
 
 def flips_text(parameter: Parameter, response: Response) -> str:
-    """`at 1.20 µs: rdma`, for each flip."""
-    return "; ".join(f"at {value_text(parameter, flip.at)}: {flip.best}" for flip in response.flips)
+    """`rdma best at ≤ 1.20 µs`, for each flip."""
+    return "; ".join(
+        f"{flip.best} best at {'≤' if flip.at < parameter.base else '≥'} {value_text(parameter, flip.at)}"
+        for flip in response.flips
+    )
 
 
 def _failed(response: Response) -> bool:
@@ -81,29 +95,37 @@ def _heading(group: Group, width: int | None) -> str:
     return prose(lines, width)
 
 
-def _table(found: Sensitivity, group: Group, colour: bool) -> str:
-    """One row for each parameter that moves anything."""
+def _table(found: Sensitivity, group: Group, width: int | None, colour: bool) -> str:
+    """One row for each parameter that moves anything; a narrow terminal leaves out columns."""
     rows = shown(group)
     if not rows:
         return ""
     each = group.alternatives if 1 < len(group.alternatives) <= _MOST_SWINGS else ()
-    table = empty_table(
-        ["parameter"],
-        ["base", "range", "at low", "at high", "swing", *(f"of {name}" for name in each), "flips"],
-    )
-    for row in rows:
-        parameter = found.parameters[row.parameter]
-        table.add_row(
-            short_path(row.path),
-            value_text(parameter, parameter.base),
-            range_text(parameter),
-            _result(row.low),
-            _result(row.high),
-            approximate_time(row.swing_ps),
-            *(approximate_time(row.swings_ps[name]) for name in each),
-            flips_text(parameter, row),
-        )
-    return printed(table, colour)
+    flips = ("flips",) if any(row.flips for row in rows) else ()
+    of_each = tuple(f"of {name}" for name in each)
+    forms = [(*_ORDER, *of_each, *flips), *((*form, *flips) for form in _FORMS)]
+    for columns in forms:
+        table = empty_table(["parameter"], columns)
+        for row in rows:
+            texts = _texts(found.parameters[row.parameter], row)
+            table.add_row(short_path(row.path), *(texts[column] for column in columns))
+        text = printed(table, colour)
+        if width is None or max(map(len, text.splitlines())) <= width:
+            break
+    return text + ("" if columns == forms[0] else "(all columns: report.txt)\n")
+
+
+def _texts(parameter: Parameter, row: Response) -> dict[str, str]:
+    """What stands in each column."""
+    return {
+        "base": value_text(parameter, parameter.base),
+        "range": range_text(parameter),
+        "at low": _result(row.low),
+        "at high": _result(row.high),
+        "swing": approximate_time(row.swing_ps),
+        **{f"of {name}": approximate_time(swing) for name, swing in row.swings_ps.items()},
+        "flips": flips_text(parameter, row),
+    }
 
 
 def _result(point: Point) -> str:
@@ -112,13 +134,13 @@ def _result(point: Point) -> str:
 
 def _verdict(found: Sensitivity, group: Group) -> list[tuple[str, str]]:
     """What the columns are, what flips, what failed, what is not shown."""
-    lines = [("at low, high", quantity_name(group)), ("not shown", rest_text(group))]
+    lines = [("at low, high", quantity_name(group)), ("not shown", rest_text(group, shown(group)))]
     if group.best:
         named = [
             f"{short_path(one.path)} {flips_text(found.parameters[one.parameter], one)}"
             for one in group.flipping
         ]
-        lines.append(("flips", "; ".join(named) or "none: no parameter within its range changes who is best"))
+        lines.append(("flips", "; ".join(named) or "no flip within the range of any parameter"))
     for row in group.responses:
         for point in (row.low, row.high):
             if point.failure:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -13,17 +14,20 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from testbed.analysis.answers import approximate_time
-from testbed.analysis.sensitivity import Group, Parameter, Point, Response, Sensitivity
+from testbed.analysis.sensitivity import Group, Parameter, Response, Sensitivity
 from testbed.report import canvas
 from testbed.report.parameters import quantity_name, range_text, short_path, value_text
-from testbed.report.sensitivity import group_name, rest_text, shown
+from testbed.report.sensitivity import drawn, flips_text, group_name, rest_text
 from testbed.units import PS_PER_MS, PS_PER_NS, PS_PER_US
 
 LOW, HIGH, FLIP, FAILED = "#0072B2", "#E69F00", "#000000", "#D55E00"
 _GREY = "#555555"
-_WIDTH_INCHES, _BAR_INCHES, _MARGIN_INCHES = 10.5, 0.4, 2.2
+_WIDTH_INCHES, _BAR_INCHES, _MARGIN_INCHES = 11.0, 0.4, 1.8
 _BAR_HIGH = 0.36
-_LABEL_CHARS = 46
+_LABEL_CHARS = 56
+_MOST_CUT = 3
+_MUCH_LONGER = 4
+"""Up to so many ends of bars are cut if each is so many times as long as all the others."""
 
 
 def write_tornados(found: Sensitivity, result_id: str, directory: Path) -> list[Path]:
@@ -31,7 +35,7 @@ def write_tornados(found: Sensitivity, result_id: str, directory: Path) -> list[
     return [
         path
         for group in found.groups
-        if shown(group)
+        if drawn(group)
         for path in canvas.save(tornado_figure(found, group, result_id), directory, figure_name(group))
     ]
 
@@ -44,15 +48,19 @@ def figure_name(group: Group) -> str:
 
 def tornado_figure(found: Sensitivity, group: Group, result_id: str) -> Figure:
     """The chart of one group."""
-    rows = shown(group)
+    rows = drawn(group)
     figure = Figure(
         figsize=(_WIDTH_INCHES, _BAR_INCHES * len(rows) + _MARGIN_INCHES),
-        layout=ConstrainedLayoutEngine(h_pad=0.06, w_pad=0.1),
+        layout=ConstrainedLayoutEngine(h_pad=0.06, w_pad=0.1, rect=(0, 0, 0.985, 1)),  # notes are a bit wider
     )
     axis = figure.add_subplot()
     scale, unit = _unit(group, rows)
+    reach_ps = _reach(rows, group.quantity_ps)
     for place, row in enumerate(rows):
-        _bar(axis, place, row, group, found.parameters[row.parameter], scale)
+        _bar(axis, place, row, group.quantity_ps, reach_ps, scale)
+        _notes(axis, place, row, found.parameters[row.parameter])
+        if row.flips:
+            axis.plot([0], [place], "D", color=FLIP, markersize=5, zorder=5)
     _finish(axis, found, group, rows, scale, unit)
     figure.legend(
         handles=_legend(group, rows),
@@ -64,7 +72,7 @@ def tornado_figure(found: Sensitivity, group: Group, result_id: str) -> Figure:
         fontsize=8.5,
         frameon=False,
     )
-    lines = [rest_text(group), f"{found.experiment} · {found.fabric}"]
+    lines = [rest_text(group, rows), f"{found.experiment} · {found.fabric}"]
     lines.append(f"{found.records:,} messages a cell · seed {found.seed} · {result_id} · twin")
     figure.supxlabel("\n".join(filter(None, lines)), fontsize=7.5, x=0.01, ha="left", color=_GREY)
     return figure
@@ -79,37 +87,65 @@ def _title(group: Group) -> str:
 
 def _unit(group: Group, rows: Sequence[Response]) -> tuple[int, str]:
     """One unit for the whole axis."""
-    points = [point.quantity_ps or 0 for row in rows for point in (row.low, row.high)]
-    most = max(map(abs, [*points, group.quantity_ps]))
+    most = max(_reach(rows, group.quantity_ps), abs(group.quantity_ps))
     known = ((PS_PER_MS, "ms"), (PS_PER_US, "µs"), (PS_PER_NS, "ns"))
     return next(((scale, unit) for scale, unit in known if most >= scale), (1, "ps"))
 
 
-def _bar(axis: Axes, place: int, row: Response, group: Group, parameter: Parameter, scale: int) -> None:
-    """The low end in the upper half of the row, the high end in the lower one."""
-    base = group.quantity_ps / scale
+def _bar(axis: Axes, place: int, row: Response, base_ps: int, reach_ps: int, scale: int) -> None:
+    """The low end in the upper half of the row, the high end in the lower one; one that is too long is cut."""
     for point, colour, shift in ((row.low, LOW, -_BAR_HIGH / 2), (row.high, HIGH, _BAR_HIGH / 2)):
         if point.quantity_ps is None:
-            text = f"{value_text(parameter, point.at)}: failed"
-            _beside(axis, base, place + shift, text, FAILED)
-        else:
-            width = point.quantity_ps / scale - base
-            axis.barh(place + shift, width, left=base, height=_BAR_HIGH, color=colour, zorder=3)
-    if row.flips:
-        axis.plot([0] * len(row.flips), [place] * len(row.flips), "D", color=FLIP, markersize=5, zorder=5)
-        text = "; ".join(f"{flip.best} from {value_text(parameter, flip.at)} on" for flip in row.flips)
-        _beside(axis, max(_ends(row, base, scale)), place, text, FLIP)
+            continue
+        moved_ps = point.quantity_ps - base_ps
+        width_ps = max(-reach_ps, min(reach_ps, moved_ps))
+        axis.barh(
+            place + shift, width_ps / scale, left=base_ps / scale, height=_BAR_HIGH, color=colour, zorder=3
+        )
+        if width_ps != moved_ps:
+            left = moved_ps < 0
+            text = approximate_time(point.quantity_ps)
+            axis.annotate(
+                f"◀ {text}" if left else f"{text} ▶",
+                ((base_ps + width_ps) / scale, place + shift),
+                xytext=(3 if left else -3, 0),
+                textcoords="offset points",
+                ha="left" if left else "right",
+                va="center",
+                fontsize=7,
+                color="white" if colour == LOW else "black",
+                zorder=6,
+            )
 
 
-def _ends(row: Response, base: float, scale: int) -> list[float]:
-    return [base, 0.0, *(p.quantity_ps / scale for p in (row.low, row.high) if p.quantity_ps is not None)]
+def _reach(rows: Sequence[Response], base_ps: int) -> int:
+    """How far bars are drawn: to the longest, unless a few of them are much longer than all others."""
+    ends = [
+        abs(p.quantity_ps - base_ps) for row in rows for p in (row.low, row.high) if p.quantity_ps is not None
+    ]
+    lengths = sorted(ends, reverse=True)
+    for longer, next_one in pairwise(lengths[: _MOST_CUT + 1]):
+        if next_one and longer > _MUCH_LONGER * next_one:
+            return max(next_one * 3 // 2, base_ps if any(row.flips for row in rows) else 0)
+    return lengths[0]
 
 
-def _beside(axis: Axes, x: float, y: float, text: str, colour: str) -> None:
-    axis.annotate(
-        text, (x, y), xytext=(6, 0), textcoords="offset points", va="center", fontsize=7.5, color=colour,
-        zorder=6,
-    )  # fmt: skip
+def _notes(axis: Axes, place: int, row: Response, parameter: Parameter) -> None:
+    """Right of the row: where it flips, where it failed."""
+    notes = [(flips_text(parameter, row), FLIP)] if row.flips else []
+    notes += [(f"fails at {value_text(parameter, p.at)}", FAILED) for p in (row.low, row.high) if p.failure]
+    for line, (text, colour) in enumerate(notes):
+        height = place + (line - (len(notes) - 1) / 2) * 2 * _BAR_HIGH / max(len(notes), 1)
+        axis.annotate(
+            text,
+            (1, height),
+            xycoords=axis.get_yaxis_transform(),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7.5,
+            color=colour,
+        )
 
 
 def _finish(
@@ -125,7 +161,7 @@ def _finish(
     axis.set_yticks(range(len(rows)), labels, fontsize=8)
     axis.tick_params(axis="y", length=0)
     axis.set_ylim(len(rows) - 0.4, -0.6)
-    axis.margins(x=0.06)
+    axis.margins(x=0.04)
     axis.set_xlabel(f"{quantity_name(group)} ({unit})", fontsize=9)
 
 
@@ -150,10 +186,7 @@ def _legend(group: Group, rows: Sequence[Response]) -> list[Patch | Line2D]:
         Line2D([], [], color=_GREY, linewidth=1.2, label=f"as assumed: {base}"),
     ]
     if _crosses_zero(group, rows):
-        found.append(Line2D([], [], color=FLIP, linestyle=":", marker="D", markersize=5, label="the answer flips"))
+        found.append(
+            Line2D([], [], color=FLIP, linestyle=":", marker="D", markersize=5, label="the answer flips")
+        )
     return found
-
-
-def failed_points(row: Response) -> tuple[Point, ...]:
-    """The ends at which a run failed."""
-    return tuple(point for point in (row.low, row.high) if point.failure)

@@ -1,4 +1,4 @@
-"""The unverified numbers of a run as things that can be changed: found in the tables they come from, and replaced there.
+"""The unverified numbers of a run as things that can be changed: found in the tables they come from, replaced there.
 
 The numbers are those of `assumptions_of_run`. A NIC's are found by their path, all places of a merged row together;
 those of switches and links by being the same object. A changed copy of the table's entry takes its place while the
@@ -17,8 +17,8 @@ from nic_emulator import NICS
 from testbed.analysis.sensitivity import TABLE_BASE, LeftOut, Parameter
 from testbed.errors import SpecError
 from testbed.links import MEDIA
-from testbed.links.fec import FECS
 from testbed.links.features import used_numbers
+from testbed.links.fec import FECS
 from testbed.registry import Registry, nearest
 from testbed.run.assumptions import assumptions_of_run, switch_numbers
 from testbed.run.ranges import parameter_of
@@ -201,6 +201,8 @@ def chosen(varied: Sequence[Varied], pattern: str | None) -> tuple[Varied, ...]:
         near = nearest(pattern, paths) or (paths[0] if paths else None)
         raise SpecError(
             f"no parameter matches '{pattern}'",
-            remedy=f"write a part of a path, e.g. '{near}'" if near else "leave --only out: nothing is assumed",
+            remedy=f"write a part of a path, e.g. '{near}'"
+            if near
+            else "leave --only out: nothing is assumed",
         )
     return picked

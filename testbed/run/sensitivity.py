@@ -74,7 +74,8 @@ def study_of(experiment: Experiment, *, only: str | None = None, quantile_ppm: i
     varied, left_out = varied_numbers(resolved)
     if not varied:
         raise SpecError(
-            f"{experiment.name} rests on no assumed number that could be varied", remedy="there is nothing to do"
+            f"{experiment.name} rests on no assumed number that could be varied",
+            remedy="there is nothing to do",
         )
     picked = chosen(varied, only)
     if quantile_ppm is not None:
