@@ -64,7 +64,7 @@ def rest_text(group: Group, rows: Sequence[Response]) -> str:
     if idle:
         parts.append(f"{idle} of {len(group.responses)} do not move it")
     if failed:
-        parts.append(f"{failed} failed at one end of the range, and not moving it at the other")
+        parts.append(f"{failed} failed at one end of the range and did not move it at the other")
     return "; ".join(parts)
 
 
