@@ -137,7 +137,7 @@ def _verdict(found: Sensitivity, group: Group) -> list[tuple[str, str]]:
     lines = [("at low, high", quantity_name(group)), ("not shown", rest_text(group, shown(group)))]
     if group.best:
         named = [
-            f"{short_path(one.path)} {flips_text(found.parameters[one.parameter], one)}"
+            f"{short_path(one.path)}: {flips_text(found.parameters[one.parameter], one)}"
             for one in group.flipping
         ]
         lines.append(("flips", "; ".join(named) or "no flip within the range of any parameter"))

@@ -265,7 +265,7 @@ def test_rows_are_sorted_by_swing_and_the_rest_is_counted() -> None:
 
 def test_text_names_flips_failures_and_what_has_no_effect() -> None:
     text = sensitivity_text(sample())
-    assert "a.stage29.latency b best at ≥ 1.3" in text
+    assert "a.stage29.latency: b best at ≥ 1.3" in text
     assert "a.stage28.latency = 2.00 ns: the engine said no" in text
     assert "1 of 30 parameters: a.stage0.latency" in text
 
