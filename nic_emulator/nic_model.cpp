@@ -2,20 +2,17 @@
 
 #include <stdexcept>
 
+#include "../testbed/engine/wire.hpp"
+
 namespace tb {
 
 namespace {
 
-// Ethernet to FCS around a payload, as testbed/engine/wire.cpp writes it; nothing longer fits its payload pattern.
-struct FormatBytes {
-  std::uint32_t first, other, ack;
-};
-constexpr FormatBytes kThinBytes{26, 26, 64}, kRoceV2Bytes{78, 62, 66};
 constexpr std::uint32_t kLargestMtuBytes = 1U << 14;
 constexpr std::uint32_t kMostCards = 4;
 
 void check_format(const NicConfig& config) {
-  const FormatBytes least = config.format == WireFormat::kRoceV2 ? kRoceV2Bytes : kThinBytes;
+  const FormatBytes least = least_bytes(config.format);
   require(config.first_header_bytes >= least.first && config.other_header_bytes >= least.other &&
               config.ack_bytes >= least.ack,
           "the wire format's headers take more bytes than this");
