@@ -1,17 +1,18 @@
 // DCTCP's sender: a TCP window that shrinks by the fraction of bytes that were marked.
 //
-//   slow start   window < threshold: window += bytes acknowledged. A mark ends it at once: threshold = window
+//   slow start   window < threshold: window += bytes acknowledged
 //   avoidance    window += MSS x bytes acknowledged / window, which is one MSS a round trip
-//   each window of data (ends when what was outstanding at its start has arrived or is lost):
-//     alpha += g (M - alpha), M = bytes marked / bytes acknowledged
-//     if any was marked: window = threshold = window (1 - alpha/2)
-//   loss         window = threshold = window / 2; no growth, and no other reduction, until that window of data is over
+//   alpha        each window of data (ends when something beyond what was outstanding at its start has arrived):
+//                alpha += g (M - alpha), M = bytes marked / bytes acknowledged; alpha starts at 1
+//   mark         window = threshold = window (1 - alpha/2)
+//   loss         window = threshold = window / 2
+//                after either no growth, and neither again, until what was outstanding has arrived or is lost
 //   time-out     threshold = window / 2, window = 1 MSS, slow start
 //   A window that its sender does not fill does not grow.
 //
-// RFC 8257 sections 3.3 (alpha, which starts at 1, and the reduction, once in each window of data), 3.4 (growth as in
-// RFC 5681) and 3.5 (loss as in RFC 5681). RFC 5681's "FlightSize / 2" is taken from the window, which is the same for
-// a sender that fills it.
+// RFC 8257 sections 3.3 (alpha, and the reduction, which comes with the first mark and once in each window of data, as
+// RFC 3168 has it and Linux does it), 3.4 (growth as in RFC 5681) and 3.5 (loss as in RFC 5681). RFC 5681's
+// "FlightSize / 2" is taken from the window, which is the same for a sender that fills it.
 #include <algorithm>
 
 #include "../congestion.hpp"
@@ -42,21 +43,18 @@ class Dctcp final : public CongestionControl {
     observation_.settle(ack.bytes);
     recovery_.settle(ack.bytes);
     if (recovery_.over()) timed_out_ = false;
-    if (ack.marked_bytes > 0) threshold_bytes_ = std::min(threshold_bytes_, window_bytes_);
-    const bool held = !recovery_.over() && !timed_out_;
-    if (!held && window_limited(ack, window_bytes_, mss_bytes_)) grow(ack.bytes);
     if (observation_.over()) end_observation();
+    if (ack.marked_bytes > 0 && recovery_.over()) {
+      reduce(static_cast<std::uint64_t>((wide_t{window_bytes_} * alpha_) >> 33), p_.min_window_bytes);
+    } else if ((recovery_.over() || timed_out_) && window_limited(ack, window_bytes_, mss_bytes_)) {
+      grow(ack.bytes);
+    }
   }
 
   void lost(Loss how, ps_t /*now_ps*/, std::uint64_t bytes) override {
-    const bool again = !recovery_.over();
     const bool timeout = how == Loss::kTimeout;
-    if (!again || (timeout && !timed_out_)) {
-      threshold_bytes_ = std::max(window_bytes_ / 2, 2 * mss_bytes_);
-      set_window(threshold_bytes_);
-      recovery_.start(in_flight_bytes_);
-      timed_out_ = timeout;
-    }
+    if (recovery_.over() || (timeout && !timed_out_)) reduce(window_bytes_ / 2, 2 * mss_bytes_);
+    timed_out_ = timed_out_ || timeout;
     if (timeout) window_bytes_ = mss_bytes_;
     in_flight_bytes_ -= std::min(in_flight_bytes_, bytes);
     recovery_.settle(bytes);
@@ -70,6 +68,14 @@ class Dctcp final : public CongestionControl {
 
   void set_window(std::uint64_t bytes) { window_bytes_ = std::clamp(bytes, p_.min_window_bytes, p_.max_window_bytes); }
 
+  void reduce(std::uint64_t by_bytes, std::uint64_t least_bytes) {
+    set_window(std::max(window_bytes_ - by_bytes, least_bytes));
+    threshold_bytes_ = window_bytes_;
+    unspent_ = 0;
+    timed_out_ = false;
+    recovery_.start(in_flight_bytes_);
+  }
+
   void grow(std::uint64_t bytes) {
     if (window_bytes_ < threshold_bytes_) return set_window(std::min(window_bytes_ + bytes, threshold_bytes_));
     unspent_ += bytes * mss_bytes_;
@@ -82,12 +88,8 @@ class Dctcp final : public CongestionControl {
     if (observed_bytes_ == 0) return;
     const std::uint64_t fraction = static_cast<std::uint64_t>((wide_t{marked_bytes_} << 32) / observed_bytes_);
     alpha_ = alpha_ - (alpha_ >> p_.g_log2) + (fraction >> p_.g_log2);
-    if (marked_bytes_ > 0 && recovery_.over()) {
-      set_window(window_bytes_ - static_cast<std::uint64_t>((wide_t{window_bytes_} * alpha_) >> 33));
-      threshold_bytes_ = window_bytes_;
-    }
     observed_bytes_ = marked_bytes_ = 0;
-    observation_.start(in_flight_bytes_);
+    observation_.start(in_flight_bytes_ + 1);  // until something beyond SND.NXT is acknowledged
   }
 
   DctcpParameters p_;
