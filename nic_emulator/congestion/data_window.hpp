@@ -8,11 +8,11 @@
 
 namespace tb {
 
-/// A window of data: over when as many bytes as were outstanding at its start have arrived or are lost. Stands for
-/// "until SND.NXT of that time is acknowledged", without sequence numbers.
+/// A window of data: over when more bytes than were outstanding at its start have arrived or are lost. Stands for "until
+/// something beyond that time's SND.NXT is acknowledged", without sequence numbers.
 class DataWindow {
  public:
-  void start(std::uint64_t in_flight_bytes) { left_ = in_flight_bytes; }
+  void start(std::uint64_t in_flight_bytes) { left_ = in_flight_bytes + 1; }
   void settle(std::uint64_t bytes) { left_ -= std::min(left_, bytes); }
   [[nodiscard]] bool over() const { return left_ == 0; }
 

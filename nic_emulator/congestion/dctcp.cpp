@@ -6,7 +6,7 @@
 //                alpha += g (M - alpha), M = bytes marked / bytes acknowledged; alpha starts at 1
 //   mark         window = threshold = window (1 - alpha/2)
 //   loss         window = threshold = window / 2
-//                after either no growth, and neither again, until what was outstanding has arrived or is lost
+//                after either no growth, and neither again, until something sent after it has arrived
 //   time-out     threshold = window / 2, window = 1 MSS, slow start
 //   A window that its sender does not fill does not grow.
 //
@@ -89,7 +89,7 @@ class Dctcp final : public CongestionControl {
     const std::uint64_t fraction = static_cast<std::uint64_t>((wide_t{marked_bytes_} << 32) / observed_bytes_);
     alpha_ = alpha_ - (alpha_ >> p_.g_log2) + (fraction >> p_.g_log2);
     observed_bytes_ = marked_bytes_ = 0;
-    observation_.start(in_flight_bytes_ + 1);  // until something beyond SND.NXT is acknowledged
+    observation_.start(in_flight_bytes_);
   }
 
   DctcpParameters p_;

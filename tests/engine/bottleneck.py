@@ -79,7 +79,9 @@ class Bottleneck:
         self._awake = [False] * senders
         self._cnp_from_ps = [0] * senders
         self._empty_at_ps = 0
-        self._events: list[tuple[int, int, int, int, bool]] = []  # time, number, sender, sent at (-1: wake), marked
+        self._events: list[
+            tuple[int, int, int, int, bool]
+        ] = []  # time, number, sender, sent at (-1: wake), marked
         self._number = 0
 
     def run(self, until_ps: int, *, warm_up_ps: int) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -31,7 +32,7 @@ class Reference:
             self.alpha = self.alpha * (1 - G) + G * self.marked / self.acked
             self.window_end = self.snd_nxt
             self.acked = self.marked = 0
-        if self.snd_una < self.recover:
+        if self.snd_una <= self.recover:
             return
         if marked:
             self.cwnd = self.ssthresh = max(self.cwnd * (1 - self.alpha / 2), 2 * MSS)
@@ -111,8 +112,8 @@ def test_sawtooth_of_one_sender_has_the_amplitude_of_the_paper() -> None:
         if count > 30_000:
             windows.append(sender.window / MSS)
     amplitude = (star + 1) * (2 / star) ** 0.5 / 2
-    assert max(windows) == pytest.approx(star + 1, abs=2)
-    assert max(windows) - min(windows) == pytest.approx(amplitude, rel=0.25)
+    assert max(windows) == pytest.approx(star + 1, abs=1.5)
+    assert max(windows) - min(windows) == pytest.approx(amplitude, rel=0.2)
 
 
 def test_loss_halves_once_in_a_window_of_data() -> None:
@@ -124,9 +125,9 @@ def test_loss_halves_once_in_a_window_of_data() -> None:
         sender.part.lost(_engine.Loss.MISSING, sender.now_ps, MSS)
     assert sender.window == before // 2
     sender.in_flight -= 3 * MSS
-    for _ in range(packets - 4):
+    for _ in range(packets - 3):
         sender.ack(marked=True)
-    assert sender.window == before // 2  # one packet of that window is still out
+    assert sender.window == before // 2  # nothing sent since has arrived
     sender.ack()
     sender.part.lost(_engine.Loss.TRIMMED, sender.now_ps, MSS)
     assert sender.window < before // 2 * 0.6
@@ -145,7 +146,7 @@ def test_timeout_starts_again_from_one_packet_to_half_the_window() -> None:
     for _ in range(80):
         sender.ack() if sender.in_flight else sender.fill()
         grown.append(sender.window)
-    assert max(b - a for a, b in zip(grown, grown[1:], strict=False)) == MSS  # slow start
+    assert max(b - a for a, b in pairwise(grown)) == MSS  # slow start
     assert before // 2 <= grown[-1] <= before // 2 + 2 * MSS
 
 
