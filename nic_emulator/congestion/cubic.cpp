@@ -108,7 +108,7 @@ class Cubic final : public CongestionControl {
     restarted_ = false;
     // ns^3, from bytes / (segments/s^3 x bytes): 10^30 / 1000ths of C; the last 10 after the division, to fit.
     const wide_t by_bytes = (w_max_ - window_) >> kFraction;
-    k_ns_ = cube_root(by_bytes * kTo29 / (p_.c_permille * mss_bytes_) * 10);
+    k_ns_ = cube_root(by_bytes * kTo29 / (wide_t{p_.c_permille} * mss_bytes_) * 10);
   }
 
   /// W_cubic at a time since the epoch's start.
@@ -117,7 +117,7 @@ class Cubic final : public CongestionControl {
     const bool before = t_ns < k_ns_;
     const std::uint64_t d_ns = std::min(before ? k_ns_ - t_ns : t_ns - k_ns_, kMostNs);
     wide_t by = wide_t{d_ns} * d_ns * d_ns / 1'000'000'000;
-    by = by * (p_.c_permille * mss_bytes_) * (1ULL << kFraction) / 1'000'000'000'000ULL / 1'000'000'000ULL;
+    by = by * p_.c_permille * mss_bytes_ * (1ULL << kFraction) / 1'000'000'000'000ULL / 1'000'000'000ULL;
     const auto by_window = static_cast<std::uint64_t>(std::min(by, wide_t{1} << 60));
     if (before) return w_max_ - std::min(w_max_, by_window);
     return w_max_ + by_window;

@@ -8,8 +8,8 @@
 
 namespace tb {
 
-/// A window of data: over when more bytes than were outstanding at its start have arrived or are lost. Stands for "until
-/// something beyond that time's SND.NXT is acknowledged", without sequence numbers.
+/// A window of data: over when more bytes than were outstanding at its start have arrived or are lost. Stands for
+/// "until something beyond that time's SND.NXT is acknowledged", without sequence numbers.
 class DataWindow {
  public:
   void start(std::uint64_t in_flight_bytes) { left_ = in_flight_bytes + 1; }
