@@ -56,7 +56,6 @@ class Cubic final : public CongestionControl {
     in_flight_bytes_ = ack.in_flight_bytes;
     recovery_.settle(ack.bytes);
     if (ack.rtt_ps != 0) rtt_ps_ = rtt_ps_ == 0 ? ack.rtt_ps : (7 * rtt_ps_ + ack.rtt_ps) / 8;
-    if (recovery_.over()) timed_out_ = false;
     if (ack.marked_bytes > 0 && recovery_.over()) return reduce(mss_bytes_);
     if (!recovery_.over() && !timed_out_) return;
     if (!window_limited(ack, window_bytes(), mss_bytes_)) {
@@ -96,7 +95,7 @@ class Cubic final : public CongestionControl {
     w_prior_ = window_;
     set_window(std::max(window_ * p_.beta_permille / 1000, least_bytes << kFraction));
     threshold_ = std::max(window_, (2 * mss_bytes_) << kFraction);
-    in_epoch_ = restarted_ = false;
+    in_epoch_ = restarted_ = timed_out_ = false;
     recovery_.start(in_flight_bytes_);
   }
 

@@ -42,7 +42,6 @@ class Dctcp final : public CongestionControl {
     marked_bytes_ += std::min(ack.marked_bytes, ack.bytes);
     observation_.settle(ack.bytes);
     recovery_.settle(ack.bytes);
-    if (recovery_.over()) timed_out_ = false;
     if (observation_.over()) end_observation();
     if (ack.marked_bytes > 0 && recovery_.over()) {
       reduce(static_cast<std::uint64_t>((wide_t{window_bytes_} * alpha_) >> 33), p_.min_window_bytes);
