@@ -133,7 +133,7 @@ def _result(point: Point) -> str:
 
 
 def _verdict(found: Sensitivity, group: Group) -> list[tuple[str, str]]:
-    """What the columns are, what flips, what failed, what is not shown."""
+    """What the columns are, what flips, what is not shown."""
     lines = [("at low, high", quantity_name(group)), ("not shown", rest_text(group, shown(group)))]
     if group.best:
         named = [
@@ -141,13 +141,24 @@ def _verdict(found: Sensitivity, group: Group) -> list[tuple[str, str]]:
             for one in group.flipping
         ]
         lines.append(("flips", "; ".join(named) or "no flip within the range of any parameter"))
-    for row in group.responses:
-        for point in (row.low, row.high):
-            if point.failure:
-                parameter = found.parameters[row.parameter]
-                at = value_text(parameter, point.at)
-                lines.append(("failed", f"{short_path(row.path)} = {at}: {point.failure}"))
     return lines
+
+
+def _failures(found: Sensitivity) -> list[tuple[str, str]]:
+    """Each value that failed, with the reason, once; and where, if not everywhere."""
+    where: dict[str, list[str]] = {}
+    for group in found.groups:
+        for row in group.responses:
+            for point in (row.low, row.high):
+                if point.failure:
+                    at = value_text(found.parameters[row.parameter], point.at)
+                    told = f"{short_path(row.path)} = {at}: {point.failure}"
+                    where.setdefault(told, []).append(group_name(group))
+    every = len(found.groups)
+    return [
+        ("failed", told if len(names) == every else f"{told} (in {_listed(names, '; ')})")
+        for told, names in where.items()
+    ]
 
 
 def _closing(found: Sensitivity) -> list[tuple[str, str]]:
@@ -155,6 +166,7 @@ def _closing(found: Sensitivity) -> list[tuple[str, str]]:
     unmoved = [short_path(path) for path in found.unmoved]
     none = f"{len(unmoved)} of {len(found.parameters)} parameters"
     return [
+        *_failures(found),
         ("no effect", f"{none}: {_listed(unmoved)}" if unmoved else ""),
         ("left out", f"{len(left)}: {_listed(left, '; ')}" if left else ""),
         ("ranges", "by mark where a number states none: assumed ×0.5 … ×2, E ×0.75 … ×1.33, M ×0.8 … ×1.25"),

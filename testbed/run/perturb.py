@@ -118,7 +118,7 @@ def varied_numbers(resolved: Resolved) -> tuple[tuple[Varied, ...], tuple[LeftOu
         if isinstance(parameter, str):
             left_out.append(LeftOut(path=row.path, mark=row.mark, reason=parameter))
             continue
-        same: object = row.path if number is None else (places, id(number))
+        same: object = (row.path, row.value) if number is None else (places, id(number))
         if same in varied:  # one number of several links
             both = varied[same].parameter
             varied[same] = replace(

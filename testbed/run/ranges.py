@@ -20,6 +20,8 @@ FACTORS: Mapping[Mark, tuple[Fraction, Fraction]] = {
     "M": (Fraction(4, 5), Fraction(5, 4)),
 }
 """Nobody knows an assumed number, an estimate has a ground, and what is remembered was read once."""
+MOST: Mapping[str, int] = {"ppm": PPM_PER_WHOLE, "quanta": 2**16 - 1}
+"""What a number of some units can be at most: the whole; 16 bits of a pause frame."""
 NO_QUANTITY: Mapping[str, str] = {"priority": "a traffic class is a name, and a factor of it means nothing"}
 """Units that are none, each with why a number of it is left out."""
 
@@ -61,7 +63,7 @@ def _bounds(row: Assumption, stated: tuple[int, int] | None) -> tuple[int, int, 
     if row.value == 0:
         return _zero()
     low, base, high = _scaled(row.value, row.mark)
-    return low, base, max(base, min(high, PPM_PER_WHOLE)) if row.unit == "ppm" else high
+    return low, base, max(base, min(high, MOST.get(row.unit, high)))
 
 
 def _zero() -> str:

@@ -42,7 +42,7 @@ from testbed.spec.experiment import Cell, Experiment
 from testbed.units import PPM_PER_WHOLE
 
 RECORDS = 40_000
-"""Messages of each cell, unless told otherwise: p99.9 has 40 beyond it, and the quickstart takes half a minute."""
+"""Messages of each cell, unless told otherwise: p99.9 has 40 beyond it, and the quickstart takes about a minute."""
 WANTED_PPM = (999_000, 990_000, 900_000, 500_000)
 """Without a wish, the highest of these that all alternatives state."""
 _POLL_S = 0.2
@@ -273,12 +273,18 @@ def _key(job: _Job) -> str:
 def run_job(job: _Job) -> Answer:
     """Run one cell, in a worker; what the engine says against it is an answer, too."""
     try:
-        twin = _engine.Twin(build_plan(json.loads(zlib.decompress(job.plan))))
+        plan = build_plan(json.loads(zlib.decompress(job.plan)))
+    except TypeError:  # of the bindings, which say no more than their signature
+        return Answer(failure="the number does not fit the field of the engine that takes it")
+    except (ValueError, OverflowError) as error:
+        return _failure(error)
+    try:
+        twin = _engine.Twin(plan)
         advance(
             twin, cell_id=job.cell.id, measure_until_ps=job.measure_until_ps, tell=lambda _time, _done: None
         )
         records = join_records([twin.tx_records()], [twin.rx_records()])[: job.records]
-    except (TestbedError, RuntimeError, ValueError, OverflowError, TypeError) as error:
+    except (TestbedError, RuntimeError, ValueError, OverflowError) as error:
         return _failure(error)
     latency = latencies_ps(measured(records, job.cell.scenario.measured_destination))
     if job.bounds:

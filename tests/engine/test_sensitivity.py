@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 
+from nic_emulator import NICS
 from testbed.analysis.sensitivity import Response, Sensitivity
 from testbed.run.progress import NullProgress
 from testbed.run.sensitivity import find, study_of
@@ -112,3 +113,13 @@ def test_plans_that_do_not_change_are_run_once() -> None:
     both = replace(IDLE, nics=("transparent", "rdma"))
     found = find(study_of(both, only="card_read", quantile_ppm=500_000), NullProgress())
     assert found.runs == 2 + 2  # both NICs as they are, one of them at two ends
+
+
+def test_value_that_no_field_of_the_engine_takes_is_a_failure_in_plain_words() -> None:
+    nic = NICS.get("transparent")
+    huge = replace(nic, retry_limit=replace(nic.retry_limit, range=(1, 2**70)))
+    with NICS.substituted({"transparent": huge}):
+        found = find(study_of(IDLE, only="retry_limit", quantile_ppm=500_000), NullProgress())
+    (one,) = found.groups[0].responses
+    assert "does not fit" in one.high.failure
+    assert one.low.quantity_ps == found.groups[0].quantity_ps

@@ -77,10 +77,11 @@ def test_range_never_reaches_zero() -> None:
     assert (found.low, found.high) == (1, 2)
 
 
-def test_range_of_share_ends_at_the_whole() -> None:
-    found = parameter_of(row(800_000, "ppm"))
+@pytest.mark.parametrize(("value", "unit", "most"), [(800_000, "ppm", 1_000_000), (60_000, "quanta", 65_535)])
+def test_range_ends_at_the_most_that_a_number_can_be(value: int, unit: str, most: int) -> None:
+    found = parameter_of(row(value, unit))
     assert isinstance(found, Parameter)
-    assert found.high == 1_000_000
+    assert found.high == most
 
 
 @pytest.mark.parametrize(
@@ -268,6 +269,15 @@ def test_text_names_flips_failures_and_what_has_no_effect() -> None:
     assert "a.stage29.latency: b best at ≥ 1.3" in text
     assert "a.stage28.latency = 2.00 ns: the engine said no" in text
     assert "1 of 30 parameters: a.stage0.latency" in text
+
+
+def test_text_tells_a_failure_of_all_groups_once_and_of_some_with_their_names() -> None:
+    found = sample()
+    other = replace(found.groups[0], scenario="load")
+    text = sensitivity_text(replace(found, groups=(found.groups[0], other)))
+    assert text.count("the engine said no") == 1
+    calm = replace(other, responses=tuple(one for one in other.responses if not one.high.failure))
+    assert "(in idle, 64 B)" in sensitivity_text(replace(found, groups=(found.groups[0], calm)))
 
 
 def test_text_without_flips_says_so() -> None:
