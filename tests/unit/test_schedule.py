@@ -161,7 +161,7 @@ def test_cards_of_a_nic_share_the_load_of_its_port(scenario: str) -> None:
     plan, alone = shared(scenario, 4), schedule(scenario)
     for card in plan.cards_of(3):
         assert plan.interval_ps(card) == pytest.approx(4 * alone.interval_ps(3), rel=1e-5)
-    assert plan.measure_until_ps(10_000) == pytest.approx(alone.measure_until_ps(10_000), rel=1e-6)
+    assert plan.measure_until_ps(10_000) == pytest.approx(alone.measure_until_ps(10_000), rel=1e-4)
 
 
 def test_poisson_cards_send_to_all_others_also_behind_their_own_nic() -> None:
