@@ -152,6 +152,7 @@ class _Run:
         assert self._launcher.stdout is not None
         self._launcher.stdin.write(json.dumps(self._job()).encode() + b"\n")
         self._launcher.stdin.close()
+        self._agents.start(self._agent_jobs(), state)  # they and the processes come to be side by side
         line = self._launcher.stdout.readline()
         if not line:
             raise FabricError(
@@ -163,7 +164,6 @@ class _Run:
             self._supervisor.add(name, pid)
         for name, pid in self._pids.items():
             self._own.add(name, pid)
-        self._agents.start(self._agent_jobs(), state)
         self._wait_ready()
 
     def _job(self) -> dict[str, Any]:

@@ -141,6 +141,9 @@ class HostAgents:
         if self._launcher is None:
             return
         self._supervisor.kill_all()
+        if self._pids:
+            with suppress(subprocess.TimeoutExpired):  # it waits for them, then ends
+                self._launcher.wait(_GRACE_MS / 1000)
         self._launcher.kill()
         self._launcher.wait()
         for stream in (self._launcher.stdin, self._launcher.stdout):

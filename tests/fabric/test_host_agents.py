@@ -119,6 +119,15 @@ def test_agent_that_dies_in_mid_run_is_reported_and_another_attaches(state: RunS
     assert_equal(emulated, twin_run(data))
 
 
+def test_agents_all_lost_with_their_launcher_change_no_bit(state: RunState, fabric: Fabric) -> None:
+    data = cell_data(fabric, kind="poisson", size_bytes=4096, nic="transparent", records=20_000)
+    report = Once(lambda: os.kill(pids_of(state)["host agents"], signal.SIGKILL))
+    with build_fabric(fabric, state=state) as live:
+        emulated = emulate(live, data, state=state, report=report)
+    assert set(emulated.agents_lost) == NICS
+    assert_equal(emulated, twin_run(data))
+
+
 def test_client_reads_counters_in_mid_run_and_changes_no_bit(state: RunState, fabric: Fabric) -> None:
     data = cell_data(fabric, kind="poisson", size_bytes=4096, nic="transparent", records=30_000)
     seen: list[CounterSnapshot] = []
