@@ -46,6 +46,10 @@ def fields(frame: Frame) -> dict[str, Any]:
     return {name: getattr(frame, name) for name in FRAME_FIELDS}
 
 
+def damaged(data: bytes, offset: int, flip: int) -> bytes:
+    return data[:offset] + bytes([data[offset] ^ flip]) + data[offset + 1 :]
+
+
 def most_payload(wire_format: WireFormat) -> int:
     """Bytes in a packet that a test draws; the thin header's length has 13 bits."""
     return 8192 if wire_format in THIN else 9000
