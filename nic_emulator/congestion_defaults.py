@@ -24,12 +24,12 @@ DCQCN: dict[str, Mapping[str, Sourced]] = {
         "decrease_interval_ps": const(4_000_000, "ps", "V", f"vendor's 4 us; 50 us in the paper: {_HPCC}"),
         "increase_timer_ps": const(300_000_000, "ps", "V", f"vendor's 300 us; 55 us in the paper: {_HPCC}"),
         "byte_counter_bytes": const(0, "byte", "V", f"none: {_HPCC}"),
-        "fast_recovery_stages": const(5, "stages", "M", f"F: {_DCQCN}"),
+        "fast_recovery_stages": const(1, "stages", "V", f"vendor's; 5 in the paper, {_DCQCN}: {_HPCC}"),
         "additive_increase_bps": const(
             80_000_000, "bit/s", "E", f"5 Mb/s at 25 Gb/s, scaled to 400: {_HPCC}"
         ),
         "hyper_increase_bps": const(800_000_000, "bit/s", "E", f"50 Mb/s at 25 Gb/s, scaled to 400: {_HPCC}"),
-        "min_rate_bps": const(100_000_000, "bit/s", "V", f"MinRate of rdma-hw.cc: {_HPCC}"),
+        "min_rate_bps": const(1_000_000_000, "bit/s", "V", f"MIN_RATE 1000Mb/s: {_HPCC}"),
         "clamp_target": const(0, "yes/no", "V", f"{_HPCC}"),
     }
 }
@@ -52,10 +52,10 @@ CUBIC: dict[str, Mapping[str, Sourced]] = {
 }
 NSCC: dict[str, Mapping[str, Sourced]] = {
     "nscc": {
-        "base_rtt_ps": const(5_000_000, "ps", "assumed", "a round trip of these stages over three switches"),
-        "target_delay_ps": const(
-            3_750_000, "ps", "E", f"3/4 of the base round trip, with trimming: {_HTSIM}"
+        "base_rtt_ps": const(
+            0, "ps", "E", f"0: of a full packet between the endpoints farthest apart, on this fabric; {_HTSIM}"
         ),
+        "target_delay_ps": const(0, "ps", "V", f"0: 3/4 of the base round trip, with trimming; {_HTSIM}"),
         "reference_rtt_ps": const(12_000_000, "ps", "V", _HTSIM),
         "reference_bps": const(100_000_000_000, "bit/s", "V", _HTSIM),
         "proportional_permille": const(4_000, "permille", "V", _HTSIM),
