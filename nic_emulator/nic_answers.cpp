@@ -50,7 +50,7 @@ void NicEntity::answer(RxStream& stream, const Frame& cause, Opcode opcode, ps_t
 }
 
 void NicEntity::acknowledged(const Frame& frame, ps_t now_ps) {
-  TxStream* known = known_stream(frame.dst % config_.cards, frame.src, frame.op);
+  TxStream* known = known_stream(card_of(frame.dst), frame.src, frame.op);
   if (known == nullptr) return;  // of nothing that was sent
   TxStream& stream = *known;
   const std::uint64_t psn = extend_psn(stream.una_psn, frame.psn);

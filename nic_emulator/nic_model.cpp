@@ -2,20 +2,17 @@
 
 #include <stdexcept>
 
+#include "../testbed/engine/wire.hpp"
+
 namespace tb {
 
 namespace {
 
-// Ethernet to FCS around a payload, as testbed/engine/wire.cpp writes it; nothing longer fits its payload pattern.
-struct FormatBytes {
-  std::uint32_t first, other, ack;
-};
-constexpr FormatBytes kThinBytes{26, 26, 64}, kRoceV2Bytes{78, 62, 66};
 constexpr std::uint32_t kLargestMtuBytes = 1U << 14;
 constexpr std::uint32_t kMostCards = 4;
 
 void check_format(const NicConfig& config) {
-  const FormatBytes least = config.format == WireFormat::kRoceV2 ? kRoceV2Bytes : kThinBytes;
+  const FormatBytes least = least_bytes(config.format);
   require(config.first_header_bytes >= least.first && config.other_header_bytes >= least.other &&
               config.ack_bytes >= least.ack,
           "the wire format's headers take more bytes than this");
@@ -84,8 +81,8 @@ NicModel::NicModel(NicConfig given, std::vector<WorkloadConfig> loads)
   if (config.ack_dscp == kDscpOfClass) config.ack_dscp = static_cast<std::uint8_t>(config.ack_class << 3);
   check_format(config);
   reliability = ReliabilityParts::get(config.reliability)({.ack_every_pkts = config.ack_every_pkts,
-                                                          .reorder_window_pkts = config.reorder_window_pkts,
-                                                          .nacks = config.nacks});
+                                                           .reorder_window_pkts = config.reorder_window_pkts,
+                                                           .nacks = config.nacks});
   check_transport(config, *reliability);
   for (const WorkloadConfig& load : workloads) {
     if (load.arrivals == Arrivals::kNone) continue;
@@ -114,6 +111,9 @@ NicEntity::NicEntity(const NodeContext& context, const NicModel& model)
                   kSlots - 2 + (model.config.cards == 1 ? 0 : model.config.cards * kCardSlots)),
       config_(model.config),
       reliability_(*model.reliability),
+      first_card_(context.id * model.config.cards),
+      plain_frames_(config_.format != WireFormat::kRoceV2 && config_.batch_bytes == 0 &&
+                    config_.unit_header_bytes == 0 && config_.flit_bytes == 0),
       post_(config_.post, config_.cards, context.seed, context.id, kPurposePost),
       send_(config_.send, config_.cards, context.seed, context.id, kPurposeSend),
       receive_(config_.receive, config_.cards, context.seed, context.id, kPurposeReceive),

@@ -96,12 +96,12 @@ class NicEntity final : public ModelEntity<NicEntity> {
     Workload workload;
     Ring<Posted> posted;
     Ring<Reply> replies;
-    Ring<std::uint32_t> ready;      // streams with something to send
-    Ring<Frame*> lane;              // leaving the card's own stages
+    Ring<std::uint32_t> ready;  // streams with something to send
+    Ring<Frame*> lane;          // leaving the card's own stages
     std::uint32_t in_pipe = 0;
-    ps_t generate_ps = kNever;      // when the workload posts next of its own accord
+    ps_t generate_ps = kNever;  // when the workload posts next of its own accord
     std::uint64_t next_seq = 0;
-    bool over = false;              // it posts nothing more that is measured
+    bool over = false;  // it posts nothing more that is measured
   };
   struct LocalMessage {
     ps_t time_ps;
@@ -136,7 +136,8 @@ class NicEntity final : public ModelEntity<NicEntity> {
     const auto offset = static_cast<std::uint32_t>(which);
     return cards_.size() == 1 ? kPosted + offset : kSlots + card * kCardSlots + offset;
   }
-  [[nodiscard]] std::uint32_t number_of(std::uint32_t card) const { return id() * config_.cards + card; }
+  [[nodiscard]] std::uint32_t number_of(std::uint32_t card) const { return first_card_ + card; }
+  [[nodiscard]] std::uint32_t card_of(std::uint32_t number) const { return number - first_card_; }
   void card_event(std::uint32_t card, std::uint32_t which, ps_t now_ps);
   void generate(std::uint32_t card, ps_t now_ps);
   void reply(std::uint32_t card, ps_t now_ps);
@@ -221,17 +222,19 @@ class NicEntity final : public ModelEntity<NicEntity> {
 
   const NicConfig& config_;
   const Reliability& reliability_;
+  std::uint32_t first_card_;
+  bool plain_frames_;  // a packet is its header and its payload
   std::vector<Card> cards_;
   Pipeline post_, send_, receive_, notify_, signal_, local_, bridge_;
-  std::size_t own_send_stages_;  // that each card has for itself; 0 with one card
+  std::size_t own_send_stages_;                                      // that each card has for itself; 0 with one card
   std::array<std::vector<std::uint32_t>, 2> tx_places_, rx_places_;  // by kind; (peer, card) -> place + 1
   std::vector<TxStream> tx_;
   std::vector<RxStream> rx_;
-  Ring<Frame*> wire_lane_, ack_lane_;  // leaving the stages, by time
-  Ring<Frame*> ack_queue_;             // waiting for the port
+  Ring<Frame*> wire_lane_, ack_lane_;               // leaving the stages, by time
+  Ring<Frame*> ack_queue_;                          // waiting for the port
   std::array<Ring<Frame*>, kClasses> data_queues_;  // by virtual channel
-  std::uint32_t queued_ = 0;           // frames in all of these queues
-  std::uint32_t turn_ = 0;             // virtual channel that is served first
+  std::uint32_t queued_ = 0;                        // frames in all of these queues
+  std::uint32_t turn_ = 0;                          // virtual channel that is served first
   using Deadline = std::pair<ps_t, std::uint32_t>;
   std::priority_queue<Deadline, std::vector<Deadline>, std::greater<>> deadlines_;
   std::priority_queue<Wakeup, std::vector<Wakeup>, std::greater<>> wakeups_;

@@ -159,7 +159,7 @@ void NicEntity::close_batch(TxStream& stream) {
 // ------------------------------------------------------------------------------------------ between neighbours
 
 void NicEntity::post_local(std::uint32_t card, const Posted& work, ps_t now_ps) {
-  const std::uint32_t to = work.dst % config_.cards;
+  const std::uint32_t to = card_of(work.dst);
   Pipeline& path = bridge_.size() != 0 && (card ^ 1U) == to ? bridge_ : local_;
   ps_t out_ps = now_ps;
   if (cards_[card].load->op == Op::kGetRequest) out_ps = path.pass(out_ps, 0, card);

@@ -39,7 +39,7 @@ void NicEntity::arrive(Frame* frame, ps_t now_ps) {
     receive_data(rx_stream(*frame), *frame, now_ps);
   } else if (frame->opcode == Opcode::kCnp) {
     ++received_.cnps;
-    const std::uint32_t card = frame->dst % config_.cards;
+    const std::uint32_t card = card_of(frame->dst);
     for (const Op kind : {Op::kPut, Op::kGetResponse}) {
       TxStream* stream = known_stream(card, frame->src, kind);
       if (stream != nullptr && stream->congestion != nullptr) stream->congestion->notified(now_ps);
@@ -64,7 +64,7 @@ void NicEntity::receive_data(RxStream& stream, const Frame& frame, ps_t now_ps) 
   const std::uint64_t psn = extend_psn(stream.expected_psn, frame.psn);
   const bool marked = (frame.flags & kFlagMarked) != 0;
   if (marked && config_.cnp_interval_ps != 0) notify_congestion(stream, frame, now_ps);
-  if (!has_receive(stream, frame, psn, now_ps)) {
+  if (config_.receive_depth != 0 && !has_receive(stream, frame, psn, now_ps)) {
     answer(stream, frame, Opcode::kNotReady, now_ps);
     return;
   }
@@ -89,7 +89,7 @@ void NicEntity::receive_data(RxStream& stream, const Frame& frame, ps_t now_ps) 
 // A send needs a receive that the receiver's software has posted (InfiniBand specification volume 1, 9.7.5.2.8).
 bool NicEntity::has_receive(RxStream& stream, const Frame& frame, std::uint64_t psn, ps_t now_ps) {
   const bool begins = frame.op == Op::kSend && (frame.flags & kFlagFirst) != 0 && psn == stream.expected_psn;
-  if (config_.receive_depth == 0 || !begins) return true;
+  if (!begins) return true;
   while (!stream.reposts.empty() && stream.reposts.front() <= now_ps) {
     stream.reposts.pop();
     ++stream.posted;
@@ -197,8 +197,8 @@ void NicEntity::deliver(RxStream& stream, const Arrived& message, ps_t now_ps) {
     group_.message_completed();
     ps_t completed_ps = notify_.pass(message.memory_ps, bytes, stream.card);
     if (message.op == Op::kPutSignal) completed_ps = signal_.pass(completed_ps, bytes, stream.card);
-    group_.rx_records.push_back({message.msn + i, message.memory_ps, completed_ps, stream.peer,
-                                 number_of(stream.card), message.marks, bytes});
+    group_.rx_records.push_back(
+        {message.msn + i, message.memory_ps, completed_ps, stream.peer, number_of(stream.card), message.marks, bytes});
     if (message.op == Op::kSend && config_.receive_depth != 0) stream.reposts.push(completed_ps);
     if (own.load->reply || own.load->arrivals == Arrivals::kPingPong) {
       own.replies.push({completed_ps, stream.peer, bytes});
@@ -242,7 +242,7 @@ void NicEntity::response_here(const RxStream& stream, const Arrived& message, ps
 RxStream& NicEntity::rx_stream(const Frame& frame) {
   const bool response = frame.op == Op::kGetResponse;
   std::vector<std::uint32_t>& places = rx_places_[response ? 1 : 0];
-  const std::uint32_t card = frame.dst % config_.cards;
+  const std::uint32_t card = card_of(frame.dst);
   const std::size_t key = std::size_t{frame.src} * config_.cards + card;
   if (key >= places.size()) places.resize(key + 1, 0);
   if (places[key] == 0) {

@@ -82,7 +82,8 @@ void NicEntity::send_packet(TxStream& stream, std::uint64_t psn, ps_t now_ps) {
     stream.high_psn = psn + 1;
   } else {
     ++sent_.retransmits;
-    for_records(message.record, message.count, [this](std::uint32_t record) { ++group_.tx_records[record].retransmits; });
+    for_records(message.record, message.count,
+                [this](std::uint32_t record) { ++group_.tx_records[record].retransmits; });
   }
   ++sent_.packets;
   ++cards_[stream.card].in_pipe;
@@ -160,8 +161,7 @@ Frame* NicEntity::make_data(TxStream& stream, const TxMessage& message, std::uin
   if (message.op == Op::kGetRequest) {
     frame->message_bytes = message.request_bytes;
   } else if (config_.format == WireFormat::kTcp) {
-    frame->message_bytes =
-        static_cast<std::uint32_t>(message.first_byte + std::uint64_t{index} * config_.mtu_bytes);
+    frame->message_bytes = static_cast<std::uint32_t>(message.first_byte + std::uint64_t{index} * config_.mtu_bytes);
   } else if (config_.format == WireFormat::kRoceV2 && first) {
     frame->message_bytes = message.bytes;
   }
@@ -169,7 +169,12 @@ Frame* NicEntity::make_data(TxStream& stream, const TxMessage& message, std::uin
     frame->msn = static_cast<std::uint16_t>(message.msn);
     if (!last) frame->index = static_cast<std::uint16_t>(index);
   }
-  frame->frame_bytes = data_frame_bytes(config_, *frame);
+  if (plain_frames_ && message.op != Op::kGetRequest) {
+    const std::uint32_t header = first ? config_.first_header_bytes : config_.other_header_bytes;
+    frame->frame_bytes = std::max(kMinFrameBytes, header + frame->payload_bytes);
+  } else {
+    frame->frame_bytes = data_frame_bytes(config_, *frame);
+  }
   if (config_.int_enabled) {
     frame->telemetry = group_.telemetry.int_stacks.take();
     frame->frame_bytes += kIntShimBytes;
@@ -199,12 +204,13 @@ void NicEntity::depart(ps_t now_ps) {
   }
   ps_t soonest_ps = kNever;
   for (std::uint32_t i = 0; i <= config_.virtual_channels; ++i) {  // acknowledgements first
-    const std::uint32_t channel = i == 0 ? 0 : (turn_ + i - 1) % config_.virtual_channels;
+    std::uint32_t channel = i == 0 ? 0 : turn_ + i - 1;
+    if (channel >= config_.virtual_channels) channel -= config_.virtual_channels;
     Ring<Frame*>& queue = i == 0 ? ack_queue_ : data_queues_[channel];
     if (queue.empty()) continue;
     const ps_t opens = opens_ps(*queue.front());
     if (opens <= now_ps) {
-      if (i != 0) turn_ = channel + 1;
+      if (i != 0) turn_ = channel + 1 == config_.virtual_channels ? 0 : channel + 1;
       --queued_;
       start_transmission(queue.pop(), now_ps);
       slots_.set(kDepart, queued_ == 0 ? kNever : ports_[0].busy_until_ps);
@@ -238,7 +244,7 @@ void NicEntity::start_transmission(Frame* frame, ps_t now_ps) {
     });
   }
   frame->cookie = 0;
-  const std::uint32_t card = frame->src % config_.cards;
+  const std::uint32_t card = card_of(frame->src);
   transmit(0, frame, now_ps);
   --cards_[card].in_pipe;
   inject(card, now_ps);

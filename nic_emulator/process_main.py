@@ -1,11 +1,14 @@
 """The processes of an emulation: one that forks, and under it one for each card and each switch.
 
-Started by `testbed.run.emulation` with a job on standard input (JSON: plan, clock_fd, group_of, groups with the
-namespaces and interfaces of their nodes and a result_fd, cpu, priority, snap_bytes). It answers with one line, the pids
-by name, and ends when its children have. Each child enters its node's namespace, builds the node's entity from the
-plan, runs it under the virtual clock (several, where nodes are grouped), and leaves its records, or its error, in its
-result file: a line of JSON, then the raw records. Kept small: it imports the extension and nothing else of the
-project, so that a card costs a few MiB.
+Started by `testbed.run.emulation` with a job on standard input (JSON: plan, sockets, clock_fd, group_of, groups with
+the namespaces and interfaces of their nodes and a result_fd, cpu, priority, snap_bytes, patience_s). It answers with
+one line, the pids by name, and ends when its children have. Each child enters its node's namespace, builds the node's
+entity from the plan, runs it under the virtual clock (several, where nodes are grouped), and leaves its records, or
+its error, in its result file: a line of JSON, then the raw records. Kept small: it imports the extension, the control
+plane and nothing else of the project, so that a card costs a few MiB.
+
+The plan says nothing of what a NIC is to send: its host agent does, by the NIC's socket, and a NIC is not ready for
+the clock before it has been told to start. From then on nothing waits for the agent.
 """
 
 from __future__ import annotations
@@ -13,12 +16,20 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from nic_emulator.control.nics import NicControls
+from nic_emulator.control.sockets import listen_at
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
+
+
+class _NotStartedError(RuntimeError):
+    """Nobody has told a NIC to start."""
 
 
 def main() -> int:
@@ -29,9 +40,13 @@ def main() -> int:
     plan = build_plan(job["plan"])
     pids: dict[str, int] = {}
     for number, group in enumerate(job["groups"]):
+        # Before the fork: an agent that knows the pids finds the sockets; closed after it, they end with their NIC.
+        listeners = _listen(job, number)
         pid = os.fork()
         if pid == 0:
-            os._exit(_child(plan, job, number, group))
+            os._exit(_child(plan, job, number, group, listeners))
+        for listener in listeners.values():
+            listener.close()
         pids[group["name"]] = pid
     print(json.dumps(pids), flush=True)
     for pid in pids.values():
@@ -39,38 +54,79 @@ def main() -> int:
     return 0
 
 
-def _child(plan: _engine.Plan, job: Mapping[str, Any], number: int, about_group: Mapping[str, Any]) -> int:
+def _listen(job: Mapping[str, Any], number: int) -> dict[int, socket.socket]:
+    """A socket for each NIC of a group, by entity."""
+    nodes = job["plan"]["nodes"]
+    return {
+        entity: listen_at(Path(job["sockets"]) / f"{nodes[entity]['name']}.sock")
+        for entity, group in enumerate(job["group_of"])
+        if group == number and nodes[entity]["kind"] == "nic"
+    }
+
+
+def _child(
+    plan: _engine.Plan,
+    job: Mapping[str, Any],
+    number: int,
+    about_group: Mapping[str, Any],
+    listeners: Mapping[int, socket.socket],
+) -> int:
     """Run one group; 0 when the run ended for everybody, 1 when it failed here."""
     group_of, result_fd = job["group_of"], about_group["result_fd"]
     clock = _engine.Clock(job["clock_fd"], plan, group_of, False)
+    name = f"tb-{about_group['name']}"
+    nics = None
     try:
-        policy = _engine.prepare_process(f"tb-{about_group['name']}", job["cpu"], job["priority"])
+        _engine.prepare_process(name, -1, 0)
+        if listeners:  # its thread comes before this one is given its CPU and its priority
+            nics = NicControls(job["plan"], listeners)
+            plan = _plan_of_agents(nics, clock, job["patience_s"])
+        policy = _engine.prepare_process(name, job["cpu"], job["priority"])
         places = [_engine.MemberPlace(place["netns"], place["interfaces"]) for place in about_group["places"]]
         group = _engine.VirtualGroup(plan, group_of, number, clock, places, job["snap_bytes"])
+        if nics:
+            nics.read_from(group.snapshot)
         quit_reason = group.run()
     except (_engine.ClockError, _engine.StreamError, OSError, RuntimeError, ValueError) as error:
         clock.quit(_engine.Quit.ERROR)
-        _write(result_fd, {"error": f"{type(error).__name__}: {error}"}, b"", b"")
+        fault = "host agent" if isinstance(error, _NotStartedError) else "group"
+        _write(result_fd, {"error": f"{type(error).__name__}: {error}", "fault": fault}, [])
+        if nics:
+            nics.end("ERROR")
         return 1
-    tx, rx = group.tx_records(), group.rx_records()
     about = {
         "quit": quit_reason.name,
         "policy": policy,
         "hops": group.hops,
-        "tx_bytes": len(tx),
-        "rx_bytes": len(rx),
         "counters": group.counters(),
     }
-    _write(result_fd, about, tx, rx)
+    _write(result_fd, about, [group.tx_records(), group.rx_records()])
+    if nics:
+        nics.end(quit_reason.name)
     return 0
 
 
-def _write(fd: int, about: Mapping[str, Any], tx: bytes, rx: bytes) -> None:
+def _plan_of_agents(nics: NicControls, clock: _engine.Clock, patience_s: float) -> _engine.Plan:
+    """Wait until every NIC here has been told to start; the plan with what they are to do."""
+
+    def over() -> bool:
+        return clock.progress()["quit"] != int(_engine.Quit.RUNNING.value)
+
+    data = nics.wait_started(patience_s, over)
+    if data is None:
+        names = ", ".join(f"'{name}'" for name in nics.not_started())
+        raise _NotStartedError(f"no host agent has started {names} within {patience_s:.0f} s")
+    return build_plan(data)
+
+
+def _write(fd: int, about: Mapping[str, Any], records: Sequence[bytes]) -> None:
     """Leave a result."""
+    if records:
+        about = {**about, "tx_bytes": len(records[0]), "rx_bytes": len(records[1])}
     with os.fdopen(fd, "wb") as file:
         file.write(json.dumps(about).encode() + b"\n")
-        file.write(tx)
-        file.write(rx)
+        for part in records:
+            file.write(part)
 
 
 if __name__ == "__main__":

@@ -35,30 +35,44 @@ inline constexpr std::uint32_t kPurposeWake = 0x5000;
 class Stage {
  public:
   Stage(const StageConfig& config, std::uint64_t seed, std::uint32_t entity, std::uint32_t purpose)
-      : config_(&config),
+      : latency_ps_(config.latency_ps),
+        occupancy_ps_(config.occupancy_ps),
+        occupancy_ps_per_kib_(config.occupancy_ps_per_kib),
+        plain_(config.jitter.empty() && config.stall_interval_ps == 0 && config.coalesce_ps == 0 &&
+               config.wake.empty() && config.servers == 1),
+        config_(&config),
         jitter_(seed, entity, 2 * purpose),
         stalls_(seed, entity, 2 * purpose + 1),
         wakes_(seed, entity, kPurposeWake + purpose),
         more_free_ps_(config.servers - 1, 0) {}
 
   /// The time at which an item that comes at `now_ps` leaves; calls come in time order.
-  ps_t pass(ps_t now_ps, std::uint64_t bytes) {
+  [[gnu::always_inline]] ps_t pass(ps_t now_ps, std::uint64_t bytes) {
+    if (!plain_) [[unlikely]]
+      return pass_any(now_ps, bytes);
+    free_ps_ = std::max(now_ps, free_ps_) + held_ps(bytes);
+    last_out_ps_ = std::max(free_ps_ + latency_ps_, last_out_ps_);
+    return last_out_ps_;
+  }
+
+ private:
+  [[nodiscard]] ps_t held_ps(std::uint64_t bytes) const {
+    return occupancy_ps_ + (bytes * occupancy_ps_per_kib_ + 1023) / 1024;
+  }
+  [[gnu::noinline]] ps_t pass_any(ps_t now_ps, std::uint64_t bytes) {
     if (config_->coalesce_ps != 0) now_ps = together(now_ps);
     ps_t start = std::max(now_ps, free_ps_);
     if (!config_->wake.empty() && start >= last_out_ps_ + config_->wake_after_ps) {
       start += config_->wake.draw(wakes_.next());
     }
     if (config_->stall_interval_ps != 0) start = after_stall(start);
-    const ps_t held = config_->occupancy_ps + (bytes * config_->occupancy_ps_per_kib + 1023) / 1024;
-    free_ps_ = start + held;
+    free_ps_ = start + held_ps(bytes);
+    ps_t out = free_ps_ + latency_ps_;
     if (!more_free_ps_.empty()) next_server();
-    ps_t out = start + held + config_->latency_ps;
     if (!config_->jitter.empty()) out += config_->jitter.draw(jitter_.next());
     last_out_ps_ = std::max(out, last_out_ps_);
     return last_out_ps_;
   }
-
- private:
   ps_t together(ps_t now_ps) {
     if (now_ps >= open_until_ps_) open_until_ps_ = now_ps + config_->coalesce_ps;
     return open_until_ps_;
@@ -76,12 +90,16 @@ class Stage {
     return start >= stall_start_ps_ ? stall_end_ps_ : start;
   }
 
+  ps_t free_ps_ = 0;
+  ps_t last_out_ps_ = 0;
+  ps_t latency_ps_;
+  ps_t occupancy_ps_;
+  std::uint64_t occupancy_ps_per_kib_;
+  bool plain_;  // a server and a latency: all above is all it needs
   const StageConfig* config_;
   RandomStream jitter_;
   RandomStream stalls_;
   RandomStream wakes_;
-  ps_t free_ps_ = 0;
-  ps_t last_out_ps_ = 0;
   ps_t stall_start_ps_ = 0;
   ps_t stall_end_ps_ = 0;
   ps_t open_until_ps_ = 0;
@@ -105,11 +123,14 @@ class Pipeline {
       }
     }
   }
-  ps_t pass(ps_t now_ps, std::uint64_t bytes, std::uint32_t card = 0) {
-    return pass_some(0, first_.size(), now_ps, bytes, card);
+  [[gnu::always_inline]] ps_t pass(ps_t now_ps, std::uint64_t bytes, std::uint32_t card = 0) {
+    if (stages_.size() != first_.size()) return pass_some(0, first_.size(), now_ps, bytes, card);
+    for (Stage& stage : stages_) now_ps = stage.pass(now_ps, bytes);
+    return now_ps;
   }
   /// Only the stages from place `begin` up to before place `end`.
-  ps_t pass_some(std::size_t begin, std::size_t end, ps_t now_ps, std::uint64_t bytes, std::uint32_t card) {
+  [[gnu::noinline]] ps_t pass_some(std::size_t begin, std::size_t end, ps_t now_ps, std::uint64_t bytes,
+                                   std::uint32_t card) {
     for (std::size_t place = begin; place < end; ++place) {
       now_ps = stages_[first_[place].stage + (first_[place].per_card ? card : 0)].pass(now_ps, bytes);
     }

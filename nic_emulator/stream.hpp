@@ -164,15 +164,15 @@ struct TxStream {
   std::uint32_t retries = 0;
   std::uint32_t not_ready = 0;  // times in a row that the receiver had no receive posted
   std::uint32_t traffic_class = 0;
-  Op kind = Op::kPut;   // kGetResponse: what the peer asked for
-  bool ready = false;   // in the scheduler's ring
-  bool timed = false;   // in the timer heap
-  bool probed = false;  // since the last acknowledgement
-  bool paced = false;   // waits for `pace_ps`
-  ps_t pace_ps = 0;     // no packet before this
+  Op kind = Op::kPut;       // kGetResponse: what the peer asked for
+  bool ready = false;       // in the scheduler's ring
+  bool timed = false;       // in the timer heap
+  bool probed = false;      // since the last acknowledgement
+  bool paced = false;       // waits for `pace_ps`
+  ps_t pace_ps = 0;         // no packet before this
   std::uint32_t marks = 0;  // the receiver's counter of marked bytes
   Batch batch;
-  bool batch_due = false;        // the batch leaves as soon as it can
+  bool batch_due = false;  // the batch leaves as soon as it can
   Ring<AwaitedGet> gets;
   std::uint64_t lost_bytes = 0;  // found since anybody asked
   Paths paths;
@@ -228,8 +228,8 @@ struct RxStream {
   std::uint32_t card = 0;  // behind this NIC, that receives
   bool response = false;   // of what this card asked for
   std::uint64_t expected_psn = 0;
-  std::uint64_t arrived = 0;  // bit i: expected + 1 + i has arrived
-  std::uint64_t msn = 0;      // in order: messages completed; else: highest seen
+  std::uint64_t arrived = 0;   // bit i: expected + 1 + i has arrived
+  std::uint64_t msn = 0;       // in order: messages completed; else: highest seen
   std::uint64_t next_msn = 0;  // ordered completion: of the message to complete next
   std::uint32_t packets_since_ack = 0;
   std::uint32_t marks = 0;         // in order: of the message under way

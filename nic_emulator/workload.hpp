@@ -32,7 +32,7 @@ struct WorkloadConfig {
   bool common_times = false;  // every card draws the same intended times (synchronous incast)
   bool reply = false;         // answer each complete message with one of the same size
   Op op = Op::kPut;
-  std::uint32_t batch = 1;    // messages that are posted at once, to one destination; the interval is from batch to batch
+  std::uint32_t batch = 1;  // messages that are posted at once, to one destination; the interval is from batch to batch
 };
 
 inline constexpr std::uint32_t kPurposeDestination = 0x1000;

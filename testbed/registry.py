@@ -1,13 +1,15 @@
 """One shape for every table of named things: topologies, switches, NICs, media.
 
-Entries are an explicit dict in the package that owns them; nothing registers itself by being imported.
+Entries are an explicit dict in the package that owns them; nothing registers itself by being imported. What looks its
+things up here, when it needs them, can be computed with other things in their place (`Registry.substituted`).
 """
 
 from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from testbed.errors import SpecError
@@ -56,6 +58,16 @@ class Registry(Generic[T]):
         entry = self.get(name)
         text = getattr(entry, "description", None) or inspect.getdoc(entry) or ""
         return str(text).strip().split("\n", 1)[0]
+
+    @contextmanager
+    def substituted(self, entries: Mapping[str, T]) -> Iterator[None]:
+        """Let some names stand for something else for a while; of one thread."""
+        before = self._entries
+        self._entries = before | dict(entries)
+        try:
+            yield
+        finally:
+            self._entries = before
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries

@@ -6,6 +6,7 @@
 #   python     the pinned Python dependencies of requirements.lock
 #   engine     the compiled extension, testbed/engine/_engine*.so
 #   ovs        ovsdb-server and ovs-vswitchd, where no init system started them
+#   fuzzer     clang, which builds the fuzzers that the tests run; where that cannot be, those tests are skipped
 #
 # A step that finds nothing to do says nothing and costs milliseconds. Logs: build/setup-STEP.log.
 # TB_OFFLINE=1 forbids the network; TB_PACKAGES=skip trusts the machine to have the packages (another distribution).
@@ -23,6 +24,8 @@ engine_dir=$root/testbed/engine
 base_packages=(g++ cmake ninja-build libdeflate-dev python3-venv python3-dev)
 # What a fabric on real frames needs; without these the `twin` engine still works.
 fabric_packages=(mininet python3-setuptools openvswitch-switch iproute2 ethtool tcpdump tshark procps kmod)
+# What only tests need.
+test_packages=(clang libclang-rt-dev)
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -46,7 +49,7 @@ as_root() { # as_root NAME=VALUE... COMMAND...
 
 remedy_for() {
     case $1 in
-        packages) echo "see the log; often \`apt-get update\` and \`apt-get -f install\` as root, then ./tb again" ;;
+        packages | fuzzer) echo "see the log; often \`apt-get update\` and \`apt-get -f install\` as root, then ./tb again" ;;
         venv) echo "remove .venv and run ./tb again; python3-venv must be installed" ;;
         python) echo "check the network (pip reads the usual PIP_* variables), then ./tb again" ;;
         engine) echo "see the log; \`rm -rf build\` and ./tb starts the build afresh" ;;
@@ -236,11 +239,26 @@ do_ovs() {
     fi
 }
 
+# fuzzer ----------------------------------------------------------------------------------------------------
+
+fuzzer_needed() {
+    [[ ${TB_PACKAGES:-} != skip ]] && command -v dpkg-query >/dev/null || return 1
+    missing=$(missing_of "${test_packages[@]}")
+    missing=${missing% }
+    [[ -n $missing ]] || return 1
+    if offline || ! may_be_root; then
+        say "setup  fuzzer    not installed, and installing needs root and the network: $missing"
+        return 1
+    fi
+}
+
+do_fuzzer() { do_packages; }
+
 # -----------------------------------------------------------------------------------------------------------
 
 describe() {
     case $1 in
-        packages) printf 'installing %s' "$missing" ;;
+        packages | fuzzer) printf 'installing %s' "$missing" ;;
         venv) printf 'making .venv from %s' "$system_python" ;;
         python) printf 'installing the Python dependencies%s' "$(! offline || printf ' (no network: TB_OFFLINE=1)')" ;;
         engine) printf 'compiling the engine' ;;
@@ -256,12 +274,12 @@ take_lock() { # two set-ups at once: the second waits, then finds nothing to do
 
 main() {
     local step steps=("$@")
-    ((${#steps[@]})) || steps=(packages venv python engine ovs)
+    ((${#steps[@]})) || steps=(packages venv python engine ovs fuzzer)
     missing='' locked=0
     for step in "${steps[@]}"; do
         case $step in
-            packages | venv | python | engine | ovs) ;;
-            *) say "error: no set-up step '$step'"; say "remedy: packages venv python engine ovs"; exit 2 ;;
+            packages | venv | python | engine | ovs | fuzzer) ;;
+            *) say "error: no set-up step '$step'"; say "remedy: packages venv python engine ovs fuzzer"; exit 2 ;;
         esac
         "${step}_needed" || continue
         if ((!locked)); then

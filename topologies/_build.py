@@ -10,10 +10,18 @@ from typing import Final, TypeVar, get_args
 from testbed.errors import Problems, SpecError
 from testbed.links.latency import cable_problems
 from testbed.registry import unknown_name
-from testbed.spec.fabric import MAX_LANES, Endpoint, Fabric, FecChoice, Link, Switch
+from testbed.spec.fabric import (
+    MAX_LANES,
+    MAX_REORDER_DELAY_PS,
+    Endpoint,
+    Fabric,
+    FecChoice,
+    Link,
+    Switch,
+)
 from testbed.spec.parameters import Parameters, ParameterValue
-from testbed.units import byte_time_ps, parse_length, parse_rate, parse_ratio
-from topologies._faults import FAULTS_EXAMPLE, FaultText, parse_faults, with_faults
+from testbed.units import byte_time_ps, format_time, parse_length, parse_rate, parse_ratio, parse_time
+from topologies._faults import FAULTS_EXAMPLE, SOUND, Impairments, parse_faults, with_impairments
 
 T = TypeVar("T")
 
@@ -115,10 +123,20 @@ class Reader:
                 self._problems.add(f"{prefix}{found.path}", found.problem, found.remedy)
         return cable
 
-    def faults(self, text: str) -> tuple[FaultText, ...]:
-        """Faults as they were written; which links they are of is known when all are laid."""
-        self._read["faults"] = text
-        return self._parsed("faults", lambda: parse_faults(_text(text, FAULTS_EXAMPLE)), ())
+    def impairments(self, faults: str, reorder: str, reorder_delay: str, duplicate: str) -> Impairments:
+        """What the links do to frames; which links the faults are of is known when all are laid."""
+        self._read |= {
+            "faults": faults,
+            "reorder": reorder,
+            "reorder_delay": reorder_delay,
+            "duplicate": duplicate,
+        }
+        return Impairments(
+            faults=self._parsed("faults", lambda: parse_faults(_text(faults, FAULTS_EXAMPLE)), ()),
+            reorder_e18=self._parsed("reorder", lambda: parse_ratio(str(reorder)), 0),
+            reorder_delay_ps=self._parsed("reorder_delay", lambda: _delay(reorder_delay), None),
+            duplicate_e18=self._parsed("duplicate", lambda: parse_ratio(str(duplicate)), 0),
+        )
 
     def _parsed(self, name: str, parse: Callable[[], T], fallback: T) -> T:
         """What a parameter says; the fallback stands in for one that cannot be read."""
@@ -227,15 +245,15 @@ def fabric(
     endpoints: tuple[Endpoint, ...],
     switches: tuple[Switch, ...],
     wiring: Wiring,
-    faults: Iterable[FaultText] = (),
+    impairments: Impairments = SOUND,
 ) -> Fabric:
-    """The finished fabric, with the faults of its links."""
+    """The finished fabric, with what its links do to frames."""
     return Fabric(
         topology=topology,
         parameters=parameters,
         endpoints=endpoints,
         switches=switches,
-        links=with_faults(wiring.links(), faults),
+        links=with_impairments(wiring.links(), impairments),
     )
 
 
@@ -263,6 +281,19 @@ def _fec(value: str) -> FecChoice:
         if value == choice:
             return choice
     raise unknown_name("FEC", str(value), known)
+
+
+def _delay(value: str) -> int | None:
+    """Picoseconds; None for `auto`."""
+    if value == AUTO:
+        return None
+    delay_ps = parse_time(_text(value, "2us"))
+    if not 1 <= delay_ps <= MAX_REORDER_DELAY_PS:
+        longest = format_time(MAX_REORDER_DELAY_PS)
+        raise SpecError(
+            f"frames cannot be held up for '{value}'", remedy=f"write 'auto', or 1ps to {longest}"
+        )
+    return delay_ps
 
 
 def _ber(value: str) -> int | None:

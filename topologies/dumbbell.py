@@ -32,6 +32,9 @@ def build(
     trunk_fec: str = "auto",
     trunk_ber: str = "auto",
     faults: str = "none",
+    reorder: str = "0",
+    reorder_delay: str = "auto",
+    duplicate: str = "0",
 ) -> Fabric:
     """Two groups of cards, each on its switch, joined by a trunk that they share."""
     reader = Reader()
@@ -48,7 +51,7 @@ def build(
         trunk_ber,
         prefix="trunk_",
     )
-    broken = reader.faults(faults)
+    broken = reader.impairments(faults, reorder, reorder_delay, duplicate)
     parameters = reader.done()
 
     endpoints = single_cards(lefts + rights)

@@ -30,6 +30,9 @@ def build(
     core_ber: str = "auto",
     oversubscription: int = 1,
     faults: str = "none",
+    reorder: str = "0",
+    reorder_delay: str = "auto",
+    duplicate: str = "0",
 ) -> Fabric:
     """k pods of k/2 edge and k/2 aggregation switches under (k/2)^2 cores: k^3/4 cards at one rate."""
     reader = Reader()
@@ -45,7 +48,7 @@ def build(
     )
     reader.limit("cards (k^2/2 edges of k/2, times oversubscription)", ports * half * per_edge, MAX_ENDPOINTS)
     reader.limit("links between switches (k^3/2)", 2 * ports * half * half, MAX_LINKS)
-    broken = reader.faults(faults)
+    broken = reader.impairments(faults, reorder, reorder_delay, duplicate)
     parameters = reader.done()
 
     endpoints = single_cards(ports * half * per_edge)

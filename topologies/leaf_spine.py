@@ -34,6 +34,9 @@ def build(
     uplink_ber: str = "auto",
     oversubscription: int = 1,
     faults: str = "none",
+    reorder: str = "0",
+    reorder_delay: str = "auto",
+    duplicate: str = "0",
 ) -> Fabric:
     """Leaves with an equal share of the cards, every leaf joined to every spine; non-blocking by default."""
     reader = Reader()
@@ -54,7 +57,7 @@ def build(
     )
     reader.limit("cards", number, MAX_ENDPOINTS)
     reader.limit("spines x leaves x uplink_links", tops * lows * up.per_switch, MAX_LINKS)
-    broken = reader.faults(faults)
+    broken = reader.impairments(faults, reorder, reorder_delay, duplicate)
     parameters = reader.done()
 
     endpoints, bottom, top = single_cards(number), tier_of("l", lows, 0), tier_of("s", tops, 1)

@@ -34,6 +34,9 @@ def build(
     uplink_ber: str = "auto",
     oversubscription: int = 1,
     faults: str = "none",
+    reorder: str = "0",
+    reorder_delay: str = "auto",
+    duplicate: str = "0",
 ) -> Fabric:
     """Servers of one card per rail; rail r of all servers on leaf r, the leaves joined by spines."""
     reader = Reader()
@@ -53,7 +56,7 @@ def build(
     )
     reader.limit("servers x rails", boxes * number, MAX_ENDPOINTS)
     reader.limit("spines x rails x uplink_links", tops * number * up.per_switch, MAX_LINKS)
-    broken = reader.faults(faults)
+    broken = reader.impairments(faults, reorder, reorder_delay, duplicate)
     parameters = reader.done()
 
     endpoints = _cards(boxes, number)

@@ -24,12 +24,15 @@ def build(
     fec: str = "auto",
     ber: str = "auto",
     faults: str = "none",
+    reorder: str = "0",
+    reorder_delay: str = "auto",
+    duplicate: str = "0",
 ) -> Fabric:
     """Cards around one switch; the smallest fabric with a hop in it."""
     reader = Reader()
     number = reader.count("cards", cards)
     cable = reader.cable(medium, length, reader.rate("rate", rate), lanes, fec, ber)
-    broken = reader.faults(faults)
+    broken = reader.impairments(faults, reorder, reorder_delay, duplicate)
     parameters = reader.done()
 
     endpoints = single_cards(number)

@@ -41,6 +41,9 @@ def build(
     trunk_ber: str = "auto",
     oversubscription: int = 1,
     faults: str = "none",
+    reorder: str = "0",
+    reorder_delay: str = "auto",
+    duplicate: str = "0",
 ) -> Fabric:
     """A rack of servers whose cards share NICs, on one switch or dealt out over two."""
     reader = Reader()
@@ -61,7 +64,7 @@ def build(
         trunk_medium, trunk_length, up.rate_bps, trunk_lanes, trunk_fec, trunk_ber, prefix="trunk_"
     )
     reader.limit("servers x cards / cards_per_nic", boxes * nics, MAX_ENDPOINTS)
-    broken = reader.faults(faults)
+    broken = reader.impairments(faults, reorder, reorder_delay, duplicate)
     parameters = reader.done()
 
     endpoints = _shared_nics(boxes, nics, per_nic)

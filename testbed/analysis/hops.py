@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from testbed.errors import MeasurementError
+from testbed.errors import MeasurementError, SpecError
 
 HOP_DTYPE: np.dtype[np.void] = np.dtype(
     [
@@ -138,7 +138,13 @@ def network_of(plan: Mapping[str, Any]) -> Network:
     """The network of the engine's plan data."""
     wires = {}
     for a, a_port, b, b_port, byte_time_ps, latency_ps, *more in plan["links"]:
-        lossy, retries = _loses(more[0] if more else {})
+        features = more[0] if more else {}
+        if features.get("reorder_2p64") or features.get("duplicate_2p64"):
+            raise SpecError(
+                "packets cannot be followed over links that reorder or duplicate frames",
+                remedy="ask for the tail of a run without topology.reorder and topology.duplicate",
+            )
+        lossy, retries = _loses(features)
         wires[a, a_port] = Wire(b, latency_ps, byte_time_ps, lossy, retries)
         wires[b, b_port] = Wire(a, latency_ps, byte_time_ps, lossy, retries)
     names = tuple(node["name"] for node in plan["nodes"])

@@ -8,7 +8,20 @@ import typer
 from typer.core import TyperGroup
 
 from testbed import __version__
-from testbed.cli import assumptions, bench, check, clean, lint, plot, run, show, tail, test, validate
+from testbed.cli import (
+    assumptions,
+    bench,
+    check,
+    clean,
+    lint,
+    plot,
+    run,
+    sensitivity,
+    show,
+    tail,
+    test,
+    validate,
+)
 from testbed.cli import list as list_verb
 from testbed.cli.output import print_error
 from testbed.errors import Interrupted, TestbedError
@@ -79,6 +92,7 @@ app.command("check")(check.check)
 app.command("plot")(plot.plot)
 app.command("tail")(tail.tail)
 app.command("assumptions")(assumptions.assumptions)
+app.command("sensitivity")(sensitivity.sensitivity)
 app.command("test", context_settings=test.PASS_THROUGH)(test.test)
 app.command("bench")(bench.bench)
 app.command("validate")(validate.validate)

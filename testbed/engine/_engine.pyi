@@ -4,6 +4,7 @@ from enum import Enum
 
 NEVER_PS: int
 NO_ROUTE: int
+NO_WINDOW: int
 
 class ClockError(RuntimeError): ...
 class StreamError(RuntimeError): ...
@@ -45,10 +46,6 @@ class PathChoice(Enum):
     LEAST_LOADED = 2
     SPRAY = 3
     ROUND_ROBIN = 4
-
-class Reliability(Enum):
-    GO_BACK_N = 0
-    SELECTIVE = 1
 
 class Arrivals(Enum):
     NONE = 0
@@ -92,31 +89,56 @@ class StageConfig:
     occupancy_ps: int
     occupancy_ps_per_kib: int
     stall_interval_ps: int
+    servers: int
+    per_card: bool
+    coalesce_ps: int
+    wake_after_ps: int
     def __init__(self) -> None: ...
     def set_jitter(self, points: Sequence[tuple[int, int]]) -> None: ...
     def set_stall(self, points: Sequence[tuple[int, int]]) -> None: ...
+    def set_wake(self, points: Sequence[tuple[int, int]]) -> None: ...
 
 class NicConfig:
     format: WireFormat
-    reliability: Reliability
+    cards: int
     mtu_bytes: int
     first_header_bytes: int
     other_header_bytes: int
     ack_bytes: int
+    unit_bytes: int
+    unit_header_bytes: int
+    flit_bytes: int
+    flit_payload_bytes: int
     data_class: int
     ack_class: int
     data_dscp: int
     ack_dscp: int
+    virtual_channels: int
     int_enabled: bool
+    batch_bytes: int
+    batch_header_bytes: int
+    batch_delay_ps: int
+    reliability: str
+    nacks: bool
+    ordered: bool
     reorder_window_pkts: int
-    pause_reaction_ps: int
     window_pkts: int
     ack_every_pkts: int
-    tx_depth_pkts: int
     retry_limit: int
-    ack_latency_ps: int
     rto_ps: int
+    tlp_ps: int
+    receive_depth: int
+    rnr_timer_ps: int
+    rnr_retry_limit: int
+    congestion: str
+    congestion_parameters: dict[str, int]
+    cnp_interval_ps: int
+    paths: int
+    avoid_marked: bool
+    tx_depth_pkts: int
+    ack_latency_ps: int
     ingress_latency_ps: int
+    pause_reaction_ps: int
     def __init__(self) -> None: ...
     def set_stages(self, where: str, stages: Sequence[StageConfig]) -> None: ...
 
@@ -125,6 +147,8 @@ class WorkloadConfig:
     destinations: list[int]
     others_of: int
     message_bytes: int
+    op: Op
+    batch: int
     start_ps: int
     interval_ps: int
     measure_until_ps: int
@@ -194,7 +218,7 @@ class VoqSwitchConfig(_ForwardingConfig):
 
 class Plan:
     def __init__(self, seed: int) -> None: ...
-    def add_nic(self, name: str, config: NicConfig, workload: WorkloadConfig) -> int: ...
+    def add_nic(self, name: str, config: NicConfig, workloads: Sequence[WorkloadConfig]) -> int: ...
     def add_switch(self, name: str, config: SwitchConfig) -> int: ...
     def add_voq_switch(self, name: str, config: VoqSwitchConfig) -> int: ...
     def add_python(
@@ -247,6 +271,26 @@ class Twin:
     def int_samples(self) -> bytes: ...
     def counters(self) -> dict[str, dict[str, int]]: ...
 
+class Loss(Enum):
+    MISSING = 0
+    TRIMMED = 1
+    TIMEOUT = 2
+
+class CongestionPart:
+    """A congestion-control part, stepped by hand; wrong parameters, and a clock that runs back, are ValueErrors."""
+
+    def __init__(
+        self, name: str, parameters: dict[str, int], byte_time_ps: int = 20, mtu_bytes: int = 4096
+    ) -> None: ...
+    def sent(self, now_ps: int, bytes: int) -> None: ...
+    def acknowledged(
+        self, now_ps: int, bytes: int, marked_bytes: int, rtt_ps: int, in_flight_bytes: int
+    ) -> None: ...
+    def lost(self, how: Loss, now_ps: int, bytes: int) -> None: ...
+    def notified(self, now_ps: int) -> None: ...
+    def window_bytes(self) -> int: ...
+    def ps_per_kib(self, now_ps: int) -> int: ...
+
 class Clock:
     def __init__(self, fd: int, plan: Plan, group_of: Sequence[int], create: bool) -> None: ...
     @property
@@ -279,7 +323,10 @@ class VirtualGroup:
     @property
     def hops(self) -> int: ...
     def counters(self) -> dict[str, dict[str, int]]: ...
+    def snapshot(self) -> tuple[int, int, dict[str, dict[str, int]]]: ...
 
+def reliability_names() -> list[str]: ...
+def congestion_names() -> list[str]: ...
 def prepare_process(name: str, cpu: int, priority: int) -> str: ...
 def philox(a: int, b: int, c: int, d: int, key: int) -> tuple[int, int, int, int]: ...
 def random_at(seed: int, entity: int, purpose: int, counter: int) -> int: ...
@@ -287,5 +334,8 @@ def exponential_ps(random: int, mean_ps: int) -> int: ...
 def quantile_ps(points: Sequence[tuple[int, int]], random: int) -> int: ...
 def crc32c(data: bytes) -> int: ...
 def crc32c_portable(data: bytes) -> int: ...
+def carries(frame: Frame) -> bool: ...
+def least_frame_bytes(frame: Frame) -> int: ...
+def least_bytes(format: WireFormat) -> tuple[int, int, int]: ...
 def encode(frame: Frame, snap_bytes: int = 0xFFFFFFFF, first_bit_ps: int = 0, link_seq: int = 0) -> bytes: ...
 def decode(data: bytes) -> tuple[str, Frame | None, dict[str, int] | None]: ...

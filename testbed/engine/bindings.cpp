@@ -168,7 +168,13 @@ void bind_clock(nb::module_& m) {
       .def("int_samples", [](VirtualGroup& g) { return raw(g.group().telemetry.int_samples); })
       .def("flow_samples", [](VirtualGroup& g) { return raw(g.group().telemetry.flow_samples); })
       .def_prop_ro("hops", [](VirtualGroup& g) { return g.group().hops(); })
-      .def("counters", [](VirtualGroup& g) { return all_counters(g.group()); });
+      .def("counters", [](VirtualGroup& g) { return all_counters(g.group()); })
+      .def("snapshot", [](VirtualGroup& g) {
+        const nb::gil_scoped_release release;
+        return g.between_turns([](Group& group) {
+          return std::make_tuple(group.now_ps(), group.messages_completed(), all_counters(group));
+        });
+      });
 }
 
 void bind_functions(nb::module_& m) {
@@ -190,12 +196,19 @@ void bind_functions(nb::module_& m) {
       "encode",
       [](const Frame& frame, std::uint32_t snap_bytes, ps_t first_bit_ps, std::uint64_t link_seq) {
         require_whole(frame, 1U << 14);
+        if (!carries(frame)) throw nb::value_error("the frame's format cannot say this");
         std::vector<unsigned char> bytes(encoded_bytes(frame, snap_bytes) + 64);
         bytes.resize(encode(frame, snap_bytes, bytes));
         stamp(bytes, frame, first_bit_ps, link_seq);
         return raw(bytes);
       },
       nb::arg("frame"), nb::arg("snap_bytes") = 0xFFFFFFFFU, nb::arg("first_bit_ps") = 0, nb::arg("link_seq") = 0);
+  m.def("carries", [](const Frame& frame) { return carries(frame); });
+  m.def("least_frame_bytes", &least_frame_bytes, nb::arg("frame"));
+  m.def("least_bytes", [](WireFormat format) {
+    const FormatBytes least = least_bytes(format);
+    return nb::make_tuple(least.first, least.other, least.ack);
+  });
   m.def("decode", [](const nb::bytes& data) {
     const std::span<const unsigned char> bytes{reinterpret_cast<const unsigned char*>(data.c_str()), data.size()};
     Frame frame;
@@ -223,6 +236,7 @@ NB_MODULE(_engine, module) {
   nb::exception<tb::LosslessDropError>(module, "LosslessDropError", PyExc_RuntimeError);
   nb::exception<tb::DeadlockError>(module, "DeadlockError", PyExc_RuntimeError);
   tb::bind_models(module);
+  tb::bind_congestion(module);
   tb::bind_twin(module);
   tb::bind_clock(module);
   tb::bind_functions(module);

@@ -347,6 +347,12 @@ void read_features(const nb::dict& features, PlanLink& link) {
       both([&](Impairment& wire) { wire.llr = nb::cast<bool>(given); });
     } else if (name == "llr_latency_ps") {
       both([&](Impairment& wire) { wire.llr_latency_ps = nb::cast<ps_t>(given); });
+    } else if (name == "reorder_2p64") {
+      both([&](Impairment& wire) { wire.reorder_2p64 = nb::cast<std::uint64_t>(given); });
+    } else if (name == "reorder_delay_ps") {
+      both([&](Impairment& wire) { wire.reorder_delay_ps = nb::cast<ps_t>(given); });
+    } else if (name == "duplicate_2p64") {
+      both([&](Impairment& wire) { wire.duplicate_2p64 = nb::cast<std::uint64_t>(given); });
     } else if (name == "cbfc") {
       link.cbfc = nb::cast<bool>(given);
     } else if (name == "faults") {

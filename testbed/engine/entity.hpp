@@ -33,7 +33,8 @@ struct Ingress {
 };
 
 /// What a wire does to frames besides carrying them. A frame of b bytes is damaged with probability
-/// (base + b * per_byte) / 2^64, and at least with that of a fault that is under way.
+/// (base + b * per_byte) / 2^64, and at least with that of a fault that is under way. Any but a MAC control frame may
+/// be sent twice, and either of the two may be held up on its way, while what is behind it passes.
 struct Impairment {
   struct Fault {
     ps_t from_ps, until_ps;
@@ -43,18 +44,46 @@ struct Impairment {
   std::uint64_t loss_per_byte_2p64 = 0;
   bool llr = false;         // link-level retry: what is damaged is sent again before anything else
   ps_t llr_latency_ps = 0;  // detection and replay, besides the round trip
+  std::uint64_t reorder_2p64 = 0;
+  ps_t reorder_delay_ps = 0;
+  std::uint64_t duplicate_2p64 = 0;
   std::vector<Fault> faults;
-  RandomStream random{};
+  RandomStream random{};  // of the damage
+  RandomStream random_reorder{};
+  RandomStream random_duplicate{};
   std::uint64_t replays = 0;
+  std::uint64_t reordered = 0;
+  std::uint64_t duplicated = 0;
 
+  [[nodiscard]] bool is_sound() const {
+    return loss_base_2p64 == 0 && loss_per_byte_2p64 == 0 && faults.empty() && reorder_2p64 == 0 && duplicate_2p64 == 0;
+  }
+  /// Make ready for frames, which start in order of time; `wire` is the number of the direction.
+  void start(std::uint64_t seed, std::uint32_t wire);
   /// Whether the next frame, of so many bytes, is damaged on its way.
   bool damages(std::uint32_t frame_bytes, ps_t start_ps) {
     wide_t loss = wide_t{loss_base_2p64} + wide_t{loss_per_byte_2p64} * frame_bytes;
-    for (const Fault& fault : faults) {
-      if (start_ps >= fault.from_ps && start_ps < fault.until_ps) loss = std::max<wide_t>(loss, fault.loss_2p64);
+    while (next_fault_ < faults.size() && faults[next_fault_].until_ps <= start_ps) ++next_fault_;
+    for (std::size_t i = next_fault_; i < faults.size() && faults[i].from_ps <= start_ps; ++i) {
+      if (start_ps < faults[i].until_ps) loss = std::max<wide_t>(loss, faults[i].loss_2p64);
     }
     return loss != 0 && random.next() <= loss - 1;
   }
+  /// How much later than on a sound wire the next frame arrives.
+  ps_t holds_up_ps() {
+    if (reorder_2p64 == 0 || random_reorder.next() > reorder_2p64 - 1) return 0;
+    ++reordered;
+    return reorder_delay_ps;
+  }
+  /// Whether the next frame is sent twice.
+  bool duplicates() {
+    if (duplicate_2p64 == 0 || random_duplicate.next() > duplicate_2p64 - 1) return false;
+    ++duplicated;
+    return true;
+  }
+
+ private:
+  std::size_t next_fault_ = 0;  // those before it, in order of their beginnings, are over
 };
 
 /// One end of a full-duplex link.
@@ -119,16 +148,16 @@ class Entity {
   [[nodiscard]] Port& port(std::uint32_t number) { return ports_[number]; }
   [[nodiscard]] const std::vector<Port>& ports() const { return ports_; }
 
-  /// A frame becomes an event of this entity at `event_ps`; frames of one port come in order.
+  /// A frame becomes an event of this entity at `event_ps`; frames of one port that arrive together stay in the order
+  /// in which they were sent.
   void accept(std::uint32_t port, Frame* frame, ps_t event_ps) {
     if (frame->format == WireFormat::kMacControl) {
       control_.push({event_ps, port, frame});
       slots_.set(control_slot(), control_.top().time_ps);
       return;
     }
-    Ring<Arrival>& lane = lanes_[port];
-    if (lane.empty()) slots_.set(port, event_ps);
-    lane.push({event_ps, frame});
+    const auto later = [event_ps](const Arrival& other) { return other.time_ps > event_ps; };
+    if (lanes_[port].insert({event_ps, frame}, later)) slots_.set(port, event_ps);
   }
 
  protected:

@@ -67,7 +67,8 @@ struct Frame {
   std::uint32_t frame_bytes = 0;     // Ethernet frame from destination address to FCS
   std::uint32_t payload_bytes = 0;   // message bytes in this frame
   std::uint32_t psn = 0;             // 24-bit packet sequence number; ack: the next one expected
-  std::uint32_t message_bytes = 0;   // RoCEv2 first packet, get: of the message; ack: marked bytes so far, 24 bits
+  std::uint32_t message_bytes = 0;   // RoCEv2 first packet, get: of the message; ack: marked bytes so far, 24 bits;
+                                     // TCP data: low 32 bits of the first byte's number in the stream
   std::uint32_t cookie = 0;          // sender's own: record of the message; never on the wire
   std::uint32_t buffer = kNoBuffer;  // real bytes, where there are any
   std::uint32_t telemetry = kNoTelemetry;  // in-band telemetry: place of its stack in the group, hops << 28

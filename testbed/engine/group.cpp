@@ -1,5 +1,6 @@
 #include "group.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace tb {
@@ -14,6 +15,13 @@ constexpr std::uint32_t kMostReplays = 1000;
 Entity::Entity(Group& group, std::uint32_t id, std::string name, std::uint32_t ports, std::uint32_t more_slots)
     : group_(group), ports_(ports), lanes_(ports), name_(std::move(name)), id_(id) {
   slots_.resize(ports + 1 + more_slots);
+}
+
+void Impairment::start(std::uint64_t seed, std::uint32_t wire) {
+  random = RandomStream(seed, wire, kPurposeWire);
+  random_reorder = RandomStream(seed, wire, kPurposeReorder);
+  random_duplicate = RandomStream(seed, wire, kPurposeDuplicate);
+  std::stable_sort(faults.begin(), faults.end(), [](const Fault& a, const Fault& b) { return a.from_ps < b.from_ps; });
 }
 
 Group::Group(const Plan& plan, const std::vector<std::uint32_t>& members)
@@ -55,12 +63,10 @@ void Group::connect(const Plan& plan) {
 }
 
 void Group::impair(Port& port, const Impairment& impairment, std::uint64_t seed) {
-  const bool healthy =
-      impairment.loss_base_2p64 == 0 && impairment.loss_per_byte_2p64 == 0 && impairment.faults.empty();
-  if (healthy) return;
+  if (impairment.is_sound()) return;
   impairments_.push_back(std::make_unique<Impairment>(impairment));
   port.impairment = impairments_.back().get();
-  port.impairment->random = RandomStream(seed, port.wire, kPurposeWire);
+  port.impairment->start(seed, port.wire);
 }
 
 ps_t Group::damage(Port& port, Frame& frame, ps_t start_ps) {
@@ -75,6 +81,32 @@ ps_t Group::damage(Port& port, Frame& frame, ps_t start_ps) {
     start_ps += port.wire_time_ps(frame) + 2 * port.latency_ps + wire.llr_latency_ps;
   }
   return start_ps;
+}
+
+// MAC control is only ever damaged: what it says about a class must come in order, and counts once.
+void Group::send_impaired(Entity& from, std::uint32_t port_number, Frame* frame, ps_t start_ps) {
+  Port& port = from.port(port_number);
+  Impairment& wire = *port.impairment;
+  const bool control = frame->format == WireFormat::kMacControl;
+  Frame* copy = !control && wire.duplicates() ? copy_of(*frame) : nullptr;  // before it is damaged, or given away
+  for (Frame* one : {frame, copy}) {
+    if (one == nullptr) break;
+    start_ps = damage(port, *one, start_ps);
+    put_on_wire(from, port_number, one, start_ps, control ? 0 : wire.holds_up_ps());
+    start_ps = port.busy_until_ps;
+  }
+}
+
+Frame* Group::copy_of(const Frame& frame) {
+  Frame* copy = pool_.take();
+  *copy = frame;
+  if (frame.telemetry != kNoTelemetry) {
+    const std::uint32_t place = telemetry.int_stacks.take();
+    telemetry.int_stacks.at(place) = telemetry.int_stacks.at(telemetry_place(frame));
+    copy->telemetry = place + telemetry_hops(frame) * kTelemetryHop;
+  }
+  if (frame.buffer != kNoBuffer) io_->duplicate(copy);
+  return copy;
 }
 
 void Group::start() {

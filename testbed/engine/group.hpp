@@ -44,14 +44,16 @@ class FrameIo {
   virtual ~FrameIo() = default;
   /// Send; returns the new horizon that the reply to this frame allows [ps]. The frame is no longer the caller's.
   virtual ps_t send(const Entity& from, std::uint32_t port, Frame* frame, ps_t first_bit_ps, ps_t event_ps) = 0;
+  /// Give a frame, which has the bytes of another, bytes of its own that are the same.
+  virtual void duplicate(Frame* frame) = 0;
   /// Bring the bytes of a frame in line with its fields, which a switch has changed.
   virtual void rewrite(Frame* frame) = 0;
   /// Drop the bytes that belong to a frame which a model discards or consumes.
   virtual void release(Frame* frame) = 0;
 };
 
-/// Random numbers of a wire: whether a frame is damaged.
-inline constexpr std::uint32_t kPurposeWire = 0x3000;
+/// Random numbers of a wire: whether a frame is damaged, held up, sent twice.
+inline constexpr std::uint32_t kPurposeWire = 0x3000, kPurposeReorder = 0x3001, kPurposeDuplicate = 0x3002;
 
 class Group {
  public:
@@ -110,6 +112,10 @@ class Group {
   void connect(const Plan& plan);
   void impair(Port& port, const Impairment& impairment, std::uint64_t seed);
   static ps_t damage(Port& port, Frame& frame, ps_t start_ps);
+  void send_impaired(Entity& from, std::uint32_t port, Frame* frame, ps_t start_ps);
+  /// The first bit is `held_up_ps` later than latency and start say.
+  void put_on_wire(Entity& from, std::uint32_t port, Frame* frame, ps_t start_ps, ps_t held_up_ps);
+  Frame* copy_of(const Frame& frame);
 
   FramePool pool_;
   SlotTree order_;  // one slot for each member
@@ -130,10 +136,17 @@ class Group {
 };
 
 inline void Group::send(Entity& from, std::uint32_t port_number, Frame* frame, ps_t start_ps) {
+  if (from.port(port_number).impairment != nullptr) {
+    send_impaired(from, port_number, frame, start_ps);
+  } else {
+    put_on_wire(from, port_number, frame, start_ps, 0);
+  }
+}
+
+inline void Group::put_on_wire(Entity& from, std::uint32_t port_number, Frame* frame, ps_t start_ps, ps_t held_up_ps) {
   Port& port = from.port(port_number);
-  if (port.impairment != nullptr) start_ps = damage(port, *frame, start_ps);
   port.busy_until_ps = start_ps + port.wire_time_ps(*frame);
-  const ps_t first_bit_ps = start_ps + port.latency_ps;
+  const ps_t first_bit_ps = start_ps + port.latency_ps + held_up_ps;
   const ps_t event_ps = port.peer_event_ps(*frame, first_bit_ps);
   ++hops_;
   if (port.peer == nullptr) {

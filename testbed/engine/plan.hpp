@@ -44,6 +44,10 @@ class Plan {
     if (link.byte_time_ps == 0 || link.latency_ps == 0) {
       throw std::invalid_argument("a link has a byte time and a latency above zero");
     }
+    if (link.cbfc && (link.forward.duplicate_2p64 != 0 || link.backward.duplicate_2p64 != 0)) {
+      throw std::invalid_argument(
+          "credits count every frame once: no credit-based flow control where frames come twice");
+    }
     nodes[link.a].ports = std::max<std::uint32_t>(nodes[link.a].ports, link.a_port + 1U);
     nodes[link.b].ports = std::max<std::uint32_t>(nodes[link.b].ports, link.b_port + 1U);
     links.push_back(link);

@@ -2,9 +2,10 @@
 
 Shape: `{"seed", "nodes": [...], "links": [[a, a_port, b, b_port, byte_time_ps, latency_ps], ...]}`, where
 a link may have a seventh item, a mapping of its features (`read_features` in bindings_models.cpp); a node is
-`{"kind": "nic", "name", "config", "stages", "workload"}`, with `workloads` (a list) for several cards, or `{"kind", "name", "config"}` with the kind `switch` or
-`voq_switch`; `config` and `workload` hold the fields of the engine's NicConfig, SwitchConfig, VoqSwitchConfig and
-WorkloadConfig by name. Imports the extension only.
+`{"kind": "nic", "name", "config", "stages", "workload"}`, with `workloads` (a list) where its NIC has several
+cards, or `{"kind", "name", "config"}` with the kind `switch` or `voq_switch`; `config` and `workload` hold the
+fields of the engine's NicConfig, SwitchConfig, VoqSwitchConfig and WorkloadConfig by name. Imports the extension
+only.
 """
 
 from __future__ import annotations

@@ -20,6 +20,17 @@ class Ring {
     if (size() == items_.size()) grow();
     items_[tail_++ & mask_] = item;
   }
+  /// Push an item ahead of those at the end that are `later`; returns whether it is the front now.
+  template <typename Later>
+  bool insert(const T& item, const Later& later) {
+    push(item);
+    std::size_t place = tail_ - 1;
+    for (; place != head_ && later(items_[(place - 1) & mask_]); --place) {
+      items_[place & mask_] = items_[(place - 1) & mask_];
+      items_[(place - 1) & mask_] = item;
+    }
+    return place == head_;
+  }
   T pop() { return items_[head_++ & mask_]; }
   void clear() { head_ = tail_; }
 

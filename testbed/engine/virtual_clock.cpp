@@ -99,6 +99,13 @@ ps_t VirtualGroup::send(const Entity& from, std::uint32_t port_number, Frame* fr
   return event_ps + clock_.echo(port.wire);
 }
 
+void VirtualGroup::duplicate(Frame* frame) {
+  const std::uint32_t original = frame->buffer;
+  frame->buffer = buffers_.take();
+  std::copy_n(buffers_.at(original), buffers_.length(original), buffers_.at(frame->buffer));
+  buffers_.length(frame->buffer) = buffers_.length(original);
+}
+
 void VirtualGroup::rewrite(Frame* frame) {
   std::uint32_t& length = buffers_.length(frame->buffer);
   const std::span<unsigned char> room{buffers_.at(frame->buffer), buffers_.bytes()};
@@ -185,6 +192,7 @@ ps_t VirtualGroup::horizon() {
 }
 
 void VirtualGroup::turn() {
+  const std::lock_guard turning(turning_);
   GroupLine& line = clock_.line(number_);
   ++line.wakes;
   drain();
@@ -225,6 +233,7 @@ bool VirtualGroup::wait_for_token() {
     if (line.futex.load() == 0 && clock_.header().quit.load() == 0) {
       const std::uint32_t buffer = buffers_.take();
       const auto got = sockets_[0]->receive({buffers_.at(buffer), buffers_.bytes()}, true);
+      const std::lock_guard turning(turning_);
       if (got.bytes == 0) {
         buffers_.give(buffer);
       } else {
@@ -238,7 +247,10 @@ bool VirtualGroup::wait_for_token() {
 
 Quit VirtualGroup::run() {
   clock_.line(number_).pid = static_cast<std::uint32_t>(getpid());
-  group_.start();
+  {
+    const std::lock_guard turning(turning_);
+    group_.start();
+  }
   clock_.next(number_) = group_.next_event_ps();
   ClockHeader& header = clock_.header();
   header.ready.fetch_add(1);

@@ -15,6 +15,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -156,8 +157,15 @@ class VirtualGroup final : public FrameIo {
   /// Run until the run is over; returns why. Throws ClockError, StreamError, std::system_error.
   Quit run();
   [[nodiscard]] Group& group() { return group_; }
+  /// Look at the group from another thread while it runs: `look(group)` sees it between two turns. May wait for one.
+  template <typename Look>
+  auto between_turns(Look look) {
+    const std::lock_guard still(turning_);
+    return look(group_);
+  }
 
   ps_t send(const Entity& from, std::uint32_t port, Frame* frame, ps_t first_bit_ps, ps_t event_ps) override;
+  void duplicate(Frame* frame) override;
   void rewrite(Frame* frame) override;
   void release(Frame* frame) override {
     buffers_.give(frame->buffer);
@@ -189,6 +197,7 @@ class VirtualGroup final : public FrameIo {
   bool wait_for_token();
 
   Group group_;
+  std::mutex turning_;  // held while entities change; nobody else wants it unless a control plane reads counters
   ClockSegment& clock_;
   std::vector<std::uint32_t> group_of_;
   std::uint32_t number_;

@@ -1,8 +1,8 @@
-// Frames as bytes: Ethernet with the thin header or RoCEv2, and the emulation trailer.
+// Frames as bytes: the headers of their format (formats/), the payload, and the emulation trailer.
 //
 // On a veth a frame is: its real bytes without FCS (as every capture shows it), its payload cut to `snap` bytes where
 // that is asked for, and the trailer below, which is not part of the modelled length. docs/wire-format.md has the
-// fields of the thin header and of the trailer. The payload's CRC32C is made by the sending card over the packet's
+// fields of each format and of the trailer. The payload's CRC32C is made by the sending card over the packet's
 // identity and its bytes, carried unchanged by switches and checked by the receiving card.
 #pragma once
 #include <cstddef>
@@ -18,10 +18,17 @@ inline constexpr std::uint32_t kTrailerMagic = 0x544E5442U;  // "TNTB"
 inline constexpr std::uint8_t kTrailerVersion = 1;
 inline constexpr std::uint16_t kThinEtherType = 0x88B5;     // IEEE 802 local experimental 1
 inline constexpr std::uint16_t kThinIntEtherType = 0x88B6;  // local experimental 2: telemetry, then the thin header
+inline constexpr std::uint16_t kIpEtherType = 0x0800;
 inline constexpr std::uint16_t kMacControlEtherType = 0x8808;
+inline constexpr std::uint16_t kSueCompressedEtherType = 0xFE5C;  // this and the next: not assigned, assumed
+inline constexpr std::uint16_t kUalinkEtherType = 0xFE0A;
 inline constexpr std::uint16_t kPfcOpcode = 0x0101;     // IEEE 802.1Qbb
 inline constexpr std::uint16_t kCreditOpcode = 0xFFFE;  // not assigned: credits given back
 inline constexpr std::uint16_t kRocePort = 4791;        // IANA, RoCEv2
+inline constexpr std::uint16_t kUetPort = 4793;         // IANA, Ultra Ethernet transport
+inline constexpr std::uint16_t kSuePort = 3333;         // as xdp2-dev/xdp2 has it; not assigned to it
+inline constexpr std::uint16_t kThinPort = 34997;       // 0x88B5; not assigned
+inline constexpr std::uint16_t kSocketPort = 34998;     // TCP and UDP; not assigned
 inline constexpr std::size_t kTrailerBytes = 40;
 
 /// What the emulation adds behind a frame; big-endian on the wire.
@@ -40,6 +47,25 @@ struct Trailer {
 static_assert(sizeof(Trailer) == kTrailerBytes);
 
 enum class Decoded : std::uint8_t { kFrame, kForeign, kDamaged };
+
+/// Bytes from Ethernet to FCS around a payload: of a first packet (of a PUT), of another, and of an acknowledgement.
+/// The smallest frame of 64 bytes is in `ack` alone. UALink counts flits: nothing is around a payload.
+struct FormatBytes {
+  std::uint32_t first, other, ack;
+};
+
+/// The least that a NIC of this format can be configured with.
+FormatBytes least_bytes(WireFormat format);
+
+/// The least `frame_bytes` of a frame with this opcode, operation, flags, credit and payload, without telemetry.
+std::uint32_t least_frame_bytes(const Frame& frame);
+
+/// Whether the format can say what the frame says, and its length holds its headers and payload. Such a frame encodes,
+/// and decodes to itself.
+bool carries(const Frame& frame);
+
+/// Bytes before the payload of a frame on a veth; `stack` is its telemetry, or null.
+std::size_t header_bytes(const Frame& frame, const IntStack* stack = nullptr);
 
 /// Bytes of a frame on a veth, trailer included, for payloads cut to `snap_bytes`.
 std::size_t encoded_bytes(const Frame& frame, std::uint32_t snap_bytes);

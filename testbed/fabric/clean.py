@@ -13,7 +13,15 @@ from pathlib import Path
 
 from testbed.errors import FabricError
 from testbed.fabric.process_table import boot_id, kill_if_same, stat_of
-from testbed.fabric.state import STATE_DIRECTORY, Recorded, Recording, is_partial, read_state, unborn_pid
+from testbed.fabric.state import (
+    STATE_DIRECTORY,
+    Recorded,
+    Recording,
+    is_partial,
+    read_state,
+    sockets_of,
+    unborn_pid,
+)
 
 _DEATH_DEADLINE_S = 5.0
 _POLL_INTERVAL_S = 0.01
@@ -53,14 +61,16 @@ def _clean_run(path: Path, recording: Recording, *, dry_run: bool) -> list[str]:
     if recording.boot_id != boot_id():
         alive = []  # start times of another boot name nobody
     partials = [part for part in recording.partials if is_partial(part) and _is_own_directory(part)]
+    sockets = [directory for directory in (sockets_of(path),) if _is_own_directory(directory)]
     if not dry_run:
         _kill(alive)
-        for part in partials:
-            shutil.rmtree(part)
+        for directory in (*partials, *sockets):
+            shutil.rmtree(directory)
         path.unlink(missing_ok=True)
     return [
         *(f"process {child.name} (pid {child.pid})" for child in alive),
         *(f"partial result {part}" for part in partials),
+        *(f"control sockets {directory}" for directory in sockets),
         f"state file {path}",
     ]
 

@@ -5,6 +5,7 @@ The processes may be anybody's children. Imports nothing of Mininet.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import selectors
@@ -57,13 +58,15 @@ class Supervisor:
         self._dead.clear()
         return self.alive()
 
+    def send_all(self, number: signal.Signals) -> None:
+        """Send a signal to those that live."""
+        for pidfd in self._alive:
+            with contextlib.suppress(ProcessLookupError):  # it has died, and its parent has waited for it
+                signal.pidfd_send_signal(pidfd, number)
+
     def kill_all(self, deadline_ms: int = 5000) -> None:
         """SIGKILL those that live, and wait until they are dead."""
-        for pidfd in self._alive:
-            try:
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            except ProcessLookupError:
-                continue  # it has died by itself, and its parent has waited for it
+        self.send_all(signal.SIGKILL)
         left = self.wait(deadline_ms)
         if left:
             names = ", ".join(f"{name} (pid {pid})" for name, pid in left.items())

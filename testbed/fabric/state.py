@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -92,6 +94,16 @@ class RunState:
             raise FabricError(f"{path} is no partial result", remedy="let its name end with '.partial'")
         _append(self.path, {"partial": str(path.absolute())})
 
+    @contextmanager
+    def sockets(self) -> Iterator[Path]:
+        """A directory for the control sockets of one cell, for this user alone; it ends with the context."""
+        directory = sockets_of(self.path)
+        directory.mkdir(mode=0o700)
+        try:
+            yield directory
+        finally:
+            shutil.rmtree(directory)
+
     def remove(self) -> None:
         """The run is over and nothing of it is left."""
         self.path.unlink(missing_ok=True)
@@ -103,6 +115,11 @@ class RunState:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.remove()
+
+
+def sockets_of(path: Path) -> Path:
+    """Where the run with this state file has its control sockets while a cell runs."""
+    return path.with_suffix(".sockets")
 
 
 def unborn_pid(path: Path) -> int:

@@ -127,7 +127,7 @@ def fec_of(choice: FecChoice, lane_bps: int) -> Fec | None:
         _refuse_pam4(lane_bps)
         return None
     if choice == "auto":
-        return KP4 if lane_bps in _PAM4 else KR4 if lane_bps in _NRZ else None
+        return FECS.get("kp4") if lane_bps in _PAM4 else FECS.get("kr4") if lane_bps in _NRZ else None
     code = FECS.get(choice)
     if lane_bps not in code.lanes_bps:
         known = ", ".join(format_rate(lane) for lane in code.lanes_bps)

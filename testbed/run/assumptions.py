@@ -25,9 +25,10 @@ def assumptions_of_run(resolved: Resolved) -> tuple[Assumption, ...]:
     found: list[Assumption] = []
     signals = any(scenario.op == "put_signal" for scenario in resolved.experiment.scenarios)
     for network in resolved.networks:
+        keeps_order = network.switch.keeps_order and not network.fabric.reorders
         for setup in network.nics.values():
-            found += _of_setup(setup, keeps_order=network.switch.keeps_order, signals=signals)
-        for path, number in (_switch_numbers(network) | used_numbers(network.fabric)).items():
+            found += _of_setup(setup, keeps_order=keeps_order, signals=signals)
+        for path, number in (switch_numbers(network) | used_numbers(network.fabric)).items():
             found += assumptions_of(number, path)
     return tuple(dict.fromkeys(found))
 
@@ -43,7 +44,7 @@ def _of_setup(setup: NicSetup, *, keeps_order: bool, signals: bool) -> list[Assu
     return [row for row in assumptions_of_nic(profile) if row.path not in paths]
 
 
-def _switch_numbers(network: Network) -> dict[str, Sourced]:
+def switch_numbers(network: Network) -> dict[str, Sourced]:
     """What its switches are made of, as far as they use it."""
     switches = {switch.name for switch in network.fabric.switches}
     links = {(link.rate_bps, link.length_mm) for link in network.fabric.links if switches & {link.a, link.b}}

@@ -1,7 +1,8 @@
 """One cell on real frames: a process for each node of a standing fabric, under the virtual clock.
 
 The orchestrator makes the clock's memory and the result files (memfds, so nothing has a name to be left behind),
-starts the processes, gives the token, and watches: a process that dies, an error, a clock that stands still.
+starts the processes, gives the token, and watches: a process that dies, an error, a clock that stands still. What the
+NICs are to do comes to them from their host agents (`host_agents.py`), by their control sockets.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nic_emulator.control.nics import without_workloads, workloads_of
 from testbed.analysis.records import Records
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
@@ -25,6 +27,7 @@ from testbed.fabric.build import LiveFabric
 from testbed.fabric.processes import Supervisor
 from testbed.fabric.state import RunState
 from testbed.run.engine_errors import engine_error
+from testbed.run.host_agents import PATIENCE_S, HostAgents
 from testbed.run.join import join_records
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +36,7 @@ NO_SNAP = 0xFFFFFFFF
 _START_DEADLINE_S = 30.0
 _STILL_S = 3.0
 _POLL_MS = 10
+_DISTURB_AFTER_S = 0.005
 _END_MS = 10_000
 _TOGETHER_MS = 20
 _GRACE_MS = 500
@@ -58,6 +62,10 @@ class Emulated:
     """From the first event to the last."""
     policy: str
     """How the processes were scheduled."""
+    agents_lost: tuple[str, ...]
+    """NICs whose host agent died while the clock ran. No NIC waits for it, so the records do not show it."""
+    disturbed_at_ps: int | None
+    """Virtual time at which host agents were stopped, starved or killed; None if nobody asked for it."""
 
 
 def emulate(
@@ -68,16 +76,20 @@ def emulate(
     snap_bytes: int | None = None,
     report: Report | None = None,
     groups: Sequence[Sequence[str]] | None = None,
+    host_agents: str = "",
 ) -> Emulated:
     """Run one cell's plan on a standing fabric.
 
     Each node has a process of its own unless `groups` says which nodes share one; frames between nodes of a group
     stay inside it. Together the groups name every node once. The records do not depend on them.
+
+    Nor do they depend on the host agents once the clock has started: with `host_agents` all of these are "stopped"
+    (SIGSTOP), "starved" (of processor time) or "killed" then.
     """
     apart = [[name] for name in live.fabric.node_names()]
     with ExitStack() as stack:
         snap = NO_SNAP if snap_bytes is None else snap_bytes
-        run = _Run(live, plan_data, snap, groups or apart, stack)
+        run = _Run(live, plan_data, snap, groups or apart, stack, host_agents)
         run.start(state)
         return run.finish(report or (lambda _virtual_ps, _messages: None))
 
@@ -92,6 +104,7 @@ class _Run:
         snap_bytes: int,
         groups: Sequence[Sequence[str]],
         stack: ExitStack,
+        host_agents: str = "",
     ) -> None:
         self._live = live
         nodes = live.fabric.node_names()
@@ -108,8 +121,11 @@ class _Run:
         self._results = [self._memory(f"tb-result-{name}") for name in self._names]
         self._supervisor = stack.enter_context(Supervisor())
         self._own = stack.enter_context(Supervisor())
-        stack.callback(self._end)
         self._launcher: subprocess.Popen[bytes] | None = None
+        stack.callback(self._end)
+        self._agents = HostAgents(stack, host_agents)
+        self._cpu = max(os.sched_getaffinity(0))
+        self._sockets = Path()
         self._pids: dict[str, int] = {}
 
     def _memory(self, name: str) -> int:
@@ -118,7 +134,9 @@ class _Run:
         return fd
 
     def start(self, state: RunState) -> None:
-        """Start the launcher, learn the processes, wait until each has its socket."""
+        """Start the launchers, learn the processes, wait until each has its socket and each NIC its work."""
+        self._sockets = self._stack.enter_context(state.sockets())
+        self._agents.launch()
         fds = (self._clock_fd, *self._results)
         self._launcher = subprocess.Popen(
             [sys.executable, "-P", "-m", "nic_emulator.process_main"],
@@ -134,6 +152,7 @@ class _Run:
         assert self._launcher.stdout is not None
         self._launcher.stdin.write(json.dumps(self._job()).encode() + b"\n")
         self._launcher.stdin.close()
+        self._agents.start(self._agent_jobs(), state)  # they and the processes come to be side by side
         line = self._launcher.stdout.readline()
         if not line:
             raise FabricError(
@@ -149,9 +168,11 @@ class _Run:
 
     def _job(self) -> dict[str, Any]:
         return {
-            "plan": self._data,
+            "plan": without_workloads(self._data),
+            "sockets": str(self._sockets),
+            "patience_s": PATIENCE_S,
             "clock_fd": self._clock_fd,
-            "cpu": max(os.sched_getaffinity(0)),
+            "cpu": self._cpu,
             "priority": FIFO_PRIORITY,
             "snap_bytes": self._snap_bytes,
             "group_of": self._group_of,
@@ -160,6 +181,19 @@ class _Run:
                 for group, fd in zip(self._groups, self._results, strict=True)
             ],
         }
+
+    def _agent_jobs(self) -> list[dict[str, Any]]:
+        """What each host agent is to do, and where."""
+        return [
+            {
+                "name": node["name"],
+                "netns": f"/proc/{self._live.netns_pid(node['name'])}/ns/net",
+                "socket": str(self._sockets / f"{node['name']}.sock"),
+                "workloads": workloads_of(node),
+            }
+            for node in self._data["nodes"]
+            if node["kind"] == "nic"
+        ]
 
     def _place(self, name: str) -> dict[str, Any]:
         """Where a node lives."""
@@ -177,6 +211,7 @@ class _Run:
         deadline = time.monotonic() + _START_DEADLINE_S
         while not self._clock.ready:
             self._check_alive(timeout_ms=2)
+            self._agents.check_before_start()
             if time.monotonic() > deadline:
                 raise FabricError(
                     f"the processes of the fabric were not ready after {_START_DEADLINE_S:.0f} s",
@@ -215,6 +250,8 @@ class _Run:
             about, _ = _read_result(fd)
             if "error" in about:
                 text = f"'{name}' stopped the run: {about['error']}"
+                if about.get("fault") == "host agent":
+                    return FabricError(text, remedy="the machine may be very loaded; try fewer endpoints")
                 return engine_error(text, about["error"]) or MeasurementError(
                     text, remedy="the run cannot be trusted; run again, and report it if it repeats"
                 )
@@ -234,6 +271,7 @@ class _Run:
                 remedy="a model is at fault; please report the spec of this run",
             )
         self._wait_for_results()
+        self._agents.see_off()
         return self._collect(wall_s)
 
     def _wait_for_results(self) -> None:
@@ -250,8 +288,14 @@ class _Run:
         """Until the clock says that the run is over."""
         last, since = (-1, 0, 0), time.monotonic()
         while True:
-            self._check_alive(timeout_ms=_POLL_MS)
+            self._check_alive(timeout_ms=1 if self._agents.to_be_disturbed else _POLL_MS)
+            dead_agents = self._agents.newly_dead()
             progress = self._clock.progress()
+            if progress["quit"] == _engine.Quit.RUNNING.value:  # later they end by themselves
+                self._agents.lost += dead_agents
+            begun = progress["messages"] > 0 or time.monotonic() - since > _DISTURB_AFTER_S
+            if self._agents.to_be_disturbed and begun:
+                self._agents.disturb(cpu=self._cpu, virtual_ps=progress["virtual_ps"])
             report(progress["virtual_ps"], progress["messages"])
             if progress["quit"] == _engine.Quit.ERROR.value:
                 raise self._reported_error()
@@ -297,6 +341,8 @@ class _Run:
             foreign_frames=progress["foreign_frames"],
             wall_s=wall_s,
             policy=policy,
+            agents_lost=tuple(self._agents.lost),
+            disturbed_at_ps=self._agents.disturbed_at_ps,
         )
 
     def _end(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,11 +45,30 @@ _COMMON = ("src", "dst", "seq", "message_bytes", "intended_ps", "posted_ps", "fi
 _RECEIVED = ("delivered_ps", "completed_ps", "marks")
 
 
-def join_records(tx_parts: Sequence[bytes], rx_parts: Sequence[bytes]) -> Records:
-    """All measured messages in canonical order; every one must have arrived, once and whole."""
+def is_lossy(plan_data: Mapping[str, Any]) -> bool:
+    """Whether a plan has NICs that may lose messages."""
+    nics = (node["config"] for node in plan_data["nodes"] if node["kind"] == "nic")
+    return any(config["reliability"] == "unreliable" for config in nics)
+
+
+def join_records(tx_parts: Sequence[bytes], rx_parts: Sequence[bytes], *, lossy: bool = False) -> Records:
+    """All measured messages in canonical order; every one must have arrived, once and whole.
+
+    Args:
+        tx_parts: senders' halves.
+        rx_parts: receivers' halves.
+        lossy: of an unreliable transport: what has not arrived is left out.
+    """
     tx = np.concatenate([np.frombuffer(part, TX_DTYPE) for part in tx_parts])
     rx = np.concatenate([np.frombuffer(part, RX_DTYPE) for part in rx_parts])
-    place = _places(tx, rx)
+    place, here = _places(tx, rx)
+    if not here.all():
+        if not lossy:
+            lost = tx[~here][0]
+            raise _broken(
+                f"message {lost['msn']} of stream {lost['src']} -> {lost['dst']} was never delivered"
+            )
+        tx, place = tx[here], place[here]
     got = rx[place]
     _require_whole(tx, got)
     records = np.empty(len(tx), RECORD_DTYPE)
@@ -59,8 +79,10 @@ def join_records(tx_parts: Sequence[bytes], rx_parts: Sequence[bytes]) -> Record
     return canonical_order(records)
 
 
-def _places(tx: npt.NDArray[np.void], rx: npt.NDArray[np.void]) -> npt.NDArray[np.intp]:
-    """For each sent message the place of its arrival."""
+def _places(
+    tx: npt.NDArray[np.void], rx: npt.NDArray[np.void]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+    """For each sent message the place of its arrival, and whether it has one."""
     rx_keys, order = _sorted_keys(rx)
     if (rx_keys[1:] == rx_keys[:-1]).any():
         twice = rx[order[1:]][rx_keys[1:] == rx_keys[:-1]][0]
@@ -69,11 +91,8 @@ def _places(tx: npt.NDArray[np.void], rx: npt.NDArray[np.void]) -> npt.NDArray[n
         )
     keys = _keys(tx)
     found = np.searchsorted(rx_keys, keys)
-    missing = np.append(rx_keys, _NO_KEY)[found] != keys
-    if missing.any():
-        lost = tx[missing][0]
-        raise _broken(f"message {lost['msn']} of stream {lost['src']} -> {lost['dst']} was never delivered")
-    return order[found]
+    here = np.append(rx_keys, _NO_KEY)[found] == keys
+    return np.append(order, 0)[found], here
 
 
 def _keys(records: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:

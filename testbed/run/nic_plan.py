@@ -42,7 +42,7 @@ def nic_nodes(
         {
             "kind": "nic",
             "name": endpoint.name,
-            "config": config | _asked(setup, switch, fabric.links_of(endpoint.name)),
+            "config": config | _asked(setup, switch, fabric, endpoint.name),
             "stages": _stages(setup, schedule),
             **_workloads(schedule, index, measure_until_ps),
         }
@@ -64,16 +64,17 @@ def _workload(schedule: Schedule, card: int, measure_until_ps: int) -> dict[str,
     return workload if op == "put" else workload | {"op": OPS[op]}
 
 
-def _asked(setup: NicSetup, switch: SwitchSetup, links: Sequence[Link]) -> dict[str, Any]:
-    """What the switches' settings ask of a card.
+def _asked(setup: NicSetup, switch: SwitchSetup, fabric: Fabric, name: str) -> dict[str, Any]:
+    """What the switches' settings and the links ask of a card.
 
     To stop when paused, as soon as a port must; to bear reordering; to carry telemetry.
     """
     asked: dict[str, Any] = {}
     profile = setup.profile
     if switch.lossless_classes:
-        asked["pause_reaction_ps"] = switch.reaction_ps(link.rate_bps for link in links)
-    if setup.bears_reordering(keeps_order=switch.keeps_order) and profile.reorder_window_pkts.number:
+        asked["pause_reaction_ps"] = switch.reaction_ps(link.rate_bps for link in fabric.links_of(name))
+    keeps_order = switch.keeps_order and not fabric.reorders
+    if setup.bears_reordering(keeps_order=keeps_order) and profile.reorder_window_pkts.number:
         asked["reorder_window_pkts"] = profile.reorder_window_pkts.number
     if switch.telemetry and profile.wire_format == "thin" and profile.batching is None:
         asked["int_enabled"] = True

@@ -3,6 +3,8 @@
     results/<experiment>/<utc>-<id>/
         spec.json metadata.json summary.json counters.json report.txt queue_depth.parquet
         records/<cell>.parquet  hdr/<cell>.hlog  figures/*.png|svg
+    results/<experiment>/sensitivity-<utc>-<id>/
+        spec.json metadata.json sensitivity.json report.txt  figures/*.png|svg
 
 While a run lasts, its directory is called `.<utc>-<id>.partial`. It is renamed when every file is on the
 disk, and removed when the run fails. A run that was killed outright leaves it behind: `abandoned_partials`
@@ -20,7 +22,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -62,19 +64,27 @@ _QUEUE_DEPTH_UNITS = {
 
 _LOCK = ".lock"
 _PARTIAL = ".partial"
-_FOLDERS = (cell_files.RECORDS_DIR, cell_files.HDR_DIR, "figures")
+RUN_FOLDERS = (cell_files.RECORDS_DIR, cell_files.HDR_DIR, "figures")
 
 
 class ResultWriter:
     """Context manager: `directory` is where to write, `final` where the result is afterwards."""
 
-    def __init__(self, out: Path, experiment: str, spec: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        out: Path,
+        experiment: str,
+        spec: Mapping[str, Any],
+        *,
+        prefix: str = "",
+        folders: Sequence[str] = RUN_FOLDERS,
+    ) -> None:
         now_ns = time.time_ns()
         stamp = datetime.fromtimestamp(now_ns // 10**9, UTC).strftime("%Y%m%dT%H%M%SZ")
-        self.result_id = f"{stamp}-{_run_id(spec, now_ns)}"
+        self.result_id = f"{prefix}{stamp}-{_run_id(spec, now_ns)}"
         self.final = Path(out) / experiment / self.result_id
         self.directory = self.final.with_name(f".{self.result_id}{_PARTIAL}")
-        self._spec = spec
+        self._spec, self._folders = spec, tuple(folders)
         self._made: list[Path] = []
         self._undo = ExitStack()
 
@@ -126,7 +136,7 @@ class ResultWriter:
             if not parent.exists():
                 parent.mkdir()
                 self._made.append(parent)
-        for folder in _FOLDERS:
+        for folder in self._folders:
             (self.directory / folder).mkdir()
 
     def _publish(self) -> None:

@@ -20,7 +20,7 @@ from testbed.engine import _engine
 from testbed.engine.plan import build_plan
 from testbed.errors import SpecError
 from testbed.registry import unknown_name
-from testbed.run.join import join_records
+from testbed.run.join import is_lossy, join_records
 from testbed.run.plan import cell_plan
 from testbed.run.progress import Progress
 from testbed.run.resolve import Resolved, resolve
@@ -144,7 +144,8 @@ def _run(
     try:
         advance(twin, cell_id=cell_id, measure_until_ps=until_ps, tell=tell)
         progress.stage("explain")
-        again = join_records([twin.tx_records()], [twin.rx_records()])[:records]
+        parts = [twin.tx_records()], [twin.rx_records()]
+        again = join_records(*parts, lossy=is_lossy(plan))[:records]
         return again, hops_by_packet(np.frombuffer(twin.hop_samples(), HOP_DTYPE))
     finally:
         progress.finish()

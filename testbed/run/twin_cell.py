@@ -22,7 +22,7 @@ from testbed.engine.plan import build_plan
 from testbed.errors import MeasurementError
 from testbed.run import cell_files
 from testbed.run.engine_errors import engine_error
-from testbed.run.join import join_records
+from testbed.run.join import is_lossy, join_records
 from testbed.spec.experiment import Cell
 from testbed.units import PS_PER_US
 
@@ -80,7 +80,7 @@ def run_twin_cell(job: TwinJob) -> TwinOutcome:
     twin.trace_queues(TRACE_PS, TRACE_SAMPLES)
     advance(twin, cell_id=job.cell.id, measure_until_ps=job.measure_until_ps, tell=partial(_tell, job))
     wall_s = time.monotonic() - began
-    records = join_records([twin.tx_records()], [twin.rx_records()])
+    records = join_records([twin.tx_records()], [twin.rx_records()], lossy=is_lossy(job.plan))
     emulated_records, difference = _compare(job, records)
     kept = records[: job.records]
     counters = twin.counters()

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias, get_args
 
 from testbed.errors import Problems, SpecError
 from testbed.spec.parameters import Parameters, ParameterValue
-from testbed.units import PPM_PER_WHOLE, RATIO_UNIT, byte_time_ps, format_time
+from testbed.units import PPM_PER_WHOLE, PS_PER_S, RATIO_UNIT, byte_time_ps, format_time
 
 MAX_NAME_CHARS = 9
 """An interface is called NAME-ethN, and Linux takes 15 characters (IFNAMSIZ - 1)."""
@@ -24,6 +24,8 @@ MAX_TIER = 9
 MAX_CARDS = 64
 MAX_LANES = 8
 """QSFP-DD and OSFP have eight lanes each way."""
+MAX_REORDER_DELAY_PS = PS_PER_S
+"""What is held up for longer is lost."""
 FOREVER_PS = 2**63 - 1
 """The end of a fault that does not end."""
 
@@ -100,6 +102,12 @@ class Link:
     ber_e18: int | None = None
     """Bit error ratio before FEC, in 1e-18; None: the medium's."""
     faults: tuple[LinkFault, ...] = ()
+    reorder_e18: int = 0
+    """How many frames are held up on their way, in 1e-18; the frames behind them pass."""
+    reorder_delay_ps: int | None = None
+    """By how much these arrive later; None: an assumed time (`testbed.links.features.REORDER_DELAY`)."""
+    duplicate_e18: int = 0
+    """How many frames are sent twice, in 1e-18."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "faults", tuple(self.faults))
@@ -149,6 +157,11 @@ class Fabric:
     def links_of(self, name: str) -> tuple[Link, ...]:
         """The links of a node, by its port."""
         return self._links_by_node.get(name, ())
+
+    @property
+    def reorders(self) -> bool:
+        """Whether any link holds frames up, so that later ones overtake them."""
+        return any(link.reorder_e18 for link in self.links)
 
     def neighbours(self, name: str) -> tuple[str, ...]:
         """The nodes at the far ends of a node's links, by its port; one appears once per link to it."""
@@ -260,6 +273,15 @@ def _check_cable(link: Link, path: str, problems: Problems) -> None:
     if link.ber_e18 is not None and not 0 <= link.ber_e18 <= RATIO_UNIT // 2:
         problems.add(
             f"{path}.ber_e18", f"{link.ber_e18} x 1e-18 is no bit error ratio", "use 0 to 0.5 x 10^18"
+        )
+    for name, share_e18 in (("reorder_e18", link.reorder_e18), ("duplicate_e18", link.duplicate_e18)):
+        if not 0 <= share_e18 <= RATIO_UNIT:
+            problems.add(f"{path}.{name}", f"{share_e18} x 1e-18 is no share of frames", "use 0 to 10^18")
+    if link.reorder_delay_ps is not None and not 1 <= link.reorder_delay_ps <= MAX_REORDER_DELAY_PS:
+        problems.add(
+            f"{path}.reorder_delay_ps",
+            f"frames are held up for {format_time(link.reorder_delay_ps)}",
+            f"use 1ps to {format_time(MAX_REORDER_DELAY_PS)}",
         )
     _check_faults(link, f"{path}.faults", problems)
 

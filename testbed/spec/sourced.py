@@ -26,6 +26,8 @@ class Sourced:
     mark: Mark
     source: str
     """Where it was read, or how it was derived, or why it was assumed."""
+    range: tuple[int, int] | None = None
+    """Lowest and highest value that it may well have, where that is known; by its mark if not (docs/sensitivity.md)."""
 
     def __post_init__(self) -> None:
         if self.mark not in get_args(Mark):
@@ -33,6 +35,16 @@ class Sourced:
         if not self.source.strip():
             raise SpecError(
                 f"the number {self.value} {self.unit} has no source", remedy="say where it is from"
+            )
+        if self.range is not None:
+            self._check_range(*self.range)
+
+    def _check_range(self, low: int, high: int) -> None:
+        """A range is that of one number, and holds it."""
+        if isinstance(self.value, tuple) or not low <= self.value <= high:
+            raise SpecError(
+                f"the range {low} to {high} does not hold {self.value} {self.unit}",
+                remedy="give the lowest and the highest value of a single number",
             )
 
     @property

@@ -10,22 +10,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 
+from testbed.registry import Registry
 from testbed.spec.sourced import Sourced
 from testbed.switches.profile import Pfc, Response, SwitchProfile
 from testbed.units import BYTES_PER_KIB, PS_PER_S, format_length, format_rate
 
 FORMULA = "sonic-net/sonic-swss cfgmgr/buffer_headroom_mellanox.lua @18913fa3"
 
-PORT_MTU = Sourced(9_100, "byte", "M", "SONiC's default MTU of a port; from memory, not verified")
-LOSSLESS_MTU = Sourced(
-    1_024, "byte", "M", "SONiC's default MTU of lossless traffic; from memory, not verified"
+NUMBERS: Registry[Sourced] = Registry(
+    "number of the headroom",
+    {
+        "port_mtu": Sourced(9_100, "byte", "M", "SONiC's default MTU of a port; from memory, not verified"),
+        "lossless_mtu": Sourced(
+            1_024, "byte", "M", "SONiC's default MTU of lossless traffic; from memory, not verified"
+        ),
+        "phy": Sourced(
+            200_000,
+            "ps",
+            "E",
+            "FEC and two modules, 63 + 2 x 10 ns, both ways: what the media of this project take at most",
+        ),
+    },
 )
-PHY_ALLOWANCE = Sourced(
-    200_000,
-    "ps",
-    "E",
-    "FEC and two modules, 63 + 2 x 10 ns, both ways: what the media of this project take at most",
-)
+"""What the formula takes for granted of ports and links."""
 MAC_PHY_DELAY_KIB = Fraction("0.8")
 """In both directions: platform/mellanox/asic_table.j2 of sonic-net/sonic-buildimage."""
 PROPAGATION_M_PER_S = 198_000_000
@@ -57,8 +64,8 @@ def formula_headroom(pfc: Pfc, *, rate_bps: int, length_mm: int, cell_bytes: int
         / (8 * BYTES_PER_KIB)
     )
     peer_response = response(pfc, rate_bps).quanta.number * _BYTES_PER_QUANTUM
-    in_flight = PORT_MTU.number + on_cable + MAC_PHY_DELAY_KIB * BYTES_PER_KIB + peer_response
-    needed = LOSSLESS_MTU.number + in_flight * _cell_occupancy(cell_bytes)
+    in_flight = NUMBERS.get("port_mtu").number + on_cable + MAC_PHY_DELAY_KIB * BYTES_PER_KIB + peer_response
+    needed = NUMBERS.get("lossless_mtu").number + in_flight * _cell_occupancy(cell_bytes)
     return -(-needed // BYTES_PER_KIB) * BYTES_PER_KIB
 
 
@@ -94,16 +101,14 @@ def auto_numbers(profile: SwitchProfile, rate_bps: int, length_mm: int) -> Mappi
         return {f"pfc.shipped[{format_rate(rate_bps)} {format_length(length_mm)}]": shipped}
     entry = response(profile.pfc, rate_bps)
     return {
-        "headroom.port_mtu": PORT_MTU,
-        "headroom.lossless_mtu": LOSSLESS_MTU,
-        "headroom.phy": PHY_ALLOWANCE,
+        **{f"headroom.{name}": NUMBERS.get(name) for name in NUMBERS.names()},
         f"pfc.response[{entry.label}]": entry.quanta,
     }
 
 
 def _by_model(profile: SwitchProfile, rate_bps: int, length_mm: int) -> int:
     cell_bytes = profile.buffer.cell.number
-    more_ps = profile.pipeline_latency.number + profile.pfc.generation.number + PHY_ALLOWANCE.number
+    more_ps = profile.pipeline_latency.number + profile.pfc.generation.number + NUMBERS.get("phy").number
     more = Fraction(more_ps * rate_bps, 8 * PS_PER_S) * _cell_occupancy(cell_bytes)
     by_formula = formula_headroom(profile.pfc, rate_bps=rate_bps, length_mm=length_mm, cell_bytes=cell_bytes)
     return by_formula + -(-more // BYTES_PER_KIB) * BYTES_PER_KIB

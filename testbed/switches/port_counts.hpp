@@ -36,7 +36,11 @@ void list_port(Counters& all, const std::string& of, const Counts& counts, const
   all[of + "out_discard_octets"] = counts.discard_bytes;
   all[of + "queue_watermark_bytes"] = counts.bytes_watermark;
   note(all, of + "fcs_errors", counts.fcs_errors);
-  note(all, of + "llr_replays", port.impairment == nullptr ? 0 : port.impairment->replays);
+  if (port.impairment != nullptr) {
+    note(all, of + "llr_replays", port.impairment->replays);
+    note(all, of + "reordered", port.impairment->reordered);
+    note(all, of + "duplicated", port.impairment->duplicated);
+  }
   note(all, of + "pause_frames_rx", counts.pause_frames_rx);
 }
 

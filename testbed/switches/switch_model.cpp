@@ -175,8 +175,9 @@ void SwitchEntity::lookup(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
   // The egress is faster: it would run dry, so the frame is stored first.
   Ring<Stored>& lane = stored_[ingress];
   frame->time_ps = whole_ps;
-  if (lane.empty()) slots_.set(stored_slot(ingress), whole_ps);
-  lane.push({frame, egress});
+  // One that its wire has held up may overlap others, which may be whole before it.
+  const auto later = [whole_ps](const Stored& other) { return other.frame->time_ps > whole_ps; };
+  if (lane.insert({frame, egress}, later)) slots_.set(stored_slot(ingress), whole_ps);
 }
 
 void SwitchEntity::forward(std::uint32_t egress, Frame* frame, ps_t now_ps, ps_t eligible_ps) {

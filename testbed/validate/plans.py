@@ -68,7 +68,8 @@ def stage(latency_ps: int = 0, *, occupancy_ps: int = 0, per_kib_ps: int = 0, **
 
 def stages(**places: Sequence[Data]) -> dict[str, list[Data]]:
     """The stages of a NIC by place; none where none are given."""
-    return {place: list(places.get(place, ())) for place in ("post", "send", "receive", "notify")}
+    always = dict.fromkeys(("post", "send", "receive", "notify"), ())
+    return {place: list(given) for place, given in {**always, **places}.items()}
 
 
 def card(

@@ -38,11 +38,12 @@ def on_wire_ps(frame_bytes: int, byte_ps: int = BYTE_PS) -> int:
 
 
 def data_frame(src: int, dst: int, frame_bytes: int = 1000, *, traffic_class: int = 3, **more: Any) -> Frame:
-    """A thin data frame from station `src` to station `dst`."""
+    """A data frame from station `src` to station `dst`, thin unless `format` says otherwise."""
     frame = Frame()
+    roce = more.get("format") is WireFormat.ROCE_V2
     values = {
         "frame_bytes": frame_bytes,
-        "payload_bytes": frame_bytes - 26,
+        "payload_bytes": (frame_bytes - 78) // 4 * 4 if roce else frame_bytes - 26,
         "src": FIRST_ENDPOINT + src,
         "dst": FIRST_ENDPOINT + dst,
         "traffic_class": traffic_class,

@@ -180,12 +180,14 @@ def killed(place: Place, before: Traces) -> tuple[str, ...]:
         run.await_frames()
         pids = place.children()
         assert len(pids) >= 4 + 4 + 2
+        assert {f"host agent of c{number}" for number in range(1, 5)} < pids.keys()
         run.strike(run.process.pid, signal.SIGKILL)
     wait_for_nothing_left(before, deadline_s=DEADLINE_S)
     wait_until_dead(pids)
     left = place.left()
     assert any(".partial" in path for path in left)
     assert any(path.endswith(".json") and "/state/" in path for path in left)
+    assert any(path.endswith(".sockets") for path in left)
     return tuple(left)
 
 

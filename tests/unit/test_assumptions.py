@@ -76,6 +76,16 @@ def test_assumptions_of_run_hold_pfc_and_ecn_only_where_they_are_on() -> None:
     }
 
 
+def test_assumptions_of_run_over_links_that_reorder_hold_what_bears_it() -> None:
+    experiment = load_experiment("quickstart")
+    plain = {row.path for row in assumptions_of_run(resolve(experiment))}
+    parameters = {**experiment.topology_parameters, "reorder": "1e-3"}
+    more = {
+        row.path for row in assumptions_of_run(resolve(replace(experiment, topology_parameters=parameters)))
+    }
+    assert more - plain == {"link.reorder_delay", "transparent.reorder_window_pkts"}
+
+
 def test_assumptions_of_run_leave_out_what_the_experiment_sets() -> None:
     experiment = replace(load_experiment("quickstart"), switch="tomahawk_ultra")
     assert "tomahawk_ultra.buffer.pool" in {row.path for row in assumptions_of_run(resolve(experiment))}

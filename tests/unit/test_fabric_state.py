@@ -176,6 +176,34 @@ def test_clean_partial_that_is_a_link_is_left(tmp_path: Path) -> None:
     assert link.is_symlink()
 
 
+def test_state_sockets_are_for_the_owner_alone_and_end_with_the_context(tmp_path: Path) -> None:
+    with RunState.create("r1", directory=tmp_path) as state:
+        for _cell in range(2):
+            with state.sockets() as directory:
+                (directory / "c1.sock").touch()
+                assert directory.stat().st_mode & 0o777 == 0o700
+            assert not directory.exists()
+
+
+def test_clean_removes_the_sockets_of_a_killed_run(tmp_path: Path) -> None:
+    state = RunState.create("r1", directory=tmp_path)
+    with state.sockets() as directory:
+        (directory / "c1.sock").touch()
+        orphan(state)
+        said = clean(dry_run=True, directory=tmp_path)
+        assert directory.exists()
+        assert clean(directory=tmp_path) == said
+        assert said == [f"control sockets {directory}", f"state file {state.path}"]
+        assert list(tmp_path.iterdir()) == []
+        directory.mkdir()  # for the end of the context
+
+
+def test_clean_sockets_of_a_live_run_are_left(tmp_path: Path) -> None:
+    with RunState.create("r1", directory=tmp_path) as state, state.sockets() as directory:
+        assert clean(directory=tmp_path) == []
+        assert directory.exists()
+
+
 def test_clean_file_of_a_run_killed_at_birth_is_removed(tmp_path: Path) -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()

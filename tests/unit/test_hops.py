@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from testbed.analysis.hops import Outcome, copies_of, hops_by_packet, network_of
-from testbed.errors import MeasurementError
+from testbed.errors import MeasurementError, SpecError
 from tests.unit.traces import C1, C2, L1, L2, S1, journey, network, plan, samples
 
 
@@ -29,6 +29,12 @@ def test_network_link_with_features_says_whether_it_loses_frames(
 ) -> None:
     wire = network_of(plan(last=link)).wires[L2, 1]
     assert (wire.lossy, wire.retries) == (lossy, retries)
+
+
+@pytest.mark.parametrize("link", [{"reorder_2p64": 1}, {"duplicate_2p64": 1}])
+def test_network_over_links_in_disorder_is_refused(link: dict[str, object]) -> None:
+    with pytest.raises(SpecError, match="cannot be followed"):
+        network_of(plan(last=link))
 
 
 def test_hops_by_packet_keeps_each_packet_apart() -> None:

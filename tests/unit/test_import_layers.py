@@ -14,6 +14,7 @@ SPEC = BASE | {"testbed.spec"}
 MODELS = SPEC | {"testbed.links", "testbed.switches", "nic_emulator"}
 FABRIC_PLAN = MODELS | {"topologies", "testbed.controller"}
 ENGINE = FABRIC_PLAN | {"testbed.engine"}
+CONTROL = frozenset({"nic_emulator.control", "nic_emulator.control.nics"})
 ANALYSIS = SPEC | {"testbed.analysis"}
 STORE = frozenset(
     {"testbed.run.store", "testbed.run.files", "testbed.run.cell_files", "testbed.run.metadata"}
@@ -33,13 +34,18 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "topologies": SPEC | {"testbed.links"},
     "testbed.controller": SPEC,
     "testbed.engine": FABRIC_PLAN,
-    "nic_emulator.process_main": ENGINE,  # the process; the rest of the room is what it emulates
+    # The processes and their control plane; the rest of the room is what they emulate.
+    "nic_emulator.control": BASE,
+    "nic_emulator.control.nics": ENGINE | CONTROL,
+    "nic_emulator.control.local": ENGINE | CONTROL,
+    "nic_emulator.host_agent_main": BASE | CONTROL,
+    "nic_emulator.process_main": ENGINE | CONTROL,
     "testbed.fabric": ENGINE,
     "testbed.analysis": SPEC,
     # Saved results, as they lie on disk: a room of its own inside the run's, so that reports can read them.
     **dict.fromkeys(STORE, ANALYSIS | STORE),
     "testbed.report": MODELS | ANALYSIS | STORE,
-    "testbed.run": ENGINE | {"testbed.fabric"} | REPORT,
+    "testbed.run": ENGINE | CONTROL | {"testbed.fabric"} | REPORT,
     "testbed.validate": ENGINE | {"testbed.fabric", "testbed.run"} | ANALYSIS,
     "testbed.cli": ENGINE | {"testbed.fabric", "testbed.run", "testbed.validate"} | REPORT,
     "experiments": SPEC,

@@ -12,15 +12,19 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from testbed.analysis.sensitivity import LeftOut
 from testbed.analysis.summary import RunSummary
 from testbed.cli import bench, clean, run
 from testbed.cli.results import read_summary
+from testbed.cli.sensitivity import sensitivity_json
 from testbed.report.tail import tail_json
 from testbed.run.benchmark import BenchRow
 from testbed.run.execute import RunOutcome
+from testbed.run.sensitivity import SensitivityOutcome
 from testbed.spec.codec import to_dict
 from tests.unit.samples import run_of
 from tests.unit.test_report_tail import explained
+from tests.unit.test_sensitivity import sample
 
 Tb = Callable[..., Result]
 
@@ -102,6 +106,15 @@ def test_assumptions_json_is_documented(tb: Tb, repository: Path, tmp_path: Path
 def test_tail_json_is_documented(repository: Path) -> None:
     found = tail_json(explained(), result="results/x", figures=[Path("a.png")])
     assert set(paths(found)) == documented(repository)["tail RESULT"]
+
+
+def test_sensitivity_json_is_documented(repository: Path) -> None:
+    found = replace(sample(), left_out=(LeftOut(path="a.y", mark="E", reason="zero"),))
+    done = SensitivityOutcome(directory=Path("x"), found=found, text="", figures=(Path("a.png"),))
+    listed = paths(sensitivity_json(done), named=("base_ps", "values_ps", "swings_ps"))
+    assert {path for path in listed if not path.endswith((".values_ps", ".flips"))} == documented(repository)[
+        "sensitivity EXPERIMENT"
+    ]
 
 
 def test_bench_and_clean_json_are_documented(repository: Path) -> None:

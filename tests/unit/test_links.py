@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from testbed.errors import SpecError
 from testbed.links import MEDIA
-from testbed.links.features import link_features, used_numbers
+from testbed.links.features import REORDER_DELAY, link_features, used_numbers
 from testbed.links.fec import FECS, KP4, KR4, LL, Fec, fec_of
 from testbed.links.latency import cable_problems, link_latency_ps
 from testbed.links.loss import (
@@ -412,6 +412,38 @@ def test_link_features_faults_have_a_direction() -> None:
     assert link_features(a_link(faults=faults)) == {
         "faults": [[0, 1, 2, 2**64 - 1], [1, 0, FOREVER_PS, 2**64 // 10**6]]
     }
+
+
+def test_link_features_hold_frames_up_for_an_assumed_time_unless_the_link_says() -> None:
+    assert link_features(a_link(reorder_e18=5 * 10**17)) == {
+        "reorder_2p64": 2**63,
+        "reorder_delay_ps": REORDER_DELAY.number,
+    }
+    assert link_features(a_link(reorder_e18=10**18, reorder_delay_ps=7)) == {
+        "reorder_2p64": 2**64 - 1,
+        "reorder_delay_ps": 7,
+    }
+    assert link_features(a_link(reorder_delay_ps=7)) == {}
+
+
+def test_link_features_duplicates_are_refused_with_credits() -> None:
+    link = a_link(duplicate_e18=10**14)
+    assert link_features(link, llr=True) == {
+        "duplicate_2p64": 2**64 // 10**4,
+        "llr": True,
+        "llr_latency_ps": 0,
+    }
+    with pytest.raises(SpecError, match="the link c1-l1 duplicates frames"):
+        link_features(link, cbfc=True)
+
+
+def test_used_numbers_show_the_assumed_delay_only_where_frames_are_held_up_for_it() -> None:
+    def unverified(**parameters: Any) -> list[str]:
+        fabric = build_fabric("single_switch", parameters)
+        return [a.path for a in assumptions_of(used_numbers(fabric), "links")]
+
+    assert unverified(reorder="1e-3") == ["links[link.reorder_delay]"]
+    assert unverified(reorder="1e-3", reorder_delay="1us") == unverified(duplicate="1e-3") == []
 
 
 def rows_of(text: str) -> dict[str, list[str]]:

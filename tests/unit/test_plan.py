@@ -454,6 +454,15 @@ def total_of(twin: _engine.Twin, counter: str) -> int:
     )
 
 
+def test_plan_of_links_that_reorder_widens_the_window_of_nics_that_bear_it() -> None:
+    fabric = build_fabric("leaf_spine", {"reorder": "1e-3"})
+    for nic in ("transparent", "rdma"):
+        data, _ = lowered(fabric, nic=nic)
+        window_pkts = NICS.get(nic).reorder_window_pkts.number
+        configs = [node["config"] for node in data["nodes"] if node["kind"] == "nic"]
+        assert {config.get("reorder_window_pkts", 0) for config in configs} == {window_pkts}
+
+
 # ------------------------------------------------------------------------------------------------- NIC settings
 
 

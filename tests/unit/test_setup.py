@@ -141,6 +141,13 @@ def test_packages_step_with_all_installed_says_nothing(tree: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_fuzzer_step_offline_with_clang_missing_says_so_and_goes_on(tree: Path) -> None:
+    result = setup(tree, "fuzzer", TB_OFFLINE="1")
+    assert result.returncode == 0
+    assert "not installed" in result.stderr
+    assert "clang" in result.stderr
+
+
 def test_unknown_step_exits_2(tree: Path) -> None:
     assert setup(tree, "engines").returncode == 2
 

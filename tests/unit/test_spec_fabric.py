@@ -63,6 +63,9 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("unknown code", with_link(link("l1", 3, "c1", 0, fec="bch")), "unknown code 'bch'"),
     ("negative bit errors", with_link(link("l1", 3, "c1", 0, ber_e18=-1)), "no bit error ratio"),
     ("more than every other bit", with_link(link("l1", 3, "c1", 0, ber_e18=6 * 10**17)), "no bit error"),
+    ("held up too often", with_link(link("l1", 3, "c1", 0, reorder_e18=10**18 + 1)), "no share of frames"),
+    ("twice less than never", with_link(link("l1", 3, "c1", 0, duplicate_e18=-1)), "no share of frames"),
+    ("held up for nothing", with_link(link("l1", 3, "c1", 0, reorder_delay_ps=0)), "held up for 0ps"),
     ("fault elsewhere", with_link(link("l1", 3, "c1", 0, faults=[fault(toward="c2")])), "'c2' is at no end"),
     (
         "two faults at once",
@@ -158,6 +161,6 @@ def test_link_faults_one_after_the_other_or_of_both_ways_are_sound_and_survive_j
 def test_link_of_an_older_form_has_the_usual_lanes_and_code() -> None:
     stored = to_dict(Fabric(**PAIR))
     for one in stored["links"]:
-        for name in ("lanes", "fec", "ber_e18", "faults"):
+        for name in ("lanes", "fec", "ber_e18", "faults", "reorder_e18", "reorder_delay_ps", "duplicate_e18"):
             del one[name]
     assert from_dict(Fabric, stored) == Fabric(**PAIR)

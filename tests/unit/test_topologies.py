@@ -199,6 +199,24 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("leaf_spine", {"faults": "l1>s1@2-3us:1%"}, "faults: '2' is not a time"),
     ("leaf_spine", {"faults": "l1>s1:101%"}, "faults: a fault that loses 1,010,000 of a million"),
     ("leaf_spine", {"faults": "l1>s1:1%,l1>s1@1us-2us:2%"}, "two at once toward 's1'"),
+    ("leaf_spine", {"faults": "l1>s1@1us-2us/1us:1%"}, "lasts 1us and comes back every 1us never ends"),
+    ("leaf_spine", {"faults": "l1>s1@1us-2us/0us:1%"}, "comes back every 0ps never ends"),
+    ("leaf_spine", {"faults": "l1>s1@1us-2us/99us:1%"}, "a fault every 99us comes 10,102 times in 1s"),
+    ("leaf_spine", {"faults": "l1>s1@1us-2us/9us*10001:1%"}, "a fault every 9us comes 10,001 times"),
+    ("leaf_spine", {"faults": "l1>s1@1us-2us/9us*0:1%"}, "a fault every 9us comes 0 times"),
+    ("leaf_spine", {"faults": "l1>s1@1us-2us/often:1%"}, "faults: 'often' is not a time"),
+    ("leaf_spine", {"faults": "l1>s1@1us-2us/9us*x:1%"}, "is no fault"),
+    ("leaf_spine", {"faults": "l1>s1/9us:1%"}, "is no fault"),
+    ("leaf_spine", {"faults": "l1<s1:1%"}, "is no fault"),
+    ("leaf_spine", {"faults": "l1<>l2:1%"}, "faults: no link from l1 to l2"),
+    ("leaf_spine", {"faults": "l1<>s1:1%,s1>l1:2%"}, "two at once toward 'l1'"),
+    ("leaf_spine", {"reorder": "often"}, "reorder: 'often' is not a ratio"),
+    ("leaf_spine", {"reorder": "1.1"}, "reorder: ratio '1.1' is no whole number of 1e-18 up to 1"),
+    ("leaf_spine", {"reorder_delay": "3"}, "reorder_delay: '3' is not a time"),
+    ("leaf_spine", {"reorder_delay": 3}, "reorder_delay: 3 is no text"),
+    ("leaf_spine", {"reorder_delay": "0us"}, "reorder_delay: frames cannot be held up for '0us'"),
+    ("leaf_spine", {"reorder_delay": "2s"}, "reorder_delay: frames cannot be held up for '2s'"),
+    ("leaf_spine", {"duplicate": "-1"}, "duplicate: '-1' is not a ratio"),
     ("leaf_spin", {}, "did you mean 'leaf_spine'?"),
 ]
 
@@ -340,6 +358,44 @@ def test_faults_parameter_is_of_one_direction_and_of_all_parallel_links() -> Non
         ("l3", 8, "s2"): (poor,),
         ("l2", 6, "s1"): (rare,),
     }
+
+
+def flap(toward: str, starts_us: range, loss_ppm: int = 1_000_000) -> list[LinkFault]:
+    """Down for 10 us each time."""
+    return [
+        LinkFault(toward=toward, from_ps=us * 10**6, until_ps=(us + 10) * 10**6, loss_ppm=loss_ppm)
+        for us in starts_us
+    ]
+
+
+def test_fault_with_a_period_comes_back_for_a_second_or_as_often_as_it_says() -> None:
+    text = "l1>s1@100us-110us/1ms:100% , l2 > s1 @ 5us-15us / 20us * 3 : 50%"
+    fabric = build_fabric("leaf_spine", {"faults": text})
+    faulty = {(link.a, link.b): list(link.faults) for link in fabric.links if link.faults}
+
+    assert faulty == {
+        ("l1", "s1"): flap("s1", range(100, 1_000_100, 1_000)),
+        ("l2", "s1"): flap("s1", range(5, 65, 20), 500_000),
+    }
+
+
+def test_fault_of_a_whole_link_is_of_both_directions_of_its_parallel_links() -> None:
+    text = "l1<>s1@5us-15us/20us*2:100%, l2.6<>s1:1ppm"
+    fabric = build_fabric("leaf_spine", {"uplink_links": 2, "faults": text})
+    faulty = {(link.a, link.a_port, link.b): list(link.faults) for link in fabric.links if link.faults}
+
+    both = flap("s1", range(5, 45, 20)) + flap("l1", range(5, 45, 20))
+    ever = [LinkFault(toward=one, from_ps=0, until_ps=FOREVER_PS, loss_ppm=1) for one in ("s1", "l2")]
+    assert faulty == {("l1", 5, "s1"): both, ("l1", 6, "s1"): both, ("l2", 6, "s1"): ever}
+
+
+@pytest.mark.parametrize("name", TOPOLOGIES.names())
+def test_reordering_and_duplicates_are_of_every_link(name: str) -> None:
+    parameters = {"reorder": "1e-3", "reorder_delay": "3us", "duplicate": "0.5"}
+    links = build_fabric(name, parameters).links
+
+    disorder = {(link.reorder_e18, link.reorder_delay_ps, link.duplicate_e18) for link in links}
+    assert disorder == {(10**15, 3_000_000, 5 * 10**17)}
 
 
 @pytest.mark.parametrize("name", TOPOLOGIES.names())
