@@ -115,6 +115,9 @@ PROFILE = NicProfile(
                     "ops": ("put", "put_signal", "send"),
                     "nacks": False,
                     "tail_loss_probe": None,
+                    "retransmission_timeout": const(
+                        1_000_000_000, "ps", "assumed", "1 ms: so long a run waits for what is under way"
+                    ),
                     "congestion": "",
                     "congestions": {},
                 },
