@@ -32,8 +32,6 @@ HEADERS = {
     "tcp": _ETHERNET + _IP + 20 + 12 + _FCS,  # with timestamps
     "udp": _IP_UDP + 12,  # the program's own
     "uet": _IP_UDP + 12 + 44,  # PDS of RUD and ROD, SES
-    "uet_rudi": _IP_UDP + 8 + 44,
-    "uet_uud": _IP_UDP + 4 + 44,
     "sue": _IP_UDP + 8,
     "sue_compressed": 4 + 8 + _FCS,
 }
@@ -271,9 +269,9 @@ def _uec() -> Iterator[Way]:
         "signal": ("signal",),
         **_PCIE,
     }
-    for mode, header in (("rud", "uet"), ("rod", "uet"), ("rudi", "uet_rudi"), ("uud", "uet_uud")):
+    for mode in ("rud", "rod", "rudi", "uud"):  # the last two with the header of the first, against them
         ops = _ALL if mode != "uud" else ("put", "put_signal", "send")
-        yield Way(**base, header=header, ops=ops, settings={"mode": mode})  # type: ignore[arg-type]
+        yield Way(**base, header="uet", ops=ops, settings={"mode": mode})  # type: ignore[arg-type]
 
 
 def _accelerators() -> Iterator[Way]:
