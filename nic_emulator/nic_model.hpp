@@ -166,7 +166,7 @@ class NicEntity final : public ModelEntity<NicEntity> {
   void inject(std::uint32_t card, ps_t now_ps);
   void offer(TxStream& stream, ps_t now_ps);
   void send_packet(TxStream& stream, std::uint64_t psn, ps_t now_ps);
-  void note_sent(TxStream& stream, std::uint64_t psn, std::uint32_t bytes, ps_t now_ps);
+  void note_sent(TxStream& stream, std::uint64_t psn, const Frame& frame, ps_t now_ps);
   void pace(TxStream& stream, ps_t until_ps);
   Frame* make_data(TxStream& stream, const TxMessage& message, std::uint64_t psn);
   void to_wire(Frame* frame);

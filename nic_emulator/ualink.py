@@ -60,7 +60,7 @@ PROFILE = NicProfile(
     batching=Batching(
         bytes=const(4096, "byte", "assumed", "as many operations as travel together"),
         delay=const(0, "ps", "assumed", "packs what waits for the port, and waits for nothing"),
-        header=const(16, "byte", "E", "each operation has a header, as unit_header"),
+        header=const(0, "byte", "E", "each operation has its unit_header, alone or not"),
     ),
     congestions=FIXED_WINDOW,
     notes=(

@@ -46,9 +46,11 @@ def around_switch(
     rate: str = "400Gbps",
     seed: int = 1,
 ) -> Data:
-    """NICs around one switch over 3 m of copper; each card has its workload, and all messages have one size."""
+    """NICs around one switch over 3 m of copper (1 m at 800G); each card has its workload, and all messages have one size."""
     nics = len(workloads) // setup.cards
-    fabric = build_fabric("single_switch", {"cards": nics, "rate": rate})
+    fabric = build_fabric(
+        "single_switch", {"cards": nics, "rate": rate, "length": "1m" if rate == "800Gbps" else "3m"}
+    )
     scenario = Scenario(name="validate", kind="idle", op=op)
     cell = Cell(scenario=scenario, size_bytes=size_bytes, nic=setup.profile.name)
     data = plan_data(
