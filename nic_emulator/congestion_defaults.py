@@ -53,7 +53,10 @@ CUBIC: dict[str, Mapping[str, Sourced]] = {
 NSCC: dict[str, Mapping[str, Sourced]] = {
     "nscc": {
         "base_rtt_ps": const(
-            0, "ps", "E", f"0: of a full packet between the endpoints farthest apart, on this fabric; {_HTSIM}"
+            0,
+            "ps",
+            "E",
+            f"0: of a full packet between the endpoints farthest apart, on this fabric; {_HTSIM}",
         ),
         "target_delay_ps": const(0, "ps", "V", f"0: 3/4 of the base round trip, with trimming; {_HTSIM}"),
         "reference_rtt_ps": const(12_000_000, "ps", "V", _HTSIM),

@@ -57,7 +57,8 @@ def _sweep(fabric: Fabric, switch: SwitchSetup, frame_bytes: int, start: str) ->
             continue  # no way leads through an endpoint
         for link in fabric.links_of(name):
             heapq.heappush(
-                waiting, (at_ps + _hop_ps(link, switch, frame_bytes, link.other(name) in endpoints), link.other(name))
+                waiting,
+                (at_ps + _hop_ps(link, switch, frame_bytes, link.other(name) in endpoints), link.other(name)),
             )
     return max(
         ((name, at_ps) for name, at_ps in reached.items() if name in endpoints and name != start),

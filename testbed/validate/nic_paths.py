@@ -1,17 +1,17 @@
-"""What a message passes in each NIC, by the names of the stages, and what its packets weigh, by the layers of the header.
+"""What a message passes in each NIC, by the names of the stages, and what its packets weigh, layer by layer.
 
-The names are written out here, so that a stage that a setup forgets, doubles or misplaces is missed; the numbers are the
-profile's. The bytes are summed up from the specifications of the layers. Nothing here asks the setup or the engine.
+The names are written out here, so that a stage that a setup forgets, doubles or misplaces is noticed; the numbers are
+the profile's. Bytes are summed up from the specifications of the layers. Nothing here asks the setup or the engine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from nic_emulator.card import CORSAIR
-from nic_emulator.profile import NicProfile, OpName, Stage
+from nic_emulator.profile import NOTHING_PS, NicProfile, OpName, Stage
 from testbed.spec.parameters import ParameterValue
 from testbed.validate.nic_plans import profile_of
 
@@ -39,7 +39,9 @@ RETH, AETH, IMMEDIATE, LENGTH = 16, 4, 4, 4
 FLIT, FLIT_PAYLOAD, OPERATION, OPERATION_HEADER = 640, 628, 256, 16
 
 
-def frame_bytes(header: str, payload: int, kind: Kind = "put", *, first: bool = True, last: bool = True) -> int:
+def frame_bytes(
+    header: str, payload: int, kind: Kind = "put", *, first: bool = True, last: bool = True
+) -> int:
     """A data packet from Ethernet header to FCS; of UALink its flits, less what the wire adds to a frame."""
     if header == "ualink":
         carried = payload + max(1, -(-payload // OPERATION)) * OPERATION_HEADER
@@ -99,7 +101,7 @@ _CARD = {
     "card_dma": Stage(
         name="card_dma",
         place="send",
-        latency=CORSAIR.pcie_switch_latency.__class__(0, "ps", "V", "none"),
+        latency=NOTHING_PS,
         occupancy_per_kib=CORSAIR.dma_per_kib,
         servers=CORSAIR.dma_engines,
     ),
@@ -108,7 +110,10 @@ _CARD = {
     ),
     "card_pcie_switch": Stage(name="pcie_switch", place="send", latency=CORSAIR.pcie_switch_latency),
     "bridge": Stage(
-        name="bridge", place="bridge", latency=CORSAIR.bridge_latency, occupancy_per_kib=CORSAIR.bridge_per_kib
+        name="bridge",
+        place="bridge",
+        latency=CORSAIR.bridge_latency,
+        occupancy_per_kib=CORSAIR.bridge_per_kib,
     ),
     "card_memory": Stage(name="card_memory", place="local", latency=CORSAIR.memory_latency),
     "local_pcie_switch": Stage(
@@ -189,105 +194,110 @@ def card_stage(name: str) -> Server:
 
 
 _DMA = ("dma_read", "nic_pipeline")
-_PCIE = {"ingress": ("nic_pipeline",), "receive": ("dma_write",)}
+_PIPELINE = ("nic_pipeline",)
 _ALL: tuple[OpName, ...] = ("put", "put_signal", "send", "get")
+_PUTS: tuple[OpName, ...] = ("put", "put_signal", "send")
 _INLINE_MOST = 220
 
 
 def _transparent() -> Iterator[Way]:
-    base = {
-        "nic": "transparent",
-        "post": ("descriptor",),
-        "send": ("card_read", "pcie_switch", "nic_pcie", "nic_pipeline", "mac_tx"),
-        "ingress": ("mac_rx", "nic_pipeline"),
-        "receive": ("nic_pcie", "pcie_switch", "card_write"),
-        "notify": ("flag",),
-        "signal": ("signal",),
-        "ops": ("put", "put_signal", "get"),
-    }
-    yield Way(**base, header="thin")  # type: ignore[arg-type]
-    yield Way(**base, header="thin_udp", settings={"udp": "on"})  # type: ignore[arg-type]
-    yield Way(**base, header="thin", settings={"ordered": "on"})  # type: ignore[arg-type]
-    lpddr = base | {"send": ("lpddr", *base["send"]), "receive": (*base["receive"], "lpddr")}
-    yield Way(**lpddr, header="thin", settings={"memory": "capacity"})  # type: ignore[arg-type]
-    four = base | {"send": ("card_dma", *base["send"]), "receive": (*base["receive"], "card_dma")}
-    yield Way(**four, header="thin", settings={"cards": 4})  # type: ignore[arg-type]
+    plain = Way(
+        nic="transparent",
+        header="thin",
+        post=("descriptor",),
+        send=("card_read", "pcie_switch", "nic_pcie", "nic_pipeline", "mac_tx"),
+        ingress=("mac_rx", "nic_pipeline"),
+        receive=("nic_pcie", "pcie_switch", "card_write"),
+        notify=("flag",),
+        signal=("signal",),
+        ops=("put", "put_signal", "get"),
+    )
+    yield plain
+    yield replace(plain, header="thin_udp", settings={"udp": "on"})
+    yield replace(plain, settings={"ordered": "on"})
+    for settings, more in (({"memory": "capacity"}, ("lpddr",)), ({"cards": 4}, ("card_dma",))):
+        yield replace(plain, settings=settings, send=more + plain.send, receive=plain.receive + more)
 
 
 def _rdma() -> Iterator[Way]:
-    base = {"nic": "rdma", "header": "rocev2", **_PCIE}
-    host, polled = ("host_post", "doorbell"), ("completion_write", "host_poll")
-    fetched = {"post": (*host, "wqe_fetch"), "send": _DMA, "notify": polled, "ops": _ALL}
-    yield Way(**base, **fetched)  # type: ignore[arg-type]
-    interrupt = fetched | {"notify": ("completion_write", "interrupt")}
-    yield Way(**base, **interrupt, settings={"completion": "interrupt"})  # type: ignore[arg-type]
-    card = {"notify": ("completion_write", "card_poll"), "ops": _ALL, "send": _DMA}
-    by_card = {"initiator": "device"}
-    yield Way(**base, **card, post=("card_post", "doorbell", "wqe_fetch"), settings=by_card)  # type: ignore[arg-type]
-    for post, request in (("inline", ("wqe_fetch",)), ("blueflame", ())):
-        puts = {"ops": ("put", "put_signal", "send"), "most": _INLINE_MOST, "send": ("nic_pipeline",)}
-        mine = {"post": (*host, *request), "notify": polled, "settings": {"post": post}}
-        yield Way(**base, **mine, **puts)  # type: ignore[arg-type]
-        yield Way(**base, **mine, send=_DMA, ops=_ALL, least=_INLINE_MOST + 1)  # type: ignore[arg-type]
-        mine |= {"post": ("card_post", "doorbell", *request), "settings": {"post": post} | by_card}
-        yield Way(**base, **(mine | card | puts))  # type: ignore[arg-type]
-    # behind a PCIe switch of the cards
-    four = {
-        "nic": "rdma",
-        "header": "rocev2",
-        "ingress": ("nic_pipeline",),
-        "send": ("card_dma", "card_pcie_switch", *_DMA),
-        "receive": ("dma_write", "card_pcie_switch", "card_dma"),
-        "settings": {"cards": 4},
-    }
-    yield Way(**four, post=(*host, "wqe_fetch"), notify=polled, ops=_ALL)  # type: ignore[arg-type]
+    host = ("host_post", "doorbell")
+    plain = Way(
+        nic="rdma",
+        header="rocev2",
+        post=(*host, "wqe_fetch"),
+        send=_DMA,
+        ingress=_PIPELINE,
+        receive=("dma_write",),
+        notify=("completion_write", "host_poll"),
+        ops=_ALL,
+    )
+    yield plain
+    told = ("completion_write", "interrupt")
+    yield replace(plain, notify=told, settings={"completion": "interrupt"})
+    card = replace(
+        plain,
+        post=("card_post", "doorbell", "wqe_fetch"),
+        notify=("completion_write", "card_poll"),
+        settings={"initiator": "device"},
+    )
+    yield card
+    for kind, request in (("inline", ("wqe_fetch",)), ("blueflame", ())):
+        for way in (plain, card):
+            pushed = replace(way, post=way.post[:2] + request, settings={"post": kind, **way.settings})
+            yield replace(pushed, send=_PIPELINE, most=_INLINE_MOST, ops=_PUTS)
+            yield replace(pushed, least=_INLINE_MOST + 1)
+    before, behind = ("card_dma", "card_pcie_switch"), ("card_pcie_switch", "card_dma")
+    yield replace(plain, send=before + _DMA, receive=plain.receive + behind, settings={"cards": 4})
 
 
 def _kernel() -> Iterator[Way]:
-    base = {
-        "nic": "kernel",
-        "send": _DMA,
-        "ingress": ("nic_pipeline",),
-        "receive": ("dma_write", "interrupt", "softirq"),
-        "notify": ("socket_wake_up", "copy_out"),
-        "ops": ("put", "send"),
-    }
-    before, behind = ("system_call", "copy_in"), ("qdisc", "driver", "doorbell", "descriptor_fetch")
-    tcp = {"header": "tcp", "post": (*before, "tcp_ip", *behind)}
-    yield Way(**base, **tcp, most=10 * 4096)  # type: ignore[arg-type]  # ten segments: the initial window
-    yield Way(**base, **tcp, settings={"congestion": "off"})  # type: ignore[arg-type]
-    udp = {"header": "udp", "post": (*before, "udp_ip", *behind)}
-    yield Way(**base, **udp, settings={"protocol": "udp"})  # type: ignore[arg-type]
+    behind = ("qdisc", "driver", "doorbell", "descriptor_fetch")
+    tcp = Way(
+        nic="kernel",
+        header="tcp",
+        post=("system_call", "copy_in", "tcp_ip", *behind),
+        send=_DMA,
+        ingress=_PIPELINE,
+        receive=("dma_write", "interrupt", "softirq"),
+        notify=("socket_wake_up", "copy_out"),
+        ops=("put", "send"),
+    )
+    yield replace(tcp, most=10 * 4096)  # ten segments, its initial window
+    yield replace(tcp, settings={"congestion": "off"})
+    udp = ("system_call", "copy_in", "udp_ip", *behind)
+    yield replace(tcp, header="udp", post=udp, settings={"protocol": "udp"})
 
 
 def _uec() -> Iterator[Way]:
-    base = {
-        "nic": "uec",
-        "post": ("card_post", "doorbell"),
-        "send": _DMA,
-        "notify": ("completion_write", "card_poll"),
-        "signal": ("signal",),
-        **_PCIE,
-    }
     for mode in ("rud", "rod", "rudi", "uud"):  # the last two with the header of the first, against them
-        ops = _ALL if mode != "uud" else ("put", "put_signal", "send")
-        yield Way(**base, header="uet", ops=ops, settings={"mode": mode})  # type: ignore[arg-type]
+        yield Way(
+            nic="uec",
+            header="uet",
+            settings={"mode": mode},
+            post=("card_post", "doorbell"),
+            send=_DMA,
+            ingress=_PIPELINE,
+            receive=("dma_write",),
+            notify=("completion_write", "card_poll"),
+            signal=("signal",),
+            ops=_PUTS if mode == "uud" else _ALL,
+        )
 
 
 def _accelerators() -> Iterator[Way]:
-    ops: tuple[OpName, ...] = ("put", "get")
-    for header in ("compressed", "standard"):
-        yield Way(
-            nic="sue",
-            header="sue_compressed" if header == "compressed" else "sue",
-            settings={"header": header},
-            post=("command",),
-            send=("memory_read", "packing", "mac_tx"),
-            ingress=("mac_rx", "unpacking"),
-            receive=("memory_write",),
-            notify=("flag",),
-            ops=ops,
-        )
+    sue = Way(
+        nic="sue",
+        header="sue_compressed",
+        settings={"header": "compressed"},
+        post=("command",),
+        send=("memory_read", "packing", "mac_tx"),
+        ingress=("mac_rx", "unpacking"),
+        receive=("memory_write",),
+        notify=("flag",),
+        ops=("put", "get"),
+    )
+    yield sue
+    yield replace(sue, header="sue", settings={"header": "standard"})
     yield Way(
         nic="ualink",
         header="ualink",
@@ -296,7 +306,7 @@ def _accelerators() -> Iterator[Way]:
         ingress=("link_rx", "transaction_rx"),
         receive=("memory_write",),
         notify=("flag",),
-        ops=ops,
+        ops=("put", "get"),
     )
 
 

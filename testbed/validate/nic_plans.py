@@ -46,7 +46,7 @@ def around_switch(
     rate: str = "400Gbps",
     seed: int = 1,
 ) -> Data:
-    """NICs around one switch over 3 m of copper (1 m at 800G); each card has its workload, and all messages have one size."""
+    """NICs around one switch over 3 m of copper (1 m at 800G); each card has its workload."""
     nics = len(workloads) // setup.cards
     fabric = build_fabric(
         "single_switch", {"cards": nics, "rate": rate, "length": "1m" if rate == "800Gbps" else "3m"}
@@ -76,7 +76,9 @@ def without_stages(data: Data, **config: Field) -> Data:
     """The same plan with NICs that take no time, and fields of their configuration replaced."""
     nothing = {"ingress_latency_ps": 0, "ack_latency_ps": 0}
     nodes = [
-        {**node, "stages": stages(), "config": node["config"] | nothing | config} if node["kind"] == "nic" else node
+        {**node, "stages": stages(), "config": node["config"] | nothing | config}
+        if node["kind"] == "nic"
+        else node
         for node in data["nodes"]
     ]
     return {**data, "nodes": nodes}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,10 @@ import numpy.typing as npt
 
 from testbed.analysis.records import Records
 from testbed.spec.parameters import ParameterValue
-from testbed.validate.nic_paths import GAP, OPERATION, WAYS, Settings, Way, card_stage, frame_bytes
+from testbed.validate.nic_paths import GAP, OPERATION, WAYS, Settings, Way, frame_bytes
 from testbed.validate.nic_plans import IDLE, around_switch, setup_of, without_stages
-from testbed.validate.nics import BYTE_PS, LINK_PS
-from testbed.validate.plans import FOREVER_PS, Data, finished, records_of
-from testbed.validate.measure import twin_of
+from testbed.validate.nics import BYTE_PS
+from testbed.validate.plans import finished, records_of
 from testbed.validate.row import Oracle, Row
 
 PUBLISHED: dict[str, tuple[float, float, float, float]] = {
@@ -249,7 +248,9 @@ def _cards_rows(case: Case, until_ps: int) -> Iterator[Row]:
         }
         for card in range(4)
     ]
-    records = records_of(finished(around_switch(setup, loads + [IDLE] * 4, size_bytes=case.size, rate=case.rate)))
+    records = records_of(
+        finished(around_switch(setup, loads + [IDLE] * 4, size_bytes=case.size, rate=case.rate))
+    )
     end_ps = min(int(records["completed_ps"][records["src"] == card].max()) for card in range(4))
     inside = (records["completed_ps"] > end_ps // 2) & (records["completed_ps"] <= end_ps)
     counts = np.bincount(records["src"][inside], minlength=4)[:4]

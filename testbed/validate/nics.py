@@ -1,4 +1,4 @@
-"""One message alone, from the card that means to send it to the one that is told: every stage, every bit, nothing else."""
+"""One message alone, from the card that means to send it to the one that is told: every stage and every bit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from testbed.validate.row import Oracle, Row
 
 BYTE_PS = 20
 LINK_PS = 3 * 5_051 + 3_000 + 3_000 + 31_000 + 25_600
-"""3 m at 198,000,000 m/s; RS(544,514) at 400G: encoding, decoding, correction, two codewords (IEEE 802.3dj estimate)."""
+"""3 m at 198,000,000 m/s; RS(544,514) at 400G: 802.3dj's estimate of encoding, decoding, correction, two codewords."""
 SWITCHES = {"ideal": 0, "tomahawk5": 600_000, "tomahawk_ultra": 250_000}
 """Port to port, as published; each cuts through."""
 SIZES = (64, 100, 220, 256, 1_024, 4_096, 5_000, 16_384, 65_536)
