@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +39,12 @@ FORMATS: dict[str, tuple[str, dict[str, ParameterValue]]] = {
     "ualink": ("ualink", {"batch": "off"}),
 }
 """Which NIC sends such frames, one message in each."""
+PACKED: dict[str, tuple[str, int, Callable[[int, int], int]]] = {
+    "sue": ("sue", 2_048, lambda count, size: 54 + count * (size + 4) + GAP),
+    "sue_compressed": ("sue", 2_048, lambda count, size: 16 + count * (size + 4) + GAP),
+    "ualink": ("ualink", 4_096, lambda count, size: -(-count * (size + 16) // 628) * 640),
+}
+"""NICs that pack, how many bytes of payload at most, and what that takes on the wire."""
 NEAR_PS = 1_000
 """A link so short that windows never limit."""
 UALINK_EFFECTIVE = 0.93
@@ -54,7 +60,8 @@ def rate_of(times_ps: npt.NDArray[Any]) -> float:
 def goodput(quick: bool) -> list[Row]:
     """A stream of packets of one size, back to back, of NICs that take no time."""
     frames = 1_000 if quick else 20_000
-    return [row for header in FORMATS for row in _goodput_rows(header, frames)]
+    rows = [row for header in FORMATS for row in _goodput_rows(header, frames)]
+    return [*rows, *(_packed_row(header, size) for header in PACKED for size in (64, 256))]
 
 
 def _goodput_rows(header: str, frames: int) -> Iterator[Row]:
@@ -90,6 +97,25 @@ def _goodput_rows(header: str, frames: int) -> Iterator[Row]:
             tolerance=0.01,
             source="93 % effective (ualinkconsortium.org); 30 operations of 256 B fill 13 flits",
         )
+
+
+def _packed_row(header: str, size: int) -> Row:
+    """Small messages that wait for the port share its packets."""
+    nic, most, carried_bytes = PACKED[header]
+    count = most // size
+    setup = setup_of(nic, {"header": "standard"} if header == "sue" else {})
+    load = {"arrivals": "CLOSED", "destinations": [1], "window": 16 * count, "measure_until_ps": 200_000_000}
+    data = without_stages(around_switch(setup, [load, IDLE], size_bytes=size), tx_depth_pkts=2)
+    data["links"] = [[*link[:5], NEAR_PS] for link in data["links"]]
+    return Row(
+        oracle="nic-goodput",
+        case=f"{header}, {count} messages of {size} B in each packet",
+        expected=count * size / carried_bytes(count, size),
+        measured=rate_of(records_of(finished(data))["delivered_ps"]) * size * BYTE_PS,
+        unit="of the line",
+        tolerance=2e-3,
+        source="one header for all; SUE: 4 bytes for each; UALink: 16 for each operation, in flits",
+    )
 
 
 def measured_goodput(header: str, size: int, frames: int) -> float:
