@@ -8,7 +8,7 @@ from typing import Any
 from nic_emulator.profile import NicProfile, OpName, Place, Stage
 from nic_emulator.setup import NicSetup
 from testbed.run.schedule import Schedule
-from testbed.spec.fabric import Fabric, Link
+from testbed.spec.fabric import Fabric
 from testbed.spec.sourced import Sourced
 from testbed.switches.setup import SwitchSetup
 
