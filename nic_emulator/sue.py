@@ -52,7 +52,7 @@ PROFILE = NicProfile(
     tx_depth_pkts=TX_DEPTH,
     ack_latency=const(15_000, "ps", "V", f"time to process an acknowledgement: {_SIM}"),
     retransmission_timeout=const(
-        100_000_000, "ps", "assumed", "100 us; links retry by themselves long before"
+        1_000_000_000, "ps", "assumed", "1 ms; links retry by themselves long before"
     ),
     retry_limit=RETRIES,
     batching=Batching(

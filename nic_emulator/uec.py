@@ -97,7 +97,7 @@ PROFILE = NicProfile(
     paths=const(
         16, "paths", "assumed", "entropy values of a stream; the specification leaves the number open"
     ),
-    tail_loss_probe=const(20_000_000, "ps", "assumed", "some two loaded round trips"),
+    tail_loss_probe=const(40_000_000, "ps", "assumed", "some four loaded round trips"),
     congestion="nscc",
     congestions=NSCC | FIXED_WINDOW,
     choices={
