@@ -21,18 +21,13 @@ from nic_emulator.common import (
 )
 from nic_emulator.congestion_defaults import FIXED_WINDOW, NSCC
 from nic_emulator.profile import EVERY_GAP_IS_A_LOSS, Choice, NicProfile, Stage, const
-from testbed.spec.sourced import Sourced
 
 _XDP2 = "sizes of xdp2-dev/xdp2 src/include/uet, which conforms to UE 1.0.1"
 
 
-def _request(pds_bytes: int) -> Sourced:
-    total = 14 + 20 + 8 + pds_bytes + 44 + 4
-    layers = f"Ethernet 14, IPv4 20, UDP 8, PDS request {pds_bytes}, SES standard request 44, FCS 4"
-    return const(total, "byte", "V", f"{layers}: {_XDP2}")
-
-
-_RUD = _request(12)
+_RUD = const(
+    102, "byte", "V", f"Ethernet 14, IPv4 20, UDP 8, PDS request 12, SES standard request 44, FCS 4: {_XDP2}"
+)
 _ONE_PATH = const(1, "paths", "V", "packets of a stream stay in order on one path")
 
 PROFILE = NicProfile(
@@ -111,11 +106,7 @@ PROFILE = NicProfile(
                     "paths": _ONE_PATH,
                     "reorder_window_pkts": EVERY_GAP_IS_A_LOSS,
                 },
-                "rudi": {
-                    "nacks": False,
-                    "first_header_bytes": _request(8),
-                    "other_header_bytes": _request(8),
-                },
+                "rudi": {"nacks": False},
                 "uud": {
                     "reliability": "unreliable",
                     "ops": ("put", "put_signal", "send"),
@@ -123,14 +114,13 @@ PROFILE = NicProfile(
                     "tail_loss_probe": None,
                     "congestion": "",
                     "congestions": {},
-                    "first_header_bytes": _request(4),
-                    "other_header_bytes": _request(4),
                 },
             },
         ),
     },
     notes=(
         "a receiver of RUDI keeps no state, so that only time-outs find its losses",
+        "RUDI and UUD carry the PDS request of RUD, 4 and 8 bytes more than their own",
         "trimming needs a switch that trims (switch_settings.trim)",
     ),
 )

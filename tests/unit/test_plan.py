@@ -496,7 +496,7 @@ def config_of(nic: str, **settings: int | str) -> dict[str, Any]:
             {"receive_depth": 32, "rnr_timer_ps": 640_000_000, "rnr_retry_limit": 7},
         ),
         ("sue", {"virtual_channels": 1, "batch": "off"}, {"virtual_channels": None, "batch_bytes": None}),
-        ("uec", {"mode": "rudi"}, {"nacks": False, "first_header_bytes": 98, "other_header_bytes": 98}),
+        ("uec", {"mode": "rudi"}, {"nacks": False}),
     ],
 )
 def test_plan_nic_setting_adds_exactly_its_fields(
