@@ -16,7 +16,9 @@ void check_format(const NicConfig& config) {
   require(config.first_header_bytes >= least.first && config.other_header_bytes >= least.other &&
               config.ack_bytes >= least.ack,
           "the wire format's headers take more bytes than this");
+  const FormatLimits limits = limits_of(config.format);
   require(config.mtu_bytes != 0 && config.mtu_bytes <= kLargestMtuBytes, "a packet carries 1 to 16384 bytes");
+  require(config.batch_bytes == 0 || limits.batches, "a packet of this format holds one message");
   require(config.virtual_channels >= 1 && config.data_class + config.virtual_channels <= kClasses,
           "virtual channels are classes, 0 to 7");
   require(config.ack_class < kClasses, "a class is 0 to 7");
@@ -36,8 +38,8 @@ void check_transport(const NicConfig& config, const Reliability& reliability) {
           "window, depth and acknowledgement interval are at least one packet");
   require(!reliability.selective() || config.window_pkts <= 64,
           "a selective window is at most 64 packets, the bits of an acknowledgement");
-  require(!reliability.selective() || config.format != WireFormat::kRoceV2,
-          "a RoCEv2 acknowledgement cannot name what arrived out of order: use go-back-N");
+  require(!reliability.selective() || limits_of(config.format).bitmap,
+          "an acknowledgement of RoCEv2 or SUE cannot name what arrived out of order: use go-back-N");
   require(config.rto_ps != 0, "the retransmission time-out is above zero");
   require(config.tlp_ps < config.rto_ps, "a tail-loss probe comes before the time-out");
   require(config.paths >= 1 && config.paths <= kMostPaths, "a stream has 1 to 64 paths");
@@ -88,6 +90,16 @@ NicModel::NicModel(NicConfig given, std::vector<WorkloadConfig> loads)
     if (load.arrivals == Arrivals::kNone) continue;
     check_workload(config, load);
     require(load.op != Op::kGetRequest || reliability->acknowledges(), "only a reliable stream can get");
+  }
+}
+
+void NicModel::check_real_frames() const {
+  const FormatLimits limits = limits_of(config.format);
+  require(config.mtu_bytes <= limits.most_payload,
+          "a packet carries more bytes than its header can tell: at most 8192 with the thin one, 16383 with others");
+  for (const WorkloadConfig& load : workloads) {
+    require((load.message_bytes + config.mtu_bytes - 1) / config.mtu_bytes <= limits.most_packets,
+            "a message has more packets than its header can tell: at most 32768 with the thin one");
   }
 }
 

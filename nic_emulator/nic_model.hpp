@@ -51,6 +51,7 @@ class NicModel final : public NodeModel {
                        [](const WorkloadConfig& load) { return load.arrivals != Arrivals::kNone; });
   }
   [[nodiscard]] std::uint32_t max_frame_bytes() const override;
+  void check_real_frames() const override;
   NicConfig config;
   std::vector<WorkloadConfig> workloads;
   std::unique_ptr<Reliability> reliability;
