@@ -61,10 +61,13 @@ void check_workload(const NicConfig& config, const WorkloadConfig& workload) {
   require((workload.message_bytes + config.mtu_bytes - 1) / config.mtu_bytes <= 0xFFFF,
           "a message has at most 65535 packets");
   require(!workload.destinations.empty() || workload.others_of >= 2, "a source has a destination");
-  const bool open = workload.arrivals == Arrivals::kPeriodic || workload.arrivals == Arrivals::kPoisson;
+  const bool open = workload.arrivals == Arrivals::kPeriodic || workload.arrivals == Arrivals::kPoisson ||
+                    workload.arrivals == Arrivals::kRounds;
   require(!open || workload.interval_ps != 0, "an open loop has an interval above zero");
   require(workload.arrivals != Arrivals::kClosed || workload.window != 0,
           "a closed loop has at least one message outstanding");
+  require(workload.arrivals != Arrivals::kRounds || workload.destinations.size() % 2 == 0,
+          "a collective has a receiver and a sender for each round");
   require(workload.batch != 0, "a batch has at least one message");
   require(workload.op != Op::kGetResponse, "a workload puts, sends or gets");
 }
@@ -146,6 +149,7 @@ void NicEntity::start() {
   for (std::uint32_t card = 0; card < cards_.size(); ++card) {
     Card& own = cards_[card];
     own.over = own.load->arrivals == Arrivals::kNone;
+    own.rounds.got.assign(own.load->destinations.size() / 2, 0);
     if (own.over) continue;
     if (ports_[0].wire == kNoWire) throw std::invalid_argument(name() + " posts messages but has no link");
     next_post(card, own.workload.open_loop() ? own.workload.next_time() : own.load->start_ps);
