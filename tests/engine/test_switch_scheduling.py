@@ -168,7 +168,7 @@ def classes_of(sends: list[Sending], **config: Any) -> dict[int, int]:
 
 def roce(number: int, dscp: int) -> Sending:
     frame = data_frame(0, 1, 1000, psn=number, format=_engine.WireFormat.ROCE_V2, dscp=dscp)
-    frame.payload_bytes, frame.message_bytes = 922, 922
+    frame.message_bytes = frame.payload_bytes
     return number * slot_ps(1000), frame
 
 
