@@ -43,7 +43,7 @@ class NicModel final : public NodeModel {
   /// An arrival makes the NIC acknowledge, or inject into the send stages; it never starts a waiting frame.
   [[nodiscard]] ps_t turnaround_ps() const override {
     ps_t send_ps = 0;
-    for (const StageConfig& stage : config.send) send_ps += stage.latency_ps;
+    for (const StageConfig& stage : config.send) send_ps += stage.reads_payload ? 0 : stage.latency_ps;
     return std::min(config.ack_latency_ps, send_ps);
   }
   [[nodiscard]] bool is_source() const override {

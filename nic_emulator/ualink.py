@@ -27,7 +27,12 @@ PROFILE = NicProfile(
     single_hop=True,
     stages=(
         Stage(name="command", place="post", latency=const(10_000, "ps", "assumed", _TARGET)),
-        Stage(name="memory_read", place="send", latency=const(100_000, "ps", "assumed", _TARGET)),
+        Stage(
+            name="memory_read",
+            place="send",
+            latency=const(100_000, "ps", "assumed", _TARGET),
+            reads_payload=True,
+        ),
         Stage(name="transaction_tx", place="send", latency=const(20_000, "ps", "assumed", _TARGET)),
         Stage(name="link_tx", place="send", latency=const(20_000, "ps", "assumed", _TARGET)),
         Stage(name="link_rx", place="ingress", latency=const(20_000, "ps", "assumed", _TARGET)),

@@ -199,6 +199,8 @@ def stage_data(stage: Stage) -> dict[str, Any]:
     }
     if stage.per_card:
         data["per_card"] = True
+    if stage.reads_payload:
+        data["reads_payload"] = True
     if stage.servers.number > 1:
         data["servers"] = stage.servers.number
     if stage.coalesce.number:

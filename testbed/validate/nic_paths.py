@@ -6,7 +6,7 @@ the profile's. Bytes are summed up from the specifications of the layers. Nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
@@ -160,9 +160,9 @@ class Way:
         """Payload of a full packet."""
         return int(self.settings.get("mtu", self.profile.mtu_bytes.number))
 
-    def servers(self, place: str) -> list[Server]:
+    def servers(self, place: str, without: Collection[str] = ()) -> list[Server]:
         """Fresh servers of one place, by their names."""
-        return [Server(self._stage(place, name)) for name in getattr(self, place)]
+        return [Server(self._stage(place, name)) for name in getattr(self, place) if name not in without]
 
     def _stage(self, place: str, name: str) -> Stage:
         if name in _CARD:

@@ -17,6 +17,8 @@ SWITCHES = {"ideal": 0, "tomahawk5": 600_000, "tomahawk_ultra": 250_000}
 """Port to port, as published; each cuts through."""
 SIZES = (64, 100, 220, 256, 1_024, 4_096, 5_000, 16_384, 65_536)
 QUICK_SIZES = (64, 4_096, 65_536)
+READS = frozenset({"dma_read", "card_read", "memory_read", "lpddr"})
+"""Stages that fetch payload from memory, of which a request has none."""
 SOURCE = "the sum of its stages in the profile, wire times of (F + 8) bytes, links and the switch"
 
 
@@ -36,7 +38,8 @@ class Wire:
 
 def transfer_ps(way: Way, size: int, kind: Kind, begun_ps: int, switch_ps: int) -> list[int]:
     """When each packet of a message that is ready to go has passed the far NIC's ingress."""
-    send, wire, depth = way.servers("send"), Wire(switch_ps), way.profile.tx_depth_pkts.number
+    send = way.servers("send", without=READS if kind == "request" else ())
+    wire, depth = Wire(switch_ps), way.profile.tx_depth_pkts.number
     starts_ps: list[int] = []
     there_ps = []
     for number, (payload, frame) in enumerate(way.packets(size, kind)):
