@@ -10,6 +10,7 @@ from nic_emulator.setup import NicSetup, configured
 from testbed.run.plan import plan_data
 from testbed.run.schedule import schedule_of
 from testbed.spec.experiment import Cell, Scenario
+from testbed.spec.fabric import Fabric
 from testbed.spec.parameters import ParameterValue
 from testbed.switches import SWITCHES
 from testbed.switches.setup import configured as configured_switch
@@ -44,13 +45,14 @@ def around_switch(
     switch: str = "ideal",
     switch_settings: Settings | None = None,
     rate: str = "400Gbps",
+    fabric: Fabric | None = None,
     seed: int = 1,
 ) -> Data:
-    """NICs around one switch over 3 m of copper (1 m at 800G); each card has its workload."""
+    """NICs around one switch over 3 m of copper (1 m at 800G); each card has its workload; or another fabric."""
     nics = len(workloads) // setup.cards
-    fabric = build_fabric(
-        "single_switch", {"cards": nics, "rate": rate, "length": "1m" if rate == "800Gbps" else "3m"}
-    )
+    if fabric is None:
+        length = "1m" if rate == "800Gbps" else "3m"
+        fabric = build_fabric("single_switch", {"cards": nics, "rate": rate, "length": length})
     scenario = Scenario(name="validate", kind="idle", op=op)
     cell = Cell(scenario=scenario, size_bytes=size_bytes, nic=setup.profile.name)
     data = plan_data(
