@@ -7,7 +7,6 @@ import json
 import sys
 from pathlib import Path
 
-
 CARDS = 24
 """As many as any plan has, at most."""
 
