@@ -238,8 +238,10 @@ struct RxStream {
   ps_t cnp_ps = 0;                 // the next notification may leave
   ps_t last_memory_ps = 0;         // ordered completion: of the message before
   bool nak_sent = false;
-  std::uint32_t posted = 0;  // receives
-  Ring<ps_t> reposts;        // when further receives will be posted
+  std::uint64_t newest_psn = 0;     // unreliable: highest that has arrived
+  std::vector<std::uint64_t> seen;  // unreliable: which of the latest have arrived, by number
+  std::uint32_t posted = 0;         // receives
+  Ring<ps_t> reposts;               // when further receives will be posted
   std::vector<RxMessage> partial;
   std::vector<Arrived> held;  // ordered completion: whole, but not its turn
 
