@@ -161,12 +161,12 @@ struct TxStream {
   Ring<TxMessage> messages;
   std::size_t sending = 0;  // place in `messages` of the one that next_psn belongs to
   ps_t deadline_ps = 0;
+  ps_t timed_ps = kNever;  // of its entry in the timer heap that counts, if it has one
   std::uint32_t retries = 0;
   std::uint32_t not_ready = 0;  // times in a row that the receiver had no receive posted
   std::uint32_t traffic_class = 0;
   Op kind = Op::kPut;       // kGetResponse: what the peer asked for
   bool ready = false;       // in the scheduler's ring
-  bool timed = false;       // in the timer heap
   bool probed = false;      // since the last acknowledgement
   bool paced = false;       // waits for `pace_ps`
   ps_t pace_ps = 0;         // no packet before this

@@ -21,7 +21,9 @@ class Unreliable final : public Reliability {
         stream.seen.assign(kMemoryPkts / 64, 0);
         stream.expected_psn = psn;
       }
-
+      for (std::uint64_t missing = stream.expected_psn; missing < psn; ++missing) {
+        word(stream, missing) &= ~bit(missing);
+      }
       word(stream, psn) |= bit(psn);
       stream.expected_psn = psn + 1;
       return {.fresh = true, .out_of_order = gap};
