@@ -153,12 +153,13 @@ void NicEntity::place(RxStream& stream, const Frame& frame, std::uint64_t psn, p
   if (last) {
     entry->has_last = true;
     entry->last_psn = psn;
+    entry->op = frame.op;
   } else {
     entry->has_first = true;
     entry->first_psn = psn - frame.index;
   }
   if (entry->has_first && entry->has_last && entry->received == entry->last_psn - entry->first_psn + 1) {
-    const Arrived message{msn, entry->bytes, memory_ps, entry->marks, 0, 1, frame.op};
+    const Arrived message{msn, entry->bytes, memory_ps, entry->marks, 0, 1, entry->op};
     partial.erase(entry);
     complete(stream, message, now_ps);
   }

@@ -210,6 +210,7 @@ struct RxMessage {
   std::uint32_t marks = 0;
   bool has_first = false;
   bool has_last = false;
+  Op op = Op::kPut;  // of the last packet: others do not tell all of it in every format
 };
 
 /// One or several whole messages, as the last packet of them left them.
