@@ -25,8 +25,11 @@ from nic_emulator.profile import EVERY_GAP_IS_A_LOSS, Choice, NicProfile, Stage,
 _XDP2 = "sizes of xdp2-dev/xdp2 src/include/uet, which conforms to UE 1.0.1"
 
 
-_RUD = const(
-    102, "byte", "V", f"Ethernet 14, IPv4 20, UDP 8, PDS request 12, SES standard request 44, FCS 4: {_XDP2}"
+_REQUEST = const(
+    102,
+    "byte",
+    "V",
+    f"Ethernet 14, IPv4 20, UDP 8, PDS RUD/ROD request 12, SES standard request 44, FCS 4: {_XDP2}",
 )
 _ONE_PATH = const(1, "paths", "V", "packets of a stream stay in order on one path")
 
@@ -68,8 +71,8 @@ PROFILE = NicProfile(
         ),
     ),
     mtu_bytes=const(4096, "byte", "V", "payload of spcl/HTSIM main_uec.cpp: MTU 4,150 with 64 of headers"),
-    first_header_bytes=_RUD,
-    other_header_bytes=_RUD,
+    first_header_bytes=_REQUEST,
+    other_header_bytes=_REQUEST,
     ack_bytes=const(
         90,
         "byte",
@@ -112,6 +115,9 @@ PROFILE = NicProfile(
                     "ops": ("put", "put_signal", "send"),
                     "nacks": False,
                     "tail_loss_probe": None,
+                    "retransmission_timeout": const(
+                        1_000_000_000, "ps", "assumed", "1 ms: so long a run waits for what is under way"
+                    ),
                     "congestion": "",
                     "congestions": {},
                 },
@@ -119,8 +125,8 @@ PROFILE = NicProfile(
         ),
     },
     notes=(
+        "frames of RUDI and UUD are as long as those of RUD; their PDS headers have 4 and 8 bytes less",
         "a receiver of RUDI keeps no state, so that only time-outs find its losses",
-        "RUDI and UUD carry the PDS request of RUD, 4 and 8 bytes more than their own",
         "trimming needs a switch that trims (switch_settings.trim)",
     ),
 )

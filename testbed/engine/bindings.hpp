@@ -12,10 +12,7 @@ inline void require_whole(const Frame& frame, std::uint32_t max_frame_bytes) {
     if (frame.frame_bytes == kMinFrameBytes && frame.payload_bytes == 0) return;
     throw nanobind::value_error("a MAC control frame has 64 bytes and no payload");
   }
-  Frame unpadded = frame;  // models may leave out what pads a payload to whole words; bytes may not, see `carries`
-  if (frame.opcode == Opcode::kData) unpadded.opcode = Opcode::kTrimmed;
-  if (frame.frame_bytes > max_frame_bytes || frame.payload_bytes > frame.frame_bytes ||
-      frame.frame_bytes < least_frame_bytes(unpadded)) {
+  if (frame.frame_bytes > max_frame_bytes || frame.frame_bytes < least_frame_bytes(frame)) {
     throw nanobind::value_error("a frame has 64 bytes to the node's largest, and room for its headers and payload");
   }
 }

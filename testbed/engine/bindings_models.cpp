@@ -160,7 +160,8 @@ void bind_nic(nb::module_& m) {
       .def_rw("per_card", &StageConfig::per_card)
       .def_rw("coalesce_ps", &StageConfig::coalesce_ps)
       .def_rw("wake_after_ps", &StageConfig::wake_after_ps)
-      .def("set_wake", [](StageConfig& s, std::vector<QuantileTable::Point> p) { s.wake = QuantileTable(std::move(p)); })
+      .def("set_wake",
+           [](StageConfig& s, std::vector<QuantileTable::Point> p) { s.wake = QuantileTable(std::move(p)); })
       .def("set_jitter",
            [](StageConfig& s, std::vector<QuantileTable::Point> p) { s.jitter = QuantileTable(std::move(p)); })
       .def("set_stall",
@@ -224,7 +225,8 @@ void bind_workload(nb::module_& m) {
       .value("PERIODIC", Arrivals::kPeriodic)
       .value("POISSON", Arrivals::kPoisson)
       .value("CLOSED", Arrivals::kClosed)
-      .value("PING_PONG", Arrivals::kPingPong);
+      .value("PING_PONG", Arrivals::kPingPong)
+      .value("ROUNDS", Arrivals::kRounds);
   nb::class_<WorkloadConfig>(m, "WorkloadConfig")
       .def(nb::init<>())
       .def_rw("arrivals", &WorkloadConfig::arrivals)

@@ -96,5 +96,5 @@ def test_marks_do_not_change_the_times() -> None:
 
 def test_mark_on_real_bytes_is_congestion_experienced() -> None:
     frame = data_frame(0, 1, 1000, format=_engine.WireFormat.ROCE_V2, flags=MARKED, dscp=26)
-    frame.payload_bytes = 936  # whole words
+    frame.payload_bytes = 936
     assert _engine.encode(frame)[15] == 26 << 2 | 3

@@ -126,8 +126,8 @@ CASES: dict[str, Case] = {
     "sue, standard header, four cards": Case(
         nic="sue",
         settings={"header": "standard", "cards": 4},
-        window=200,
-        until_ps=5_000_000,
+        window=120,
+        until_ps=1_500_000,
         fired=("tx_shared_packets", "tx_retransmits"),
     ),
     "ualink": Case(
@@ -200,14 +200,14 @@ PROTOCOLS: dict[str, str] = {
     "ualink": "eth:ethertype",
 }
 """How tshark calls the frames of a case."""
-HARMLESS = frozenset({"Chat", "Note"})
-"""What tshark says of a TCP connection that loses packets, which these do."""
 
 
 def decoded(path: Path) -> list[list[str]]:
     """Protocols, malformed marks and complaints of every frame, with checksums verified."""
     fields = ("frame.protocols", "_ws.malformed", "_ws.expert.severity", "_ws.expert.message")
     command = ["tshark", "-n", "-r", str(path), "-X", f"lua_script:{LUA}", "-o", "ip.check_checksum:TRUE"]
+    # Segments that are lost, late and doubled are what these runs are about, and no fault of a frame.
+    command += ["-o", "tcp.check_checksum:TRUE", "-o", "tcp.analyze_sequence_numbers:FALSE"]
     command += ["-T", "fields", "-E", "occurrence=a", *(word for name in fields for word in ("-e", name))]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [line.split("\t") for line in done.stdout.splitlines()]
@@ -235,4 +235,4 @@ def test_capture_of_a_nic_in_disorder_tshark_finds_nothing_wrong(
             assert protocols.startswith(PROTOCOLS[name]), where
             assert not malformed, where
             assert "malformed" not in protocols, where
-            assert severity == "" or complaint == "", where
+            assert severity == complaint == "", where
