@@ -64,7 +64,7 @@ void NicEntity::acknowledged(const Frame& frame, ps_t now_ps) {
     stream.retries = 0;
     stream.not_ready = 0;
     stream.probed = false;
-    stream.deadline_ps = now_ps + patience_ps();
+    set_deadline(stream, now_ps + patience_ps());
     retire(stream, now_ps);
   }
   reliability_.acknowledged(stream, frame, moved);
@@ -113,7 +113,7 @@ void NicEntity::not_ready(TxStream& stream, ps_t now_ps) {
   }
   reliability_.send_again(stream, stream.una_psn);
   stream.lost_bytes = 0;  // refused, not lost
-  stream.deadline_ps = now_ps + config_.rnr_timer_ps + config_.rto_ps;
+  set_deadline(stream, now_ps + config_.rnr_timer_ps + config_.rto_ps);
   pace(stream, now_ps + config_.rnr_timer_ps);
 }
 
@@ -137,9 +137,15 @@ void NicEntity::retire(TxStream& stream, ps_t now_ps) {
 
 // ------------------------------------------------------------------------------------------------------ timers
 
-void NicEntity::arm(TxStream& stream, ps_t now_ps) {
-  stream.timed = true;
-  stream.deadline_ps = now_ps + patience_ps();
+// The heap has one entry for each stream, which may be too early: it is looked at then. If it would be too late, as it
+// is behind a time-out that has doubled, another takes its place.
+void NicEntity::set_deadline(TxStream& stream, ps_t time_ps) {
+  stream.deadline_ps = time_ps;
+  if (stream.outstanding() && time_ps < stream.timed_ps) enter(stream);
+}
+
+void NicEntity::enter(TxStream& stream) {
+  stream.timed_ps = stream.deadline_ps;
   deadlines_.emplace(stream.deadline_ps, place_of(stream));
   set_timer();
 }
@@ -148,7 +154,7 @@ void NicEntity::arm(TxStream& stream, ps_t now_ps) {
 void NicEntity::settled() {
   if (--outstanding_streams_ != 0) return;
   while (!deadlines_.empty()) {
-    tx_[deadlines_.top().second].timed = false;
+    tx_[deadlines_.top().second].timed_ps = kNever;
     deadlines_.pop();
   }
   set_timer();
@@ -190,13 +196,15 @@ void NicEntity::wake(ps_t now_ps) {
 }
 
 void NicEntity::stream_timer(ps_t now_ps) {
-  TxStream& stream = tx_[deadlines_.top().second];
+  const Deadline due = deadlines_.top();
   deadlines_.pop();
-  stream.timed = false;
-  if (stream.outstanding()) {
-    if (stream.deadline_ps <= now_ps) time_out(stream, now_ps);
-    stream.timed = true;
-    deadlines_.emplace(stream.deadline_ps, place_of(stream));
+  TxStream& stream = tx_[due.second];
+  if (due.first == stream.timed_ps) {
+    stream.timed_ps = kNever;
+    if (stream.outstanding()) {
+      if (stream.deadline_ps <= now_ps) time_out(stream, now_ps);
+      enter(stream);
+    }
   }
   set_timer();
   offer(stream, now_ps);

@@ -222,7 +222,8 @@ class NicEntity final : public ModelEntity<NicEntity> {
   void not_ready(TxStream& stream, ps_t now_ps);
   void report_losses(TxStream& stream, Loss how, ps_t now_ps);
   void retire(TxStream& stream, ps_t now_ps);
-  void arm(TxStream& stream, ps_t now_ps);
+  void set_deadline(TxStream& stream, ps_t time_ps);
+  void enter(TxStream& stream);
   void settled();
   void timer(ps_t now_ps);
   void stream_timer(ps_t now_ps);

@@ -3,6 +3,15 @@
 
 namespace tb {
 
+namespace {
+
+// Messages in a packet. Where packets of a window overtake each other, 64 of them must hold less than half of the
+// messages that 16 bits number, or a late one is taken for one of the next round.
+constexpr std::size_t kMostShared = 512;
+constexpr std::size_t kMostInOrder = 0xFFFF;
+
+}  // namespace
+
 void NicEntity::card_event(std::uint32_t card, std::uint32_t which, ps_t now_ps) {
   if (which == kCardPosted) {
     posted(card, now_ps);
@@ -148,7 +157,10 @@ void NicEntity::queue_message(TxStream& stream, const Posted& work, Op op, ps_t 
 
 void NicEntity::add_to_batch(TxStream& stream, const Posted& work, Op op, ps_t now_ps) {
   Batch& batch = stream.batch;
-  const auto fits = [&] { return (batch.records.size() + 1) * batch.each_bytes <= config_.batch_bytes; };
+  const std::size_t most = reliability_.in_order() ? kMostInOrder : kMostShared;
+  const auto fits = [&] {
+    return batch.records.size() < most && (batch.records.size() + 1) * batch.each_bytes <= config_.batch_bytes;
+  };
   if (batch.open() && (batch.each_bytes != work.bytes || batch.op != op || !fits())) close_batch(stream);
   if (!batch.open()) {
     batch.each_bytes = work.bytes;

@@ -123,7 +123,12 @@ void NicEntity::place_in_order(RxStream& stream, const Frame& frame, ps_t memory
 }
 
 void NicEntity::place(RxStream& stream, const Frame& frame, std::uint64_t psn, ps_t memory_ps, ps_t now_ps) {
-  const std::uint64_t msn = extend_msn(stream.msn, frame.msn);
+  std::uint64_t near = stream.msn;
+  if (!reliability_.acknowledges() && psn > stream.newest_psn) {  // any number of messages may be missing
+    near += (psn - stream.newest_psn) * (stream.msn + 1) / (stream.newest_psn + 1);
+    stream.newest_psn = psn;
+  }
+  const std::uint64_t msn = extend_msn(near, frame.msn);
   stream.msn = std::max(stream.msn, msn);
   const bool last = (frame.flags & kFlagLast) != 0;
   const std::uint32_t marks = (frame.flags & kFlagMarked) != 0 ? 1 : 0;
@@ -148,12 +153,13 @@ void NicEntity::place(RxStream& stream, const Frame& frame, std::uint64_t psn, p
   if (last) {
     entry->has_last = true;
     entry->last_psn = psn;
+    entry->op = frame.op;
   } else {
     entry->has_first = true;
     entry->first_psn = psn - frame.index;
   }
   if (entry->has_first && entry->has_last && entry->received == entry->last_psn - entry->first_psn + 1) {
-    const Arrived message{msn, entry->bytes, memory_ps, entry->marks, 0, 1, frame.op};
+    const Arrived message{msn, entry->bytes, memory_ps, entry->marks, 0, 1, entry->op};
     partial.erase(entry);
     complete(stream, message, now_ps);
   }

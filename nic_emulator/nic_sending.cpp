@@ -75,8 +75,8 @@ void NicEntity::send_packet(TxStream& stream, std::uint64_t psn, ps_t now_ps) {
   const std::size_t place = stream.find(psn, first_time ? stream.sending : 0);
   if (first_time) stream.sending = place;
   const TxMessage& message = stream.messages.at(place);
-  if (!stream.outstanding() && reliability_.acknowledges()) {
-    stream.deadline_ps = now_ps + patience_ps();
+  const bool begins = !stream.outstanding() && reliability_.acknowledges();
+  if (begins) {
     stream.probed = false;
     ++outstanding_streams_;
   }
@@ -103,8 +103,8 @@ void NicEntity::send_packet(TxStream& stream, std::uint64_t psn, ps_t now_ps) {
   if (!reliability_.acknowledges()) {
     stream.una_psn = stream.high_psn;
     retire(stream, now_ps);
-  } else if (!stream.timed) {
-    arm(stream, now_ps);
+  } else if (begins) {
+    set_deadline(stream, now_ps + patience_ps());
   }
 }
 

@@ -96,7 +96,7 @@ def configured(profile: NicProfile, settings: Mapping[str, ParameterValue]) -> N
     chosen = {key: values.get(key, choice.default) for key, choice in profile.choices.items()}
     _check_choices(profile, chosen, problems)
     effective = _with_choices(profile, chosen)
-    effective = _with_numbers(effective, values)
+    effective = _with_numbers(effective, values, problems)
     effective = _with_batch(effective, values.get("batch"))
     effective = _with_receives(effective, values.get("receive_depth"))
     effective = _with_congestion(effective, settings, problems)
@@ -231,9 +231,11 @@ def _with_choices(profile: NicProfile, chosen: Mapping[str, str]) -> NicProfile:
     return replace(profile, stages=tuple(replace(stage, when={}) if stage.when else stage for stage in there))
 
 
-def _with_numbers(profile: NicProfile, values: Mapping[str, Any]) -> NicProfile:
+def _with_numbers(profile: NicProfile, values: Mapping[str, Any], problems: Problems) -> NicProfile:
     for key, name in _NUMBERS.items():
-        if key in values:
+        if key in values and getattr(profile, name) is None:  # a choice has taken it away
+            problems.add(key, f"{profile.name} has no {key} with the other settings", "leave it out")
+        elif key in values:
             profile = _set(profile, name, values[key])
     window: Window | None = values.get("window")
     return (

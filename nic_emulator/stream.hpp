@@ -161,12 +161,12 @@ struct TxStream {
   Ring<TxMessage> messages;
   std::size_t sending = 0;  // place in `messages` of the one that next_psn belongs to
   ps_t deadline_ps = 0;
+  ps_t timed_ps = kNever;  // of its entry in the timer heap that counts, if it has one
   std::uint32_t retries = 0;
   std::uint32_t not_ready = 0;  // times in a row that the receiver had no receive posted
   std::uint32_t traffic_class = 0;
   Op kind = Op::kPut;       // kGetResponse: what the peer asked for
   bool ready = false;       // in the scheduler's ring
-  bool timed = false;       // in the timer heap
   bool probed = false;      // since the last acknowledgement
   bool paced = false;       // waits for `pace_ps`
   ps_t pace_ps = 0;         // no packet before this
@@ -210,6 +210,7 @@ struct RxMessage {
   std::uint32_t marks = 0;
   bool has_first = false;
   bool has_last = false;
+  Op op = Op::kPut;  // of the last packet: others do not tell all of it in every format
 };
 
 /// One or several whole messages, as the last packet of them left them.
@@ -238,8 +239,10 @@ struct RxStream {
   ps_t cnp_ps = 0;                 // the next notification may leave
   ps_t last_memory_ps = 0;         // ordered completion: of the message before
   bool nak_sent = false;
-  std::uint32_t posted = 0;  // receives
-  Ring<ps_t> reposts;        // when further receives will be posted
+  std::uint64_t newest_psn = 0;     // unreliable: highest that has arrived
+  std::vector<std::uint64_t> seen;  // unreliable: which of the latest have arrived, by number
+  std::uint32_t posted = 0;         // receives
+  Ring<ps_t> reposts;               // when further receives will be posted
   std::vector<RxMessage> partial;
   std::vector<Arrived> held;  // ordered completion: whole, but not its turn
 

@@ -33,7 +33,8 @@ class Selective final : public Reliability {
 
   void acknowledged(TxStream& stream, const Frame& ack, std::uint64_t moved) const override {
     stream.cut = moved < 64 ? stream.cut >> moved : 0;
-    stream.sacked = ack.ack_bits;
+    // Acknowledgements may overtake each other: what one of them has told stays true.
+    stream.sacked = (moved < 64 ? stream.sacked >> moved : 0) | ack.ack_bits;
     stream.window_pkts = ack.credit;
     if (ack.index != 0) send_again(stream, stream.una_psn + ack.index - 1);
     if (ack.ack_bits == 0 || !config_.nacks) return;

@@ -5,23 +5,31 @@ namespace tb {
 
 namespace {
 
+// The last packet numbers tell a copy of a packet from a late one: all that a fast wire carries in some microseconds.
+constexpr std::uint64_t kMemoryPkts = 4096;
+
 class Unreliable final : public Reliability {
  public:
   using Reliability::Reliability;
   [[nodiscard]] bool in_order() const override { return false; }
   [[nodiscard]] bool acknowledges() const override { return false; }
 
-  // The last 64 packet numbers tell a copy of a packet from a late one. `arrived` has bit i for expected - 1 - i.
   Receipt receive(RxStream& stream, const Frame& /*frame*/, std::uint64_t psn) const override {
     if (psn >= stream.expected_psn) {
-      const std::uint64_t step = psn + 1 - stream.expected_psn;
-      stream.arrived = (step < 64 ? stream.arrived << step : 0) | 1U;
+      const bool gap = psn > stream.expected_psn;
+      if (stream.seen.empty() || psn - stream.expected_psn >= kMemoryPkts) {
+        stream.seen.assign(kMemoryPkts / 64, 0);
+        stream.expected_psn = psn;
+      }
+      for (std::uint64_t missing = stream.expected_psn; missing < psn; ++missing) {
+        word(stream, missing) &= ~bit(missing);
+      }
+      word(stream, psn) |= bit(psn);
       stream.expected_psn = psn + 1;
-      return {.fresh = true, .out_of_order = step > 1};
+      return {.fresh = true, .out_of_order = gap};
     }
-    const std::uint64_t behind = stream.expected_psn - 1 - psn;
-    if (behind >= 64 || (stream.arrived >> behind & 1U) != 0) return {};
-    stream.arrived |= std::uint64_t{1} << behind;
+    if (stream.expected_psn - psn > kMemoryPkts || (word(stream, psn) & bit(psn)) != 0) return {};
+    word(stream, psn) |= bit(psn);
     return {.fresh = true, .out_of_order = true};
   }
   Answer receive_trimmed(RxStream& /*stream*/, std::uint64_t /*psn*/, std::uint16_t& /*cut*/) const override {
@@ -30,6 +38,10 @@ class Unreliable final : public Reliability {
   void acknowledged(TxStream& /*stream*/, const Frame& /*ack*/, std::uint64_t /*moved*/) const override {}
   void timed_out(TxStream& /*stream*/) const override {}
   void send_again(TxStream& /*stream*/, std::uint64_t /*psn*/) const override {}
+
+ private:
+  static std::uint64_t& word(RxStream& stream, std::uint64_t psn) { return stream.seen[psn % kMemoryPkts / 64]; }
+  static std::uint64_t bit(std::uint64_t psn) { return std::uint64_t{1} << (psn % 64); }
 };
 
 std::unique_ptr<Reliability> make_unreliable(const ReliabilityConfig& config) {

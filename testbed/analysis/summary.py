@@ -28,6 +28,7 @@ from testbed.analysis.percentiles import (
     percentiles,
 )
 from testbed.analysis.records import Records, latencies_ps
+from testbed.analysis.recovery import Recovery, recovery_of
 from testbed.spec.experiment import Cell, Scenario
 from testbed.spec.sourced import Assumption
 from testbed.units import format_permille
@@ -68,6 +69,10 @@ class CellSummary:
     """The endpoint whose messages are summarised; None: all messages are."""
     events: Mapping[str, int] = field(default_factory=dict)
     """How often frames were dropped, marked, paused; by name (`testbed.analysis.events`), none that is zero."""
+    lost: int = 0
+    """Messages of an unreliable transport that never arrived; `n` and all times are without them."""
+    recovery: Recovery | None = None
+    """Of the messages with a packet that was sent again; None where there are none."""
 
     @property
     def alternative(self) -> str:
@@ -121,9 +126,13 @@ def measured(records: Records, destination: int | None) -> Records:
 
 
 def summarise_cell(
-    cell: Cell, all_records: Records, counters: Mapping[str, Mapping[str, int]] | None = None
+    cell: Cell,
+    all_records: Records,
+    counters: Mapping[str, Mapping[str, int]] | None = None,
+    *,
+    lost: int = 0,
 ) -> CellSummary:
-    """Everything the summary says of one cell; its records are in canonical order."""
+    """Everything the summary says of one cell; its records are in canonical order, and without what was lost."""
     records = measured(all_records, cell.scenario.measured_destination)
     latency = latencies_ps(records)
     n = len(latency)
@@ -148,6 +157,8 @@ def summarise_cell(
         variant=cell.variant,
         destination=cell.scenario.measured_destination,
         events=events_of(counters or {}),
+        lost=lost,
+        recovery=recovery_of(records),
     )
 
 

@@ -60,6 +60,7 @@ def report_text(
         prose(_heading(summary), width),
         cell_table(summary.cells, width=width, colour=colour),
         event_table(summary.cells, colour=colour),
+        recovery_table(summary.cells, colour=colour),
         prose(_closing(summary, result), width),
     ]
     return "\n\n".join(part.rstrip() for part in parts if part) + "\n"
@@ -120,16 +121,17 @@ def event_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
     table = empty_table(list(shown), [_EVENT_COLUMNS[name] for name in names])
     for cell, events in found:
         if events:
-            texts = (_event_text(name, events.get(name, 0)) for name in names)
+            texts = (_event_text(name, events.get(name, 0), cell) for name in names)
             table.add_row(*(label(cell) for label in shown.values()), *texts)
     return printed(table, colour) + f"({_event_note(names)})\n"
 
 
 def _event_note(names: Sequence[str]) -> str:
     """What the counts are of: the fabric sees every frame of a cell, records are of measured messages only."""
-    notes = ["counts of the whole cell"] if set(names) - {"retransmits"} else []
-    if "retransmits" in names:
-        notes.append("retransmits of the measured messages only")
+    of_messages = [name for name in ("retransmits", "lost") if name in names]
+    notes = ["counts of the whole cell"] if set(names) - set(of_messages) else []
+    if of_messages:
+        notes.append(f"{' and '.join(of_messages)} of the measured messages only")
     if "pause_ps" in names:
         notes.append("a pause counts for each class of a port that is stopped")
     return "; ".join(notes)
@@ -139,6 +141,7 @@ _EVENT_COLUMNS = {
     "discards": "drops",
     "trimmed": "trimmed",
     "retransmits": "retransmits",
+    "lost": "lost",
     "ecn_marked": "ECN marks",
     "pause_frames": "PFC frames",
     "pause_ps": "paused for",
@@ -150,14 +153,32 @@ _EVENT_COLUMNS = {
 
 
 def _events(cell: CellSummary) -> dict[str, int]:
-    resent = {"retransmits": cell.retransmits} if cell.retransmits else {}
-    return {**cell.events, **resent}
+    of_messages = {"retransmits": cell.retransmits, "lost": cell.lost}
+    return {**cell.events, **{name: number for name, number in of_messages.items() if number}}
 
 
-def _event_text(name: str, value: int) -> str:
+def _event_text(name: str, value: int, cell: CellSummary) -> str:
     if not value:
         return MISSING
+    if name == "lost":
+        return f"{value:,} of {cell.n + value:,}"
     return approximate_time(value) if name.endswith("_ps") else f"{value:,}"
+
+
+def recovery_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
+    """What a lost packet costs its message in each cell where one was sent again; empty if none was anywhere."""
+    found = [(cell, cell.recovery) for cell in cells if cell.recovery is not None]
+    if not found:
+        return ""
+    times = [(one.median_ps, one.p99_ps, one.max_ps) for _, one in found]
+    scale = choose_scale(abs(value) for row in times for value in row if value is not None)
+    labels = _labels(cells)
+    table = empty_table(list(labels), ("hit", "recovery p50", "p99", "max"))
+    for (cell, one), row in zip(found, times, strict=True):
+        texts = (MISSING if value is None else f"{scale.number(value)} {scale.unit}" for value in row)
+        table.add_row(*(label(cell) for label in labels.values()), f"{one.messages:,}", *texts)
+    note = "messages with a packet that was sent again: latency beyond the median of the others"
+    return printed(table, colour) + f"({note})\n"
 
 
 def _labels(cells: Sequence[CellSummary]) -> dict[str, Callable[[CellSummary], str]]:

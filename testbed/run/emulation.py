@@ -28,7 +28,7 @@ from testbed.fabric.processes import Supervisor
 from testbed.fabric.state import RunState
 from testbed.run.engine_errors import engine_error
 from testbed.run.host_agents import PATIENCE_S, HostAgents
-from testbed.run.join import join_records
+from testbed.run.join import is_lossy, join_records
 
 ROOT = Path(__file__).resolve().parents[2]
 FIFO_PRIORITY = 10
@@ -334,7 +334,7 @@ class _Run:
             policy = about["policy"]
         progress = self._clock.progress()
         return Emulated(
-            records=join_records(tx, rx),
+            records=join_records(tx, rx, lossy=is_lossy(self._data)),
             counters=counters,
             hops=hops,
             wakes=progress["wakes"],

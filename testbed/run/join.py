@@ -79,6 +79,18 @@ def join_records(tx_parts: Sequence[bytes], rx_parts: Sequence[bytes], *, lossy:
     return canonical_order(records)
 
 
+def count_lost(
+    tx_parts: Sequence[bytes], rx_parts: Sequence[bytes], *, until_ps: int, dst: int | None = None
+) -> int:
+    """Messages intended up to a time, for one destination or all, that never arrived."""
+    tx = np.concatenate([np.frombuffer(part, TX_DTYPE) for part in tx_parts])
+    rx = np.concatenate([np.frombuffer(part, RX_DTYPE) for part in rx_parts])
+    _, here = _places(tx, rx)
+    lost = tx[~here]
+    wanted = lost["intended_ps"] <= until_ps
+    return int(np.count_nonzero(wanted if dst is None else wanted & (lost["dst"] == dst)))
+
+
 def _places(
     tx: npt.NDArray[np.void], rx: npt.NDArray[np.void]
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:

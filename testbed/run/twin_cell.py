@@ -22,7 +22,7 @@ from testbed.engine.plan import build_plan
 from testbed.errors import MeasurementError
 from testbed.run import cell_files
 from testbed.run.engine_errors import engine_error
-from testbed.run.join import is_lossy, join_records
+from testbed.run.join import count_lost, is_lossy, join_records
 from testbed.spec.experiment import Cell
 from testbed.units import PS_PER_US
 
@@ -80,16 +80,18 @@ def run_twin_cell(job: TwinJob) -> TwinOutcome:
     twin.trace_queues(TRACE_PS, TRACE_SAMPLES)
     advance(twin, cell_id=job.cell.id, measure_until_ps=job.measure_until_ps, tell=partial(_tell, job))
     wall_s = time.monotonic() - began
-    records = join_records([twin.tx_records()], [twin.rx_records()], lossy=is_lossy(job.plan))
+    lossy, halves = is_lossy(job.plan), ([twin.tx_records()], [twin.rx_records()])
+    records = join_records(*halves, lossy=lossy)
     emulated_records, difference = _compare(job, records)
     kept = records[: job.records]
+    lost = count_lost(*halves, until_ps=_last_ps(job, kept), dst=_measured(job)) if lossy else 0
     counters = twin.counters()
     cell_files.write_cell(job.directory, job.cell.id, kept)
     cell_files.write_telemetry(
         job.directory, job.cell.id, int_samples=twin.int_samples(), flow_samples=twin.flow_samples()
     )
     return TwinOutcome(
-        summary=summarise_cell(job.cell, kept, counters),
+        summary=summarise_cell(job.cell, kept, counters, lost=lost),
         records=len(kept),
         counters=counters,
         queue=_followed(twin, job),
@@ -98,6 +100,15 @@ def run_twin_cell(job: TwinJob) -> TwinOutcome:
         hops=twin.hops,
         wall_s=wall_s,
     )
+
+
+def _last_ps(job: TwinJob, kept: Records) -> int:
+    """When the last message was intended that would be kept, had it arrived."""
+    return int(kept["intended_ps"][-1]) if len(kept) == job.records else job.measure_until_ps
+
+
+def _measured(job: TwinJob) -> int | None:
+    return job.cell.scenario.measured_destination
 
 
 def advance(

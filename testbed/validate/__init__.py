@@ -11,6 +11,7 @@ from testbed.registry import Registry, unknown_name
 from testbed.validate import (
     buffer,
     congestion,
+    delivery,
     ecn,
     fanout,
     forwarding,
@@ -39,6 +40,7 @@ _MODULES = (
     nics,
     nic_rates,
     congestion,
+    delivery,
 )
 ORACLES: Registry[Oracle] = Registry(
     "oracle", {oracle.name: oracle for module in _MODULES for oracle in module.ORACLES}

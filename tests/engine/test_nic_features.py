@@ -11,7 +11,7 @@ from testbed.analysis.records import Records
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
 from testbed.errors import MeasurementError
-from testbed.run.join import TX_DTYPE, join_records
+from testbed.run.join import RX_DTYPE, TX_DTYPE, join_records
 from testbed.validate.plans import (
     FOREVER_PS,
     Data,
@@ -279,6 +279,37 @@ def test_tail_loss_probe_repairs_a_lost_last_packet_long_before_the_time_out() -
     assert twin.counters()["n0"]["tx_timeouts"] == 0
 
 
+def silences(*starts_ps: int) -> Wire:
+    """A wire on which all is lost that leaves card 0 in some times, each longer than what is in flight."""
+    return Wire(options={"faults": [[0, at, at + 2_000_000, 2**64 - 1] for at in starts_ps]})
+
+
+LONG = one_message(1, 400 * 4096)
+NARROW: Data = {"window_pkts": 4, "ack_every_pkts": 1}
+
+
+def test_each_of_several_losses_has_a_probe_of_its_own() -> None:
+    """The first probe puts the time-out off; what is lost after it must not wait for that."""
+    config: Data = NARROW | {"rto_ps": 100_000_000, "tlp_ps": 5_000_000}
+    wire = silences(8_000_000, 21_000_000, 34_000_000)
+    alone_ps = latency_ps(run(chain(card(LONG, **config), card(**config), [WIRE])))
+    twin = finished(chain(card(LONG, **config), card(**config), [wire]))
+    assert twin.counters()["n0"]["tx_probes"] == 3
+    assert twin.counters()["n0"]["tx_timeouts"] == 0
+    assert latency_ps(records_of(twin)) < alone_ps + 3 * 7_000_000
+
+
+def test_time_out_behind_one_that_had_doubled_is_short_again() -> None:
+    rto_ps = 10_000_000
+    config: Data = NARROW | {"rto_ps": rto_ps, "retry_limit": 20, "nacks": False}
+    back_ps = (1 + 2 + 4 + 8 + 16) * rto_ps
+    wire = silences(*range(0, 20 * rto_ps, 2_000_000), back_ps + 15_000_000)
+    alone_ps = latency_ps(run(chain(card(LONG, **config), card(**config), [WIRE])))
+    twin = finished(chain(card(LONG, **config), card(**config), [wire]))
+    assert twin.counters()["n0"]["tx_timeouts"] == 6
+    assert latency_ps(records_of(twin)) < back_ps + alone_ps + 2 * rto_ps
+
+
 def test_send_without_a_receive_is_told_so_and_comes_again() -> None:
     at = {**AT, "notify": [stage(10_000_000)]}  # slow software: the receive is posted again 10 us later
     config: Data = {
@@ -367,6 +398,73 @@ def test_unknown_parts_and_parameters_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             build_plan(pair(one_message(1, 64), sends=config))
+
+
+def test_acknowledgements_that_overtake_each_other_take_nothing_back() -> None:
+    """A window in bytes counts each packet once, or a stream with a small one stands still for ever."""
+    config: Data = {
+        "congestion": "fixed_window",
+        "congestion_parameters": {"window_bytes": 12 * 4096},
+        "ack_every_pkts": 1,
+        "rto_ps": 20_000_000,
+        "tlp_ps": 4_000_000,
+        "retry_limit": 7,
+    }
+    wire = Wire(
+        options={
+            "loss_base_2p64": 2**64 // 20,
+            "reorder_2p64": 2**64 // 10,
+            "reorder_delay_ps": 3_000_000,
+        }
+    )
+    load = closed(1, 100_000, until_ps=2 * 10**10, window=8)
+    twin = drained(chain(card(load, **config), card(**config), [wire]))
+    assert len(records_of(twin)) > 1000
+    assert twin.frames_in_use == 0
+
+
+def test_tiny_messages_that_share_packets_are_told_apart_across_the_wrap_of_their_number() -> None:
+    """A lost packet is passed by more messages than half of what 16 bits number, if each of them had its share."""
+    config: Data = {"batch_bytes": 4096, "batch_header_bytes": 4, "rto_ps": 20_000_000}
+    load = one_message(1, 1) | {"batch": 200_000}
+    wire = Wire(options={"loss_base_2p64": 2**64 // 20})
+    twin = finished(chain(card(load, **config), card(**config), [wire]))
+    assert len(records_of(twin)) == 200_000
+    assert twin.counters()["n0"]["tx_retransmits"] > 0
+
+
+UNRELIABLE: Data = {"reliability": "unreliable", "rto_ps": 20_000_000}
+
+
+@pytest.mark.parametrize("message_bytes", [64, 9_000])
+def test_unreliable_stream_goes_on_after_an_outage_longer_than_its_message_numbers(
+    message_bytes: int,
+) -> None:
+    interval_ps = 4_000 if message_bytes == 64 else 250_000
+    outage = (1000 * interval_ps, 91_000 * interval_ps)
+    load = one_message(1, message_bytes) | {
+        "interval_ps": interval_ps,
+        "measure_until_ps": 100_000 * interval_ps,
+    }
+    wire = Wire(options={"faults": [[0, *outage, 2**64 - 1]]})
+    twin = finished(chain(card(load, **UNRELIABLE), card(**UNRELIABLE), [wire]))
+    records = join_records([twin.tx_records()], [twin.rx_records()], lossy=True)
+    inside = (records["intended_ps"] > outage[0] + 10**6) & (records["intended_ps"] < outage[1] - 10**6)
+    assert not inside.any()
+    assert len(records) == pytest.approx(10_000, abs=3)
+    numbers = np.frombuffer(twin.rx_records(), RX_DTYPE)["msn"]
+    assert len(np.unique(numbers)) == len(numbers)
+    assert np.count_nonzero(numbers < 100_000) == len(records)
+
+
+def test_unreliable_stream_takes_what_was_held_up_and_no_copy_of_it() -> None:
+    load = poisson(1, 64, interval_ps=2_000, until_ps=2 * 10**8)
+    late = {"reorder_2p64": 2**64 // 50, "reorder_delay_ps": 2_000_000, "duplicate_2p64": 2**64 // 50}
+    twin = finished(chain(card(load, **UNRELIABLE), card(**UNRELIABLE), [Wire(options=late)]))
+    counters = twin.counters()["n1"]
+    assert len(records_of(twin)) > 90_000
+    assert counters["rx_duplicates"] > 1000
+    assert counters["rx_out_of_order"] > 1000
 
 
 # ------------------------------------------------------------------------------------------------- collectives

@@ -90,7 +90,7 @@ def test_lossy_acknowledgements_are_survived(wire_format: str) -> None:
     # Data in both directions over one slow link: acknowledgements queue behind data, in the same class, take a cell
     # like data, and are dropped like them.
     def load(dst: int) -> Data:
-        return closed(dst, 20_000, until_ps=10**9, window=8)
+        return closed(dst, 40_000, until_ps=10**9, window=8)
 
     cards = [
         card(load(1), wire_format=wire_format, **PATIENT),

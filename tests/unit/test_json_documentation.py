@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
+from testbed.analysis.recovery import Recovery
 from testbed.analysis.sensitivity import LeftOut
 from testbed.analysis.summary import RunSummary
 from testbed.cli import bench, clean, run
@@ -60,7 +61,8 @@ def paths(
 
 def outcome(seed: int = 1) -> RunOutcome:
     summary: RunSummary = run_of(n=200_000, seed=seed, variants={"a": "switch=ideal"})[0]
-    cells = tuple(replace(cell, events={"discards": 1}) for cell in summary.cells)
+    recovery = Recovery(messages=1, median_ps=2, p99_ps=3, max_ps=4)
+    cells = tuple(replace(cell, events={"discards": 1}, recovery=recovery) for cell in summary.cells)
     summary = replace(summary, cells=cells)
     return RunOutcome(directory=Path("results/sample/x"), summary=summary, text="")
 

@@ -237,6 +237,8 @@ REFUSED: list[tuple[str, Settings, str, str]] = [
     ("transparent", {"batch": "1KiB:x"}, "batch", "is not a time"),
     ("transparent", {"tlp": "100us"}, "tlp", "comes with the time-out"),
     ("uec", {"retransmission_timeout": "10us"}, "retransmission_timeout", "comes with the time-out"),
+    ("uec", {"mode": "uud", "tlp": "8us"}, "tlp", "uec has no tlp with the other settings"),
+    ("kernel", {"protocol": "udp", "tlp": "off"}, "tlp", "no tlp"),
     ("transparent", {"cards": 5}, "cards", "from 1 to 4"),
     ("transparent", {"memory": "hbm"}, "memory", "unknown memory"),
     ("transparent", {"local": "switch"}, "local", "no other beside it"),
