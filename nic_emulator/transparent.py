@@ -8,7 +8,7 @@ small message: its stages and a 3 m DAC add up to 2.0 us by choice. That makes 2
 
 from __future__ import annotations
 
-from nic_emulator.common import PCIE_RATE
+from nic_emulator.common import PCIE_RATE, TX_DEPTH
 from nic_emulator.congestion_defaults import DCTCP, FIXED_WINDOW
 from nic_emulator.profile import Batching, Choice, NicProfile, Stage, const
 
@@ -66,7 +66,7 @@ PROFILE = NicProfile(
     ack_class=const(6, "priority", "assumed", "control above data"),
     window_pkts=const(64, "packets", "assumed", "credits for 256 KiB a stream: 400 Gb/s times 5 us"),
     ack_every_pkts=const(16, "packets", "assumed", "and with each last packet of a message"),
-    tx_depth_pkts=const(16, "packets", "assumed", "covers the latency of the send stages at line rate"),
+    tx_depth_pkts=TX_DEPTH,
     ack_latency=const(50_000, "ps", "assumed", "NIC hardware alone"),
     retransmission_timeout=const(100_000_000, "ps", "assumed", "100 us, some ten loaded round trips"),
     retry_limit=const(7, "retries", "assumed", "as usual for reliable connections"),

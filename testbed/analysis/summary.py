@@ -27,11 +27,15 @@ from testbed.analysis.percentiles import (
     percentile_name,
     percentiles,
 )
-from testbed.analysis.records import Records, latencies_ps
+from testbed.analysis.records import Records, digest, latencies_ps
 from testbed.spec.experiment import Cell, Scenario
 from testbed.spec.sourced import Assumption
-from testbed.units import format_permille
+from testbed.units import PS_PER_S, format_permille
 
+STEADY_PERMILLE = 950
+"""Of an offered load, what must arrive while it is offered for latencies to be those of a steady state."""
+_LEAST_RATED = 100
+_OPEN_LOOP = frozenset({"poisson", "incast", "pairs"})
 ANSWER_QUANTILE_PPM = 999_000
 """The answers compare NICs or variants at p99.9."""
 
@@ -68,6 +72,27 @@ class CellSummary:
     """The endpoint whose messages are summarised; None: all messages are."""
     events: Mapping[str, int] = field(default_factory=dict)
     """How often frames were dropped, marked, paused; by name (`testbed.analysis.events`), none that is zero."""
+    load_permille: int | None = None
+    """What an open loop offers; None: it is idle, or its senders wait for their messages."""
+    offered_bps: int | None = None
+    """Payload that was intended, per time; None: too few messages, or senders that wait for their messages."""
+    closed_loop: bool = False
+    """Whether senders post as fast as their messages complete."""
+    goodput_bps: int | None = None
+    """Payload that has arrived, per time (`rate_bps`); None: too few messages."""
+    records_digest: str = ""
+    """SHA-256 over all records of the cell, whatever it is called: the same records, the same digest."""
+    emulated_records: int = 0
+    """How many of its messages real frames carried, too."""
+    emulated_digest: str = ""
+    """SHA-256 over the records of these, as the real frames left them; empty without any."""
+
+    @property
+    def saturated(self) -> bool:
+        """Whether messages come faster than they arrive: latencies grow as long as the run lasts."""
+        if self.offered_bps is None or self.goodput_bps is None:
+            return False
+        return self.goodput_bps * 1000 < self.offered_bps * STEADY_PERMILLE
 
     @property
     def alternative(self) -> str:
@@ -148,7 +173,26 @@ def summarise_cell(
         variant=cell.variant,
         destination=cell.scenario.measured_destination,
         events=events_of(counters or {}),
+        load_permille=cell.scenario.load_permille or None,
+        offered_bps=rate_bps(records, "intended_ps") if cell.scenario.kind in _OPEN_LOOP else None,
+        closed_loop=cell.scenario.kind == "permutation" and not cell.scenario.load_permille,
+        goodput_bps=rate_bps(records, "completed_ps"),
+        records_digest=digest([("", all_records)]),
     )
+
+
+def rate_bps(records: Records, time: str) -> int | None:
+    """Payload per time between the tenth and the ninetieth of a hundred messages, in order of one of their times.
+
+    Both ends of a run are left out: there the fabric fills, and empties. None with fewer than 100 messages.
+    """
+    n = len(records)
+    if n < _LEAST_RATED:
+        return None
+    times = np.partition(records[time], (n // 10, n - n // 10))
+    span_ps = int(times[n - n // 10]) - int(times[n // 10])
+    payload = int(records["message_bytes"][0]) * (n - 2 * (n // 10))
+    return payload * 8 * PS_PER_S // span_ps if span_ps else None
 
 
 def condition(scenario: Scenario) -> str:
@@ -157,7 +201,9 @@ def condition(scenario: Scenario) -> str:
     if scenario.kind == "idle":
         return "unloaded"
     if scenario.kind == "poisson":
-        return f"under {load} load"
+        return f"under {load} load" + (" of each card" if scenario.load_of == "card" else "")
+    if scenario.kind == "pairs":
+        return f"in pairs under {load} load"
     if scenario.kind == "incast":
         return f"under {scenario.fan_in}→1 incast"
     at = f"at {load} load" if scenario.load_permille else "at full rate"

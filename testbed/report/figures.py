@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from testbed.analysis.answers import readable_size
 from testbed.analysis.curves import DepthCurve
 from testbed.report import canvas
+from testbed.report.sweeps import sweep_figure
 from testbed.report.variants import draw_percentile, variant_figure
 from testbed.report.view import CellView, RunView, panels, series
 from testbed.units import BYTES_PER_KIB, PS_PER_US
@@ -23,18 +25,37 @@ _PERCENT_LABELS = {2: "50", 10: "90", 100: "99", 10**3: "99.9", 10**4: "99.99",
 _MOST_LABELLED = 4
 """So many queues of a panel are named in it."""
 _SAME_CHARS = 40
+_MOST_SIZES = 3
+_MOST_SERIES = 14
 
 
 def write_figures(runs: Sequence[RunView], directory: Path) -> list[Path]:
     """Draw every figure that the runs have data for, as PNG and SVG; the paths written."""
-    figures: dict[str, Callable[[Sequence[RunView]], Figure]] = {
-        "ccdf": ccdf_figure,
-        "percentiles": percentile_figure,
-        "comparison": variant_figure if any(run.variants for run in runs) else comparison_figure,
-    }
-    if any(cell.depth is not None for run in runs for cell in run.cells):
-        figures["queue_depth"] = queue_depth_figure
-    return [path for name, draw in figures.items() for path in canvas.save(draw(runs), directory, name)]
+    found: dict[str, Figure] = {}
+    for suffix, few in _readable(runs).items():
+        found[f"ccdf{suffix}"] = ccdf_figure(few)
+        found[f"percentiles{suffix}"] = percentile_figure(few)
+        if any(cell.depth is not None for run in few for cell in run.cells):
+            found[f"queue_depth{suffix}"] = queue_depth_figure(few)
+    found["comparison"] = (
+        sweep_figure(runs)
+        or (variant_figure if any(run.variants for run in runs) else comparison_figure)(runs)
+    )
+    return [path for name, figure in found.items() for path in canvas.save(figure, directory, name)]
+
+
+def _readable(runs: Sequence[RunView]) -> dict[str, list[RunView]]:
+    """What of the runs a grid of panels can show: a few sizes, the ends among them, and a few lines.
+
+    With more lines than those each NIC has a figure of its own, named by a suffix.
+    """
+    sizes = sorted({size for _, size in panels(runs)})
+    chosen = [sizes[index] for index in np.linspace(0, len(sizes) - 1, min(len(sizes), _MOST_SIZES)).astype(int)]
+    fewer = [run.only(lambda cell: cell.size_bytes in chosen) for run in runs]
+    nics = list(dict.fromkeys(cell.summary.nic for run in fewer for cell in run.cells))
+    if len(series(fewer)) <= _MOST_SERIES or len(nics) == 1:
+        return {"": fewer}
+    return {f"-{nic}": [run.only(lambda cell, nic=nic: cell.nic == nic) for run in fewer] for nic in nics}
 
 
 def ccdf_figure(runs: Sequence[RunView]) -> Figure:

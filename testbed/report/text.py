@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from testbed.analysis.answers import approximate_time, readable_size
+from testbed.analysis.answers import MOST_PAIRED, approximate_time, readable_size
 from testbed.analysis.summary import (
     CellSummary,
     ClockStatement,
@@ -29,6 +29,7 @@ from testbed.units import PS_PER_MS, PS_PER_NS, PS_PER_US
 
 MISSING = "–"
 COLUMNS = ("p50", "p90", "p99", "p99.9", "p99.99")
+PIVOTED = ("p50", "p99.9")
 WITH_INTERVAL = frozenset({"p99.9", "p99.99"})
 
 _LABEL_CHARS = 13
@@ -58,7 +59,9 @@ def report_text(
     """The whole report of a run; on a narrow terminal the table leaves out what `cell_table` says."""
     parts = [
         prose(_heading(summary), width),
-        cell_table(summary.cells, width=width, colour=colour),
+        nic_tables(summary.cells, colour=colour),
+        "" if width is not None and _many_nics(summary.cells) else cell_table(summary.cells, width=width, colour=colour),
+        rate_table(summary.cells, colour=colour),
         event_table(summary.cells, colour=colour),
         prose(_closing(summary, result), width),
     ]
@@ -108,6 +111,53 @@ def cell_table(cells: Sequence[CellSummary], *, width: int | None = None, colour
     if form.bare:
         notes = [f"times in {_scale_of(cells).unit}", *_common_n(cells), *notes]
     return text + (f"({'; '.join(notes)})\n" if notes else "")
+
+
+def nic_tables(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
+    """Many NICs beside each other: a row for each scenario and size, a column for each NIC; p50, then p99.9."""
+    if not _many_nics(cells):
+        return ""
+    nics = list(dict.fromkeys(cell.nic for cell in cells))
+    labels = {name: label for name, label in _LABELS.items() if name != "NIC" and len({*map(label, cells)}) > 1}
+    rows: dict[tuple[str, ...], dict[str, CellSummary]] = {}
+    for cell in cells:
+        rows.setdefault(tuple(label(cell) for label in labels.values()), {})[cell.nic] = cell
+    scale = _scale_of(cells)
+    texts = []
+    for percentile in PIVOTED:
+        table = empty_table([f"{percentile}: {next(iter(labels), '')}", *list(labels)[1:]], nics)
+        for row, found in rows.items():
+            table.add_row(*row, *(_pivot_text(found.get(nic), percentile, scale) for nic in nics))
+        texts.append(printed(table, colour))
+    full = "; *: more is offered than arrives, so that it grows with the run" * any(c.saturated for c in cells)
+    note = f"(times in {scale.unit}{full}; all percentiles and 95 % intervals: report.txt)\n"
+    return "\n".join(texts) + note
+
+
+def _pivot_text(cell: CellSummary | None, percentile: str, scale: Scale) -> str:
+    value = None if cell is None else cell.percentiles[percentile].value_ps
+    if cell is None or value is None:
+        return MISSING
+    return scale.number(value) + ("*" if cell.saturated else " ")
+
+
+def _many_nics(cells: Sequence[CellSummary]) -> bool:
+    return len({cell.nic for cell in cells}) > MOST_PAIRED
+
+
+def rate_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
+    """What arrives, in cells whose senders are as fast as they can be, or whose NICs cannot keep up; else empty."""
+    rated = [cell for cell in cells if cell.goodput_bps and (cell.closed_loop or cell.saturated)]
+    if not rated:
+        return ""
+    labels = _labels(cells)
+    table = empty_table(list(labels), ("offered", "goodput", "M messages/s"))
+    for cell in rated:
+        offered = MISSING if cell.offered_bps is None else f"{cell.offered_bps / 1e9:,.1f} Gb/s"
+        bps = cell.goodput_bps or 0
+        rate = bps / 8 / cell.size_bytes / 1e6
+        table.add_row(*(label(cell) for label in labels.values()), offered, f"{bps / 1e9:,.1f} Gb/s", f"{rate:,.2f}")
+    return printed(table, colour) + "(payload, all cards together; where less arrives than is offered, latencies grow)\n"
 
 
 def event_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str:

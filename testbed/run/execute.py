@@ -138,7 +138,7 @@ def _cell_runs(resolved: Resolved, *, emulated: bool) -> list[_CellRun]:
     experiment = resolved.experiment
     share = math.ceil(experiment.emulated_records / len(resolved.cells)) if emulated else 0
     return [
-        _cell_run(index, cell, resolved.network(cell), cell.scenario.records or experiment.records, share)
+        _cell_run(index, cell, resolved.network(cell), experiment.records_of(cell), share)
         for index, cell in enumerate(resolved.cells)
     ]
 
@@ -225,6 +225,7 @@ def _emulate_cell(
         state=state,
         snap_bytes=experiment.snap_bytes,
         report=report,
+        host_agents=run.network.host_agents,
     )
     with storing(_emulated_path(writer.directory, run)) as path:
         path.write_bytes(done.records.tobytes())
@@ -235,6 +236,8 @@ def _emulate_cell(
         "packet_hops_per_s": round(done.hops / done.wall_s),
         "foreign_frames": done.foreign_frames,
         "scheduling": done.policy,
+        "agents_disturbed_at_ps": done.disturbed_at_ps,
+        "agents_lost": len(done.agents_lost),
     }
 
 
@@ -365,5 +368,9 @@ def _summary(
         cells=cells,
         records_digest=digest((cell.id, cell_files.read_records(directory, cell.id)) for cell in cells),
         assumptions=assumptions_of_run(resolved),
-        answers=answers(cells, [v.name for v in resolved.experiment.variants if v.reference]),
+        answers=answers(
+            cells,
+            [v.name for v in experiment.variants if v.reference],
+            {v.name: v.host_agents for v in experiment.variants if v.host_agents},
+        ),
     )
