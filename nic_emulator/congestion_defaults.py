@@ -1,4 +1,7 @@
-"""Parameters of the congestion-control parts (`nic_emulator/congestion/`), by the names that the parts know them by."""
+"""Parameters of the congestion-control parts (`nic_emulator/congestion/`), by the names that the parts know them by.
+
+docs/congestion.md says where they are from; not verified here is what is not verified there.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,9 @@ from collections.abc import Mapping
 from nic_emulator.profile import const
 from testbed.spec.sourced import Sourced
 
-_HPCC = "alibaba-edu/High-Precision-Congestion-Control simulation/run.py, config.txt"
-_DCQCN = "DCQCN, SIGCOMM 2015 (10.1145/2785956.2787484)"
-_HTSIM = "spcl/HTSIM htsim/sim/uec.cpp, initNsccParams @8a33f33e"
-_LINUX = "net/ipv4 of Linux"
+_HPCC = "alibaba-edu/High-Precision-Congestion-Control simulation/run.py @9f4be2a9"
+_HTSIM = "spcl/HTSIM htsim/sim/uec.cpp @8a33f33e"
+_RECEIVE_BUFFER = const(4 << 20, "byte", "assumed", "stands for the receiver's buffer")
 
 FIXED_WINDOW: dict[str, Mapping[str, Sourced]] = {
     "fixed_window": {
@@ -20,41 +22,41 @@ FIXED_WINDOW: dict[str, Mapping[str, Sourced]] = {
 DCQCN: dict[str, Mapping[str, Sourced]] = {
     "dcqcn": {
         "g_log2": const(8, "log2", "V", f"g = 1/256: {_HPCC}"),
-        "alpha_timer_ps": const(1_000_000, "ps", "V", f"vendor's 1 us; 55 us in the paper: {_HPCC}"),
-        "decrease_interval_ps": const(4_000_000, "ps", "V", f"vendor's 4 us; 50 us in the paper: {_HPCC}"),
-        "increase_timer_ps": const(300_000_000, "ps", "V", f"vendor's 300 us; 55 us in the paper: {_HPCC}"),
-        "byte_counter_bytes": const(0, "byte", "V", f"none: {_HPCC}"),
-        "fast_recovery_stages": const(5, "stages", "M", f"F: {_DCQCN}"),
-        "additive_increase_bps": const(
-            80_000_000, "bit/s", "E", f"5 Mb/s at 25 Gb/s, scaled to 400: {_HPCC}"
-        ),
-        "hyper_increase_bps": const(800_000_000, "bit/s", "E", f"50 Mb/s at 25 Gb/s, scaled to 400: {_HPCC}"),
-        "min_rate_bps": const(100_000_000, "bit/s", "V", f"MinRate of rdma-hw.cc: {_HPCC}"),
-        "clamp_target": const(0, "yes/no", "V", f"{_HPCC}"),
+        "alpha_timer_ps": const(1_000_000, "ps", "V", f"ConnectX's; 55 us in the paper: {_HPCC}"),
+        "decrease_interval_ps": const(4_000_000, "ps", "V", f"ConnectX's; none in the paper: {_HPCC}"),
+        "increase_timer_ps": const(300_000_000, "ps", "V", f"ConnectX's; 55 us in the paper: {_HPCC}"),
+        "byte_counter_bytes": const(0, "byte", "V", f"none; 10 MB in the paper: {_HPCC}"),
+        "fast_recovery_stages": const(1, "stages", "V", f"ConnectX's; 5 in the paper: {_HPCC}"),
+        "additive_increase_bps": const(80_000_000, "bit/s", "V", f"5 Mb/s for each 25 Gb/s, at 400: {_HPCC}"),
+        "hyper_increase_bps": const(800_000_000, "bit/s", "V", f"50 Mb/s for each 25 Gb/s, at 400: {_HPCC}"),
+        "min_rate_bps": const(1_000_000_000, "bit/s", "V", _HPCC),
+        "clamp_target": const(0, "yes/no", "V", _HPCC),
     }
 }
 DCTCP: dict[str, Mapping[str, Sourced]] = {
     "dctcp": {
-        "g_log2": const(4, "log2", "V", "g = 1/16: RFC 8257, section 4.2; tcp_dctcp.c"),
-        "initial_window_pkts": const(10, "packets", "V", "RFC 6928"),
-        "min_window_pkts": const(2, "packets", "V", f"tcp_dctcp.c: {_LINUX}"),
-        "max_window_bytes": const(4 << 20, "byte", "M", f"net.ipv4.tcp_wmem, 4 MiB: {_LINUX}"),
+        "g_log2": const(4, "log2", "V", "g = 1/16, dctcp_shift_g of Linux"),
+        "initial_window_pkts": const(10, "packets", "M", "RFC 6928"),
+        "min_window_pkts": const(2, "packets", "M", "Linux"),
+        "max_window_bytes": _RECEIVE_BUFFER,
     }
 }
 CUBIC: dict[str, Mapping[str, Sourced]] = {
     "cubic": {
-        "beta_permille": const(700, "permille", "V", "RFC 9438, section 4.6"),
-        "c_permille": const(400, "permille", "V", "C = 0.4: RFC 9438, section 5"),
-        "initial_window_pkts": const(10, "packets", "V", "RFC 6928"),
-        "max_window_bytes": const(4 << 20, "byte", "M", f"net.ipv4.tcp_wmem, 4 MiB: {_LINUX}"),
-        "fast_convergence": const(1, "yes/no", "V", "RFC 9438, section 4.7"),
+        "beta_permille": const(700, "permille", "M", "RFC 9438, section 4.6"),
+        "c_permille": const(400, "permille", "M", "C = 0.4: RFC 9438, section 5"),
+        "initial_window_pkts": const(10, "packets", "M", "RFC 6928"),
+        "max_window_bytes": _RECEIVE_BUFFER,
+        "fast_convergence": const(1, "yes/no", "M", "RFC 9438, section 4.7"),
     }
 }
 NSCC: dict[str, Mapping[str, Sourced]] = {
     "nscc": {
-        "base_rtt_ps": const(5_000_000, "ps", "assumed", "a round trip of these stages over three switches"),
+        "base_rtt_ps": const(
+            5_000_000, "ps", "E", "about twice a full packet's unloaded latency over three switches"
+        ),
         "target_delay_ps": const(
-            3_750_000, "ps", "E", f"3/4 of the base round trip, with trimming: {_HTSIM}"
+            3_750_000, "ps", "E", f"3/4 of the base round trip, as with trimming: {_HTSIM}"
         ),
         "reference_rtt_ps": const(12_000_000, "ps", "V", _HTSIM),
         "reference_bps": const(100_000_000_000, "bit/s", "V", _HTSIM),
@@ -62,13 +64,13 @@ NSCC: dict[str, Mapping[str, Sourced]] = {
         "fair_permille": const(5_000, "permille", "V", _HTSIM),
         "eta_permille": const(150, "permille", "V", _HTSIM),
         "fast_permille": const(250, "permille", "V", _HTSIM),
-        "fast_increase_delay_ps": const(1_000_000, "ps", "assumed", "an eighth of a round trip or so"),
+        "fast_increase_delay_ps": const(1_000_000, "ps", "V", _HTSIM),
         "gamma_permille": const(800, "permille", "V", _HTSIM),
         "max_decrease_permille": const(500, "permille", "V", _HTSIM),
         "delay_gain_ppm": const(12_500, "ppm", "V", _HTSIM),
         "quick_adapt_delay_permille": const(4_000, "permille", "V", _HTSIM),
         "quick_adapt_gate_log2": const(3, "log2", "V", _HTSIM),
-        "max_window_permille": const(1_500, "permille", "E", "one and a half bandwidth-delay products"),
+        "max_window_permille": const(1_500, "permille", "V", _HTSIM),
         "adjust_pkts": const(8, "packets", "V", _HTSIM),
     }
 }

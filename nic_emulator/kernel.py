@@ -177,6 +177,9 @@ PROFILE = NicProfile(
                     "expects_reordering": False,
                     "nacks": False,
                     "tail_loss_probe": None,
+                    "retransmission_timeout": const(
+                        10_000_000_000, "ps", "assumed", "10 ms: so long a run waits for what is under way"
+                    ),
                     "congestion": "",
                     "congestions": {},
                     "first_header_bytes": const(

@@ -21,7 +21,7 @@ void NicEntity::answer(RxStream& stream, const Frame& cause, Opcode opcode, ps_t
   frame->dst = static_cast<std::uint16_t>(stream.peer);
   frame->dscp = config_.ack_dscp;
   frame->queue = config_.ack_class;
-  const bool own_flow = config_.format == WireFormat::kRoceV2 || config_.format == WireFormat::kTcp;
+  const bool own_flow = config_.format == WireFormat::kRoceV2;
   if (has_ip(config_.format)) frame->entropy = own_flow ? flow_entropy(frame->src, stream.peer) : cause.entropy;
   if (opcode == Opcode::kCnp) {
     ++sent_.cnps;

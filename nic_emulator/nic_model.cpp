@@ -16,7 +16,9 @@ void check_format(const NicConfig& config) {
   require(config.first_header_bytes >= least.first && config.other_header_bytes >= least.other &&
               config.ack_bytes >= least.ack,
           "the wire format's headers take more bytes than this");
+  const FormatLimits limits = limits_of(config.format);
   require(config.mtu_bytes != 0 && config.mtu_bytes <= kLargestMtuBytes, "a packet carries 1 to 16384 bytes");
+  require(config.batch_bytes == 0 || limits.batches, "a packet of this format holds one message");
   require(config.virtual_channels >= 1 && config.data_class + config.virtual_channels <= kClasses,
           "virtual channels are classes, 0 to 7");
   require(config.ack_class < kClasses, "a class is 0 to 7");
@@ -36,8 +38,8 @@ void check_transport(const NicConfig& config, const Reliability& reliability) {
           "window, depth and acknowledgement interval are at least one packet");
   require(!reliability.selective() || config.window_pkts <= 64,
           "a selective window is at most 64 packets, the bits of an acknowledgement");
-  require(!reliability.selective() || config.format != WireFormat::kRoceV2,
-          "a RoCEv2 acknowledgement cannot name what arrived out of order: use go-back-N");
+  require(!reliability.selective() || limits_of(config.format).bitmap,
+          "an acknowledgement of RoCEv2 or SUE cannot name what arrived out of order: use go-back-N");
   require(config.rto_ps != 0, "the retransmission time-out is above zero");
   require(config.tlp_ps < config.rto_ps, "a tail-loss probe comes before the time-out");
   require(config.paths >= 1 && config.paths <= kMostPaths, "a stream has 1 to 64 paths");
@@ -59,10 +61,13 @@ void check_workload(const NicConfig& config, const WorkloadConfig& workload) {
   require((workload.message_bytes + config.mtu_bytes - 1) / config.mtu_bytes <= 0xFFFF,
           "a message has at most 65535 packets");
   require(!workload.destinations.empty() || workload.others_of >= 2, "a source has a destination");
-  const bool open = workload.arrivals == Arrivals::kPeriodic || workload.arrivals == Arrivals::kPoisson;
+  const bool open = workload.arrivals == Arrivals::kPeriodic || workload.arrivals == Arrivals::kPoisson ||
+                    workload.arrivals == Arrivals::kRounds;
   require(!open || workload.interval_ps != 0, "an open loop has an interval above zero");
   require(workload.arrivals != Arrivals::kClosed || workload.window != 0,
           "a closed loop has at least one message outstanding");
+  require(workload.arrivals != Arrivals::kRounds || workload.destinations.size() % 2 == 0,
+          "a collective has a receiver and a sender for each round");
   require(workload.batch != 0, "a batch has at least one message");
   require(workload.op != Op::kGetResponse, "a workload puts, sends or gets");
 }
@@ -88,6 +93,16 @@ NicModel::NicModel(NicConfig given, std::vector<WorkloadConfig> loads)
     if (load.arrivals == Arrivals::kNone) continue;
     check_workload(config, load);
     require(load.op != Op::kGetRequest || reliability->acknowledges(), "only a reliable stream can get");
+  }
+}
+
+void NicModel::check_real_frames() const {
+  const FormatLimits limits = limits_of(config.format);
+  require(config.mtu_bytes <= limits.most_payload,
+          "a packet carries more bytes than its header can tell: at most 8192 with the thin one, 16383 with others");
+  for (const WorkloadConfig& load : workloads) {
+    require((load.message_bytes + config.mtu_bytes - 1) / config.mtu_bytes <= limits.most_packets,
+            "a message has more packets than its header can tell: at most 32768 with the thin one");
   }
 }
 
@@ -134,6 +149,7 @@ void NicEntity::start() {
   for (std::uint32_t card = 0; card < cards_.size(); ++card) {
     Card& own = cards_[card];
     own.over = own.load->arrivals == Arrivals::kNone;
+    own.rounds.got.assign(own.load->destinations.size() / 2, 0);
     if (own.over) continue;
     if (ports_[0].wire == kNoWire) throw std::invalid_argument(name() + " posts messages but has no link");
     next_post(card, own.workload.open_loop() ? own.workload.next_time() : own.load->start_ps);

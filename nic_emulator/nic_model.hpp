@@ -51,6 +51,7 @@ class NicModel final : public NodeModel {
                        [](const WorkloadConfig& load) { return load.arrivals != Arrivals::kNone; });
   }
   [[nodiscard]] std::uint32_t max_frame_bytes() const override;
+  void check_real_frames() const override;
   NicConfig config;
   std::vector<WorkloadConfig> workloads;
   std::unique_ptr<Reliability> reliability;
@@ -89,6 +90,12 @@ class NicEntity final : public ModelEntity<NicEntity> {
     std::uint32_t dst;
     std::uint32_t bytes;
   };
+  struct Rounds {
+    Ring<ps_t> due;                  // collectives that are to begin
+    std::uint64_t begun = 0;         // the one under way counts
+    std::uint32_t next = 0;          // round of it that is to be posted
+    std::vector<std::uint64_t> got;  // messages that have come, by round
+  };
   struct Card {
     Card(const WorkloadConfig& config, std::uint64_t seed, std::uint32_t number)
         : load(&config), workload(config, seed, number) {}
@@ -102,6 +109,7 @@ class NicEntity final : public ModelEntity<NicEntity> {
     std::uint64_t in_pipe_bytes = 0;
     ps_t generate_ps = kNever;  // when the workload posts next of its own accord
     std::uint64_t next_seq = 0;
+    Rounds rounds;
     bool over = false;  // it posts nothing more that is measured
   };
   struct LocalMessage {
@@ -143,7 +151,14 @@ class NicEntity final : public ModelEntity<NicEntity> {
   void generate(std::uint32_t card, ps_t now_ps);
   void reply(std::uint32_t card, ps_t now_ps);
   void next_post(std::uint32_t card, ps_t generate_ps);
-  void post(std::uint32_t card, ps_t intended_ps, std::uint32_t dst, std::uint32_t bytes);
+  static void heard(Card& card, std::uint32_t peer);
+  void next_round(std::uint32_t card, ps_t now_ps);
+  void post(std::uint32_t card, ps_t intended_ps, ps_t now_ps, std::uint32_t dst, std::uint32_t bytes = 0);
+  /// Whether a message that is complete makes the card post another.
+  [[nodiscard]] static bool answers(const Card& card) {
+    const Arrivals how = card.load->arrivals;
+    return card.load->reply || how == Arrivals::kPingPong || how == Arrivals::kRounds;
+  }
   void posted(std::uint32_t card, ps_t now_ps);
   void queue_message(TxStream& stream, const Posted& work, Op op, ps_t now_ps);
   void add_to_batch(TxStream& stream, const Posted& work, Op op, ps_t now_ps);

@@ -25,35 +25,72 @@ void NicEntity::next_post(std::uint32_t card, ps_t generate_ps) {
 void NicEntity::generate(std::uint32_t card, ps_t now_ps) {
   Card& own = cards_[card];
   const WorkloadConfig& load = *own.load;
-  const auto bytes = static_cast<std::uint32_t>(load.message_bytes);
-  if (own.workload.open_loop()) {
-    next_post(card, own.workload.next_time());
-    if (now_ps >= load.measure_until_ps) own.over = true;
-    const std::uint32_t dst = own.workload.next_destination();
-    for (std::uint32_t i = 0; i < load.batch; ++i) post(card, now_ps, dst, bytes);
-    check_done(now_ps);
+  if (!own.workload.open_loop()) {
+    next_post(card, kNever);
+    const std::uint32_t count = load.arrivals == Arrivals::kClosed ? load.window : 1;
+    for (std::uint32_t i = 0; i < count; ++i) post(card, now_ps, now_ps, own.workload.next_destination());
     return;
   }
-  next_post(card, kNever);
-  const std::uint32_t count = load.arrivals == Arrivals::kClosed ? load.window : 1;
-  for (std::uint32_t i = 0; i < count; ++i) post(card, now_ps, own.workload.next_destination(), bytes);
+  next_post(card, own.workload.next_time());
+  if (now_ps >= load.measure_until_ps) own.over = true;
+  if (load.arrivals == Arrivals::kRounds) {
+    own.rounds.due.push(now_ps);
+    next_round(card, now_ps);
+  } else {
+    const std::uint32_t dst = own.workload.next_destination();
+    for (std::uint32_t i = 0; i < load.batch; ++i) post(card, now_ps, now_ps, dst);
+  }
+  check_done(now_ps);
+}
+
+// A message of a collective has come: of those rounds in which this card listens to `peer`, the one furthest behind.
+void NicEntity::heard(Card& card, std::uint32_t peer) {
+  std::vector<std::uint64_t>& got = card.rounds.got;
+  const std::vector<std::uint32_t>& peers = card.load->destinations;
+  std::size_t least = got.size();
+  for (std::size_t round = 0; round < got.size(); ++round) {
+    if (peers[got.size() + round] == peer && (least == got.size() || got[round] < got[least])) least = round;
+  }
+  if (least != got.size()) ++got[least];
+}
+
+// Post what is due of a collective: its first round at its time, any other once the round before has been heard.
+void NicEntity::next_round(std::uint32_t card, ps_t now_ps) {
+  Rounds& at = cards_[card].rounds;
+  const std::vector<std::uint32_t>& peers = cards_[card].load->destinations;
+  const auto rounds = static_cast<std::uint32_t>(peers.size() / 2);
+  while (true) {
+    if (at.next != 0 && at.got[at.next - 1] < at.begun) return;
+    if (at.next == rounds) at.next = 0;
+    ps_t intended_ps = now_ps;
+    if (at.next == 0) {
+      if (at.due.empty()) return;
+      intended_ps = at.due.pop();
+      ++at.begun;
+    }
+    post(card, intended_ps, now_ps, peers[at.next++]);
+  }
 }
 
 void NicEntity::reply(std::uint32_t card, ps_t now_ps) {
   Card& own = cards_[card];
   const Reply answer = own.replies.pop();
   next_post(card, own.generate_ps);
-  if (own.load->arrivals == Arrivals::kPingPong && now_ps >= own.load->measure_until_ps) {
+  if (own.load->arrivals == Arrivals::kRounds) {
+    heard(own, answer.dst);
+    next_round(card, now_ps);
+  } else if (own.load->arrivals == Arrivals::kPingPong && now_ps >= own.load->measure_until_ps) {
     own.over = true;
     check_done(now_ps);
   } else {
-    post(card, now_ps, answer.dst, answer.bytes);
+    post(card, now_ps, now_ps, answer.dst, answer.bytes);
   }
 }
 
-void NicEntity::post(std::uint32_t card, ps_t intended_ps, std::uint32_t dst, std::uint32_t bytes) {
+void NicEntity::post(std::uint32_t card, ps_t intended_ps, ps_t now_ps, std::uint32_t dst, std::uint32_t bytes) {
   Card& own = cards_[card];
-  const ps_t ready_ps = post_.pass(intended_ps, bytes, card);
+  if (bytes == 0) bytes = static_cast<std::uint32_t>(own.load->message_bytes);
+  const ps_t ready_ps = post_.pass(now_ps, bytes, card);
   std::uint32_t record = kNoRecord;
   if (intended_ps < own.load->measure_until_ps) {
     record = static_cast<std::uint32_t>(group_.tx_records.size());
@@ -188,7 +225,7 @@ void NicEntity::local_done(ps_t now_ps) {
   group_.rx_records.push_back(
       {message.msn, now_ps, completed_ps, number_of(message.card), number_of(message.to), 0, message.bytes});
   Card& to = cards_[message.to];
-  if (!get && (to.load->reply || to.load->arrivals == Arrivals::kPingPong)) {
+  if (!get && answers(to)) {
     to.replies.push({completed_ps, number_of(message.card), message.bytes});
     next_post(message.to, to.generate_ps);
   }
@@ -207,7 +244,7 @@ void NicEntity::completed(std::uint32_t card, std::uint32_t record, ps_t now_ps)
   if (own.load->arrivals == Arrivals::kClosed) {
     if (now_ps >= own.load->measure_until_ps) own.over = true;
     if (now_ps < std::max(own.load->measure_until_ps, own.load->post_until_ps)) {
-      post(card, now_ps, own.workload.next_destination(), static_cast<std::uint32_t>(own.load->message_bytes));
+      post(card, now_ps, now_ps, own.workload.next_destination());
     }
   }
 }

@@ -200,7 +200,7 @@ void NicEntity::deliver(RxStream& stream, const Arrived& message, ps_t now_ps) {
     group_.rx_records.push_back(
         {message.msn + i, message.memory_ps, completed_ps, stream.peer, number_of(stream.card), message.marks, bytes});
     if (message.op == Op::kSend && config_.receive_depth != 0) stream.reposts.push(completed_ps);
-    if (own.load->reply || own.load->arrivals == Arrivals::kPingPong) {
+    if (answers(own)) {
       own.replies.push({completed_ps, stream.peer, bytes});
       next_post(stream.card, own.generate_ps);
     }

@@ -167,7 +167,7 @@ Frame* NicEntity::make_data(TxStream& stream, const TxMessage& message, std::uin
     frame->message_bytes = message.request_bytes;
   } else if (config_.format == WireFormat::kTcp) {
     frame->message_bytes = static_cast<std::uint32_t>(message.first_byte + std::uint64_t{index} * config_.mtu_bytes);
-  } else if (config_.format == WireFormat::kRoceV2 && first) {
+  } else if (config_.format == WireFormat::kRoceV2 && first && message.op <= Op::kPutSignal) {
     frame->message_bytes = message.bytes;
   }
   if (config_.format != WireFormat::kRoceV2) {

@@ -125,7 +125,7 @@ PROFILE = NicProfile(
         timer=const(640_000_000, "ps", "M", f"code 12 of the RNR timer field, 0.64 ms, perftest's: {_IB}"),
         retry_limit=const(7, "retries", "M", f"for ever: {_IB}"),
     ),
-    cnp_interval=const(50_000_000, "ps", "M", "N of DCQCN's notification point, SIGCOMM 2015"),
+    cnp_interval=const(4_000_000, "ps", "V", "MIN_TIME_BETWEEN_CNPS of a ConnectX-5; 50 us in the paper"),
     congestions=DCQCN | FIXED_WINDOW,
     choices={
         "initiator": Choice(

@@ -19,7 +19,7 @@ from testbed.spec.sourced import Sourced
 from testbed.units import parse_ppm, parse_rate, parse_size
 
 MIN_MTU_BYTES = 64
-MAX_MTU_BYTES = 9_000
+MAX_MTU_BYTES = 8_192
 MAX_PATHS = 64
 MAX_WINDOW_PKTS = 1 << 16
 MAX_RECEIVES = 1 << 16

@@ -21,18 +21,16 @@ from nic_emulator.common import (
 )
 from nic_emulator.congestion_defaults import FIXED_WINDOW, NSCC
 from nic_emulator.profile import EVERY_GAP_IS_A_LOSS, Choice, NicProfile, Stage, const
-from testbed.spec.sourced import Sourced
 
 _XDP2 = "sizes of xdp2-dev/xdp2 src/include/uet, which conforms to UE 1.0.1"
 
 
-def _request(pds_bytes: int) -> Sourced:
-    total = 14 + 20 + 8 + pds_bytes + 44 + 4
-    layers = f"Ethernet 14, IPv4 20, UDP 8, PDS request {pds_bytes}, SES standard request 44, FCS 4"
-    return const(total, "byte", "V", f"{layers}: {_XDP2}")
-
-
-_RUD = _request(12)
+_REQUEST = const(
+    102,
+    "byte",
+    "V",
+    f"Ethernet 14, IPv4 20, UDP 8, PDS RUD/ROD request 12, SES standard request 44, FCS 4: {_XDP2}",
+)
 _ONE_PATH = const(1, "paths", "V", "packets of a stream stay in order on one path")
 
 PROFILE = NicProfile(
@@ -73,8 +71,8 @@ PROFILE = NicProfile(
         ),
     ),
     mtu_bytes=const(4096, "byte", "V", "payload of spcl/HTSIM main_uec.cpp: MTU 4,150 with 64 of headers"),
-    first_header_bytes=_RUD,
-    other_header_bytes=_RUD,
+    first_header_bytes=_REQUEST,
+    other_header_bytes=_REQUEST,
     ack_bytes=const(
         90,
         "byte",
@@ -111,25 +109,23 @@ PROFILE = NicProfile(
                     "paths": _ONE_PATH,
                     "reorder_window_pkts": EVERY_GAP_IS_A_LOSS,
                 },
-                "rudi": {
-                    "nacks": False,
-                    "first_header_bytes": _request(8),
-                    "other_header_bytes": _request(8),
-                },
+                "rudi": {"nacks": False},
                 "uud": {
                     "reliability": "unreliable",
                     "ops": ("put", "put_signal", "send"),
                     "nacks": False,
                     "tail_loss_probe": None,
+                    "retransmission_timeout": const(
+                        1_000_000_000, "ps", "assumed", "1 ms: so long a run waits for what is under way"
+                    ),
                     "congestion": "",
                     "congestions": {},
-                    "first_header_bytes": _request(4),
-                    "other_header_bytes": _request(4),
                 },
             },
         ),
     },
     notes=(
+        "frames of RUDI and UUD are as long as those of RUD; their PDS headers have 4 and 8 bytes less",
         "a receiver of RUDI keeps no state, so that only time-outs find its losses",
         "trimming needs a switch that trims (switch_settings.trim)",
     ),

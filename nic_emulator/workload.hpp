@@ -17,6 +17,10 @@ enum class Arrivals : std::uint8_t {
   kPoisson = 2,   // open loop, exponential gaps of mean `interval_ps`
   kClosed = 3,    // `window` messages at a time: the next when one is acknowledged
   kPingPong = 4,  // one message; the next when the reply is complete
+  // A collective without multicast, again every `interval_ps`: in round r one message to destinations[r], as soon as
+  // the message of the round before has come from destinations[rounds + r - 1]. A dissemination barrier, recursive
+  // doubling, a ring.
+  kRounds = 5,
 };
 
 struct WorkloadConfig {
@@ -50,7 +54,8 @@ class Workload {
         card_(card) {}
 
   [[nodiscard]] bool open_loop() const {
-    return config_->arrivals == Arrivals::kPeriodic || config_->arrivals == Arrivals::kPoisson;
+    return config_->arrivals == Arrivals::kPeriodic || config_->arrivals == Arrivals::kPoisson ||
+           config_->arrivals == Arrivals::kRounds;
   }
   /// The intended time of the first (or, again, the next) open-loop message.
   ps_t next_time() {

@@ -53,6 +53,7 @@ class Arrivals(Enum):
     POISSON = 2
     CLOSED = 3
     PING_PONG = 4
+    ROUNDS = 5
 
 class Quit(Enum):
     RUNNING = 0

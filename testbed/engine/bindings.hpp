@@ -12,8 +12,7 @@ inline void require_whole(const Frame& frame, std::uint32_t max_frame_bytes) {
     if (frame.frame_bytes == kMinFrameBytes && frame.payload_bytes == 0) return;
     throw nanobind::value_error("a MAC control frame has 64 bytes and no payload");
   }
-  if (frame.frame_bytes > max_frame_bytes || frame.payload_bytes > frame.frame_bytes ||
-      frame.frame_bytes < least_frame_bytes(frame)) {
+  if (frame.frame_bytes > max_frame_bytes || frame.frame_bytes < least_frame_bytes(frame)) {
     throw nanobind::value_error("a frame has 64 bytes to the node's largest, and room for its headers and payload");
   }
 }

@@ -225,7 +225,8 @@ void bind_workload(nb::module_& m) {
       .value("PERIODIC", Arrivals::kPeriodic)
       .value("POISSON", Arrivals::kPoisson)
       .value("CLOSED", Arrivals::kClosed)
-      .value("PING_PONG", Arrivals::kPingPong);
+      .value("PING_PONG", Arrivals::kPingPong)
+      .value("ROUNDS", Arrivals::kRounds);
   nb::class_<WorkloadConfig>(m, "WorkloadConfig")
       .def(nb::init<>())
       .def_rw("arrivals", &WorkloadConfig::arrivals)

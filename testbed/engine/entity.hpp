@@ -234,6 +234,8 @@ class NodeModel {
   [[nodiscard]] virtual std::uint32_t cell_bytes() const { return 1; }
   /// Whether the node posts messages, so that a run waits for it to finish.
   [[nodiscard]] virtual bool is_source() const { return false; }
+  /// Throws std::invalid_argument where the node sends what its wire format cannot tell.
+  virtual void check_real_frames() const {}
   /// The largest frame the node can send [bytes].
   [[nodiscard]] virtual std::uint32_t max_frame_bytes() const { return kMinFrameBytes; }
 };

@@ -58,6 +58,7 @@ VirtualGroup::VirtualGroup(const Plan& plan, std::vector<std::uint32_t> group_of
       socket_of_(plan.nodes.size(), 0) {
   const std::vector<std::uint32_t> members = members_of(group_of_, number);
   if (places.size() != members.size()) throw std::invalid_argument("one place for each entity of the group");
+  for (const std::uint32_t member : members) plan.nodes[member].model->check_real_frames();
   group_.set_io(this);
   for (std::size_t i = 0; i < members.size(); ++i) open_member(plan, members[i], places[i]);
 }

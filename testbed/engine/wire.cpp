@@ -187,6 +187,12 @@ bool get_headers(std::span<const unsigned char> inner, const Trailer& trailer, F
 
 FormatBytes least_bytes(WireFormat format) { return codec_of(format).least; }
 
+FormatLimits limits_of(WireFormat format) {
+  const Codec& codec = codec_of(format);
+  const bool trimmed = (codec.opcodes & bit_of(Opcode::kTrimmed)) != 0;
+  return {codec.most_payload, codec.most_index + 1U, codec.batches, codec.bitmap, trimmed};
+}
+
 std::uint32_t least_frame_bytes(const Frame& frame) { return least_frame(codec_of(frame.format), frame, nullptr); }
 
 bool carries(const Frame& frame) { return carries(codec_of(frame.format), frame, nullptr); }

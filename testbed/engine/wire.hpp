@@ -57,6 +57,13 @@ struct FormatBytes {
 /// The least that a NIC of this format can be configured with.
 FormatBytes least_bytes(WireFormat format);
 
+/// What a format can say at all.
+struct FormatLimits {
+  std::uint32_t most_payload, most_packets;  // bytes of a packet, packets of a message
+  bool batches, bitmap, trimmed;             // several messages in a packet; packets out of order; packets cut short
+};
+FormatLimits limits_of(WireFormat format);
+
 /// The least `frame_bytes` of a frame with this opcode, operation, flags, credit and payload, without telemetry.
 std::uint32_t least_frame_bytes(const Frame& frame);
 

@@ -30,7 +30,7 @@ from testbed.switches import SWITCHES
 from testbed.switches.setup import SwitchSetup, configured
 from topologies import MAX_ENDPOINTS, build_fabric
 
-MAX_PACKETS = 65_535
+MAX_PACKETS = 32_768
 """Of a message: a frame has 16 bits for their number."""
 
 

@@ -27,6 +27,7 @@ from testbed.validate.plans import (
     records_of,
     run,
     stage,
+    star,
 )
 
 WIRE = Wire(latency_ps=100_000)
@@ -366,3 +367,64 @@ def test_unknown_parts_and_parameters_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match=words):
             build_plan(pair(one_message(1, 64), sends=config))
+
+
+# ------------------------------------------------------------------------------------------------- collectives
+
+
+def barrier(cards: int, *, interval_ps: int, until_ps: int) -> Data:
+    """A dissemination barrier: in round r every card tells the one 2^r further on."""
+    steps = [1 << r for r in range((cards - 1).bit_length())]
+    loads = [
+        {
+            "arrivals": "ROUNDS",
+            "destinations": [(own + step) % cards for step in steps]
+            + [(own - step) % cards for step in steps],
+            "op": "PUT_SIGNAL",
+            "message_bytes": 8,
+            "interval_ps": interval_ps,
+            "measure_until_ps": until_ps,
+        }
+        for own in range(cards)
+    ]
+    return star([nic(load) for load in loads], wires=[WIRE] * cards)
+
+
+@pytest.mark.parametrize(("cards", "rounds"), [(2, 1), (3, 2), (4, 2), (8, 3), (13, 4)])
+def test_barrier_takes_a_one_way_latency_for_each_round(cards: int, rounds: int) -> None:
+    records = run(barrier(cards, interval_ps=10**8, until_ps=1))
+    one_way_ps = POST + READ + on_wire_ps(64) + WIRE.latency_ps + RECEIVE + NOTIFY
+    first = records[records["intended_ps"] == 0]
+    assert len(first) == cards
+    assert (first["completed_ps"] == one_way_ps).all()
+    whole = run(barrier(cards, interval_ps=10**8, until_ps=rounds * one_way_ps))
+    assert len(whole) == cards * rounds
+    assert int(whole["completed_ps"].max()) == rounds * one_way_ps
+
+
+def test_barriers_that_come_too_fast_wait_for_the_one_before() -> None:
+    one_way_ps = POST + READ + on_wire_ps(64) + WIRE.latency_ps + RECEIVE + NOTIFY
+    records = np.sort(run(barrier(8, interval_ps=one_way_ps, until_ps=30 * one_way_ps)), order="seq")
+    begins = records[records["seq"] % 3 == 0]
+    late = (begins["completed_ps"] - begins["intended_ps"]).astype(np.int64)
+    instance = (begins["seq"] // 3).astype(np.int64)
+    assert instance.max() > 5
+    assert (late == one_way_ps + instance * (3 - 1) * one_way_ps).all()
+
+
+def test_ring_takes_a_one_way_latency_for_each_of_its_steps() -> None:
+    cards, steps = 5, 2 * (5 - 1)
+    loads = [
+        {
+            "arrivals": "ROUNDS",
+            "destinations": [(own + 1) % cards] * steps + [(own - 1) % cards] * steps,
+            "message_bytes": 1000,
+            "interval_ps": 10**9,
+            "measure_until_ps": 5 * 10**8,
+        }
+        for own in range(cards)
+    ]
+    records = run(star([nic(load) for load in loads], wires=[WIRE] * cards))
+    one_way_ps = POST + READ + on_wire_ps(1026) + WIRE.latency_ps + RECEIVE + NOTIFY
+    assert len(records) == cards * steps
+    assert int(records["completed_ps"].max()) == steps * one_way_ps

@@ -188,6 +188,18 @@ def test_sue_in_tshark_has_the_frame_fields(tmp_path: Path) -> None:
         assert (shown["alone"] in ("1", "True")) == (frame.opcode not in DATA)
 
 
+@tshark
+def test_telemetry_in_tshark_has_its_hops_and_the_thin_header(tmp_path: Path) -> None:
+    write_capture(tmp_path / "int.pcap", [with_telemetry(3)])
+    names = ["tnic_int.hops", "tnic_int.room", "tnic_int.node", "tnic_int.latency_ns", "tnic_int.class"]
+    names += ["tnic_int.queue", "tnic.psn", "tnic_trailer.frame_bytes"]
+    (layers,) = read_capture(tmp_path / "int.pcap", names)
+    assert [layers[name] for name in names[:3]] == [["3"], ["5"], ["9"] * 3]
+    assert [layers[name] for name in names[3:6]] == [["800"] * 3, ["3"] * 3, ["10"] * 3]
+    assert layers["tnic.psn"] == [str(0x123456)]
+    assert layers["tnic_trailer.frame_bytes"] == [str(26 + 101 + 4 + 3 * 16)]
+
+
 def conversation(messages: int) -> list[Frame]:
     """Segments of a TCP stream, each acknowledged."""
     found: list[Frame] = []

@@ -116,10 +116,12 @@ def test_assumptions_of_run_hold_what_a_nic_setting_switches_on_and_no_more() ->
 
 
 def test_assumptions_of_run_hold_congestion_control_only_where_it_is_on() -> None:
-    more = paths_of(("rdma",), congestion="dcqcn") - paths_of(("rdma",))
-    assert "rdma.congestions[dcqcn][fast_recovery_stages]" in more
-    assert "rdma.cnp_interval" in more
-    assert all(path.startswith(("rdma.congestions[dcqcn][", "rdma.cnp_interval")) for path in more)
+    plain = paths_of(("transparent",))
+    assert paths_of(("transparent",), congestion="dctcp") - plain == {
+        "transparent.congestions[dctcp][initial_window_pkts]",
+        "transparent.congestions[dctcp][min_window_pkts]",
+        "transparent.congestions[dctcp][max_window_bytes]",
+    }
 
 
 def test_assumptions_of_run_without_acknowledgements_have_none_about_them() -> None:

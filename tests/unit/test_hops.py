@@ -4,7 +4,7 @@ import pytest
 
 from testbed.analysis.hops import Outcome, copies_of, hops_by_packet, network_of
 from testbed.errors import MeasurementError, SpecError
-from tests.unit.traces import C1, C2, L1, L2, S1, journey, network, plan, samples
+from tests.unit.traces import C1, C2, C3, L1, L2, S1, journey, network, plan, samples
 
 
 def test_network_names_ports_and_tiers() -> None:
@@ -60,3 +60,14 @@ def test_copies_of_packet_lost_on_a_wire_leave_what_follows_to_the_next_copy() -
 def test_copies_of_packet_that_came_from_nowhere_is_an_error() -> None:
     with pytest.raises(MeasurementError, match="packet 0 of c1 → c2 was at a switch"):
         copies_of(journey(0)[1:], network())
+
+
+def test_network_of_several_cards_behind_a_nic_names_the_card_and_finds_its_nic() -> None:
+    made = plan()
+    for node in made["nodes"]:
+        if node["kind"] == "nic":
+            node["config"]["cards"] = 2
+    found = network_of(made)
+    assert [found.nic_of(card) for card in range(6)] == [C1, C1, C2, C2, C3, C3]
+    assert found.flow_name((1, 2)) == "c1.2 → c2.1"
+    assert network_of(plan()).flow_name((0, 1)) == "c1 → c2"

@@ -42,8 +42,6 @@ def names_at(nic: NicSetup, place: Place, size_bytes: int = 64) -> list[str]:
         ("kernel", {}, "first_header_bytes", 70),
         ("kernel", {"protocol": "udp"}, "first_header_bytes", 58),
         ("uec", {}, "first_header_bytes", 102),
-        ("uec", {"mode": "rudi"}, "first_header_bytes", 98),
-        ("uec", {"mode": "uud"}, "first_header_bytes", 94),
     ],
 )
 def test_setting_replaces_its_number(nic: str, settings: Settings, field: str, value: int) -> None:

@@ -114,7 +114,7 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ("unknown setting", {"switch_settings": {"alpha_log": 1}}, "switch_settings.alpha_log", "'alpha_log2'"),
     ("settings are a list", {"switch_settings": ["ecn"]}, "switch_settings", "no mapping"),
     ("setting is a float", {"switch_settings": {"alpha_log2": 0.5}}, "switch_settings.alpha_log2", "whole"),
-    ("more packets than numbers", {"sizes_bytes": (2**30,)}, "sizes_bytes[0]", "more than 65,535 packets"),
+    ("more packets than numbers", {"sizes_bytes": (2**30,)}, "sizes_bytes[0]", "more than 32,768 packets"),
     ("unknown NIC setting", {"nic_settings": {"tpl": "1us"}}, "nic_settings.tpl", "did you mean 'tlp'?"),
     ("NIC setting of another", {"nic_settings": {"rdma.tlp": "1us"}}, "nic_settings.rdma.tlp", "rdma has no"),
     ("setting not of all NICs", {"nic_settings": {"post": "inline"}}, "nic_settings.post", "transparent"),
@@ -327,7 +327,7 @@ def test_resolve_good_spec_gives_fabric_switch_and_cells() -> None:
         {"variants": [A]},
         topology("single_switch", cards=128),
         topology("dumbbell", rate="25Gbps") | {"switch": "ideal"},
-        {"seed": 2**64 - 1, "sizes_bytes": (1, 65_535 * 4096), "snap_bytes": 0, "emulated_records": 0},
+        {"seed": 2**64 - 1, "sizes_bytes": (1, 32_768 * 4096), "snap_bytes": 0, "emulated_records": 0},
         {"nics": ["rdma"], "sizes_bytes": [64]},
     ],
 )

@@ -19,6 +19,7 @@ namespace tb {
 struct Codec {
   FormatBytes least;
   std::uint32_t opcodes;           // bit for each Opcode that it can say
+  bool bitmap = true;              // an acknowledgement can name packets that came out of order
   std::uint32_t most_payload = 0;  // bytes in a packet
   std::uint16_t most_index = 0xFFFF;
   bool batches = false;            // can tell several messages in a packet

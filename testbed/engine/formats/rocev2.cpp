@@ -199,6 +199,7 @@ namespace tb {
 const Codec kRoceCodec = {
     .least = {78, 62, 66},
     .opcodes = kDataAndAnswers | bit_of(Opcode::kNotReady) | bit_of(Opcode::kCnp),
+    .bitmap = false,
     .most_payload = 1U << 14,
     .payload_align = 4,
     .tail_bytes = rocev2::kIcrc,

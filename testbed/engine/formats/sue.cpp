@@ -145,6 +145,7 @@ namespace tb {
 const Codec kSueCodec = {
     .least = {54, 54, 64},
     .opcodes = kDataAndAnswers,
+    .bitmap = false,
     .most_payload = 1U << 14,
     .batches = true,
     .header_bytes = sue::whole_header,
@@ -155,6 +156,7 @@ const Codec kSueCodec = {
 const Codec kSueCompressedCodec = {
     .least = {16, 16, 64},
     .opcodes = kDataAndAnswers,
+    .bitmap = false,
     .most_payload = 1U << 14,
     .batches = true,
     .unmodelled = kEthernet,
