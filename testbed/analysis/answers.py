@@ -23,7 +23,9 @@ _REST = "the NICs and the fabric"
 
 
 def answers(
-    cells: Sequence[CellSummary], references: Collection[str] = (), disturbed: Mapping[str, str] = MappingProxyType({})
+    cells: Sequence[CellSummary],
+    references: Collection[str] = (),
+    disturbed: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[str, ...]:
     """For each scenario, at p99.9: the first NIC beside every other one, or, for each NIC, its variants.
 

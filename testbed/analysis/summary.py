@@ -80,6 +80,8 @@ class CellSummary:
     """Whether senders post as fast as their messages complete."""
     goodput_bps: int | None = None
     """Payload that has arrived, per time (`rate_bps`); None: too few messages."""
+    nics_ps: int | None = None
+    """What the NICs at both ends take of a message of one packet when idle: their stages without jitter."""
     records_digest: str = ""
     """SHA-256 over all records of the cell, whatever it is called: the same records, the same digest."""
     emulated_records: int = 0
@@ -138,6 +140,10 @@ class RunSummary:
     answers: tuple[str, ...]
     variants: Mapping[str, str] = field(default_factory=dict)
     """By name: what each variant sets, in words."""
+    budget_ps: int = 0
+    """The time that small messages are to make; 0: none."""
+    places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Row and column of each variant in the table of the budget."""
 
 
 def measured(records: Records, destination: int | None) -> Records:
@@ -200,10 +206,10 @@ def condition(scenario: Scenario) -> str:
     load = format_permille(scenario.load_permille).replace("%", " %")
     if scenario.kind == "idle":
         return "unloaded"
-    if scenario.kind == "poisson":
-        return f"under {load} load" + (" of each card" if scenario.load_of == "card" else "")
-    if scenario.kind == "pairs":
-        return f"in pairs under {load} load"
+    batch = f" in batches of {scenario.batch}" if scenario.batch > 1 else ""
+    if scenario.kind in ("poisson", "pairs"):
+        pairs = "in pairs " if scenario.kind == "pairs" else ""
+        return f"{pairs}under {load} load{' of each card' if scenario.load_of == 'card' else ''}{batch}"
     if scenario.kind == "incast":
         return f"under {scenario.fan_in}→1 incast"
     at = f"at {load} load" if scenario.load_permille else "at full rate"

@@ -6,6 +6,7 @@ Draws with matplotlib's Agg and SVG back ends through `Figure` alone; pyplot and
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -45,6 +46,7 @@ _PANEL_INCHES = (4.0, 2.9)
 _MARGIN_INCHES = (0.6, 1.5)
 _LEAST_WIDTH_INCHES = 7.5
 _MOST_TICKS = 7
+_TITLE_CHARS_PER_INCH = 9.5
 _LEGEND_LINE_INCHES = 0.6
 _LEGEND_CHAR_INCHES = 0.085
 
@@ -192,7 +194,7 @@ def headed(figure: Figure, title: str, handles: Sequence[Line2D], runs: Sequence
     columns = min(len(handles), max(fitting, 1)) if len(runs) == 1 else 2
     figure.legend(
         handles=handles,
-        title=title,
+        title=textwrap.fill(title, int(figure.get_figwidth() * _TITLE_CHARS_PER_INCH)),
         title_fontproperties={"size": 12, "weight": "bold"},
         alignment="left",
         loc="outside upper left",

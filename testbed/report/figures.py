@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from testbed.analysis.answers import readable_size
 from testbed.analysis.curves import DepthCurve
 from testbed.report import canvas
+from testbed.report.budget import budget_figure
 from testbed.report.sweeps import sweep_figure
 from testbed.report.variants import draw_percentile, variant_figure
 from testbed.report.view import CellView, RunView, panels, series
@@ -27,6 +28,7 @@ _MOST_LABELLED = 4
 _SAME_CHARS = 40
 _MOST_SIZES = 3
 _MOST_SERIES = 14
+_MOST_OF_ONE_NIC = 30
 
 
 def write_figures(runs: Sequence[RunView], directory: Path) -> list[Path]:
@@ -37,8 +39,10 @@ def write_figures(runs: Sequence[RunView], directory: Path) -> list[Path]:
         found[f"percentiles{suffix}"] = percentile_figure(few)
         if any(cell.depth is not None for run in few for cell in run.cells):
             found[f"queue_depth{suffix}"] = queue_depth_figure(few)
+    budget = budget_figure(runs[0]) if len(runs) == 1 else None
     found["comparison"] = (
-        sweep_figure(runs)
+        budget
+        or sweep_figure(runs)
         or (variant_figure if any(run.variants for run in runs) else comparison_figure)(runs)
     )
     return [path for name, figure in found.items() for path in canvas.save(figure, directory, name)]
@@ -47,14 +51,18 @@ def write_figures(runs: Sequence[RunView], directory: Path) -> list[Path]:
 def _readable(runs: Sequence[RunView]) -> dict[str, list[RunView]]:
     """What of the runs a grid of panels can show: a few sizes, the ends among them, and a few lines.
 
-    With more lines than those each NIC has a figure of its own, named by a suffix.
+    With more lines than those each NIC has a figure of its own, named by a suffix; nobody tells 40 lines apart.
     """
     sizes = sorted({size for _, size in panels(runs)})
-    chosen = [sizes[index] for index in np.linspace(0, len(sizes) - 1, min(len(sizes), _MOST_SIZES)).astype(int)]
+    chosen = [
+        sizes[index] for index in np.linspace(0, len(sizes) - 1, min(len(sizes), _MOST_SIZES)).astype(int)
+    ]
     fewer = [run.only(lambda cell: cell.size_bytes in chosen) for run in runs]
     nics = list(dict.fromkeys(cell.summary.nic for run in fewer for cell in run.cells))
-    if len(series(fewer)) <= _MOST_SERIES or len(nics) == 1:
+    if len(series(fewer)) <= _MOST_SERIES or (len(nics) == 1 and len(series(fewer)) <= _MOST_OF_ONE_NIC):
         return {"": fewer}
+    if len(nics) == 1:
+        return {}
     return {f"-{nic}": [run.only(lambda cell, nic=nic: cell.nic == nic) for run in fewer] for nic in nics}
 
 

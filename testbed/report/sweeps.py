@@ -5,6 +5,7 @@ One row of panels for each percentile, one line for each alternative: a NIC has 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,8 @@ class Axis:
     proportional: bool
     """Whether steps are numbers, drawn at logarithmic distance."""
     by_variant: bool = False
+    has: Callable[[CellSummary], bool] = lambda _cell: True
+    """Whether a cell is on it."""
 
     def places(self) -> list[float]:
         """Where each step is."""
@@ -71,30 +74,34 @@ def _sizes(cells: Sequence[CellSummary]) -> Axis | None:
 
 
 def _variants(runs: Sequence[RunView], cells: Sequence[CellSummary]) -> Axis | None:
-    """Steps of one setting, with several NICs: with one, `variants.variant_figure` shows more."""
-    steps = sweep(runs)
-    if steps is None or len({cell.nic for cell in cells}) < 2 or not all(cell.variant for cell in cells):
+    """Variants that many NICs have in common: with few, `variants.variant_figure` shows more."""
+    names = tuple(dict.fromkeys(cell.variant for cell in cells))
+    nics = {cell.nic for cell in cells}
+    if len(names) < _LEAST_STEPS or len(nics) < _LEAST_STEPS:
         return None
+    steps = sweep(runs)
     return Axis(
-        steps=tuple(dict.fromkeys(cell.variant for cell in cells)),
+        steps=names,
         step=lambda cell: cell.variant,
         panel=lambda cell: f"{cell.scenario}, {readable_size(cell.size_bytes)}",
-        text=str,
-        label=steps[0],
+        text=lambda step: str(step) if steps is None else steps[1].get(str(step), str(step)),
+        label="variant" if steps is None else steps[0],
         proportional=False,
         by_variant=True,
     )
 
 
 def _loads(cells: Sequence[CellSummary]) -> Axis | None:
-    """Scenarios that differ in their load alone, and have no others beside them."""
-    loads = {cell.scenario: cell.load_permille for cell in cells if cell.offered_bps is not None}
-    kinds = {"".join(part for part in cell.condition if not part.isdigit()) for cell in cells}
-    steps = tuple(sorted({load for load in loads.values() if load}))
-    if len(steps) < _LEAST_STEPS or len(kinds) > 1:
+    """Scenarios that differ in their load alone; others are not drawn."""
+    kinds = Counter(_without_numbers(cell) for cell in cells if cell.offered_bps is not None)
+    kind = kinds.most_common(1)[0][0] if kinds else ""
+    loads = {cell.load_permille for cell in cells if _without_numbers(cell) == kind and cell.load_permille}
+    steps = tuple(sorted(loads))
+    if len(steps) < _LEAST_STEPS:
         return None
     return Axis(
         steps=steps,
+        has=lambda cell: _without_numbers(cell) == kind,
         step=lambda cell: cell.load_permille,
         panel=lambda cell: readable_size(cell.size_bytes),
         text=lambda step: f"{int(str(step)) / 10:g}",
@@ -103,9 +110,16 @@ def _loads(cells: Sequence[CellSummary]) -> Axis | None:
     )
 
 
+def _without_numbers(cell: CellSummary) -> str:
+    """A condition without its load."""
+    return "".join(part for part in cell.condition if not part.isdigit())
+
+
 def _drawn(runs: Sequence[RunView], x: Axis) -> Figure:
+    runs = [run.only(x.has) for run in runs]
     every = [cell for run in runs for cell in run.cells]
     panels = list(dict.fromkeys(x.panel(cell.summary) for cell in every))
+    several_nics = len({cell.summary.nic for cell in every}) > 1
     figure, axes = canvas.figure_of(len(PERCENTILES), len(panels))
     for row, percentile in zip(axes, PERCENTILES, strict=True):
         drawn: list[float] = []
@@ -118,8 +132,10 @@ def _drawn(runs: Sequence[RunView], x: Axis) -> Figure:
             ]
             axis.set_title(f"{panel}, {percentile}", fontsize=10)
             drawn += values
-        for axis in row[: len(panels)]:  # one scale for all panels of a percentile
-            _dress(axis, x, drawn)
+            _dress(axis, x, values)
+        if several_nics:  # one scale for all panels of a percentile
+            for axis in row:
+                _dress(axis, x, drawn)
         row[0].set_ylabel("latency (µs)", fontsize=9)
     for axis in axes[-1]:
         axis.set_xlabel(x.label, fontsize=9)

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from testbed.analysis.answers import MOST_PAIRED, approximate_time, readable_size
+from testbed.analysis.budget import shares
 from testbed.analysis.summary import (
     CellSummary,
     ClockStatement,
@@ -32,6 +33,7 @@ COLUMNS = ("p50", "p90", "p99", "p99.9", "p99.99")
 PIVOTED = ("p50", "p99.9")
 WITH_INTERVAL = frozenset({"p99.9", "p99.99"})
 
+_MOST_TOLD = 16
 _LABEL_CHARS = 13
 _PROSE_CHARS = 110
 _ROOMY_CHARS = 10_000
@@ -60,7 +62,10 @@ def report_text(
     parts = [
         prose(_heading(summary), width),
         nic_tables(summary.cells, colour=colour),
-        "" if width is not None and _many_nics(summary.cells) else cell_table(summary.cells, width=width, colour=colour),
+        ""
+        if width is not None and (_many_nics(summary.cells) or summary.budget_ps)
+        else cell_table(summary.cells, width=width, colour=colour),
+        budget_table(summary, colour=colour),
         rate_table(summary.cells, colour=colour),
         event_table(summary.cells, colour=colour),
         prose(_closing(summary, result), width),
@@ -118,7 +123,9 @@ def nic_tables(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
     if not _many_nics(cells):
         return ""
     nics = list(dict.fromkeys(cell.nic for cell in cells))
-    labels = {name: label for name, label in _LABELS.items() if name != "NIC" and len({*map(label, cells)}) > 1}
+    labels = {
+        name: label for name, label in _LABELS.items() if name != "NIC" and len({*map(label, cells)}) > 1
+    }
     rows: dict[tuple[str, ...], dict[str, CellSummary]] = {}
     for cell in cells:
         rows.setdefault(tuple(label(cell) for label in labels.values()), {})[cell.nic] = cell
@@ -129,7 +136,9 @@ def nic_tables(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
         for row, found in rows.items():
             table.add_row(*row, *(_pivot_text(found.get(nic), percentile, scale) for nic in nics))
         texts.append(printed(table, colour))
-    full = "; *: more is offered than arrives, so that it grows with the run" * any(c.saturated for c in cells)
+    full = "; *: more is offered than arrives, so that it grows with the run" * any(
+        c.saturated for c in cells
+    )
     note = f"(times in {scale.unit}{full}; all percentiles and 95 % intervals: report.txt)\n"
     return "\n".join(texts) + note
 
@@ -145,6 +154,36 @@ def _many_nics(cells: Sequence[CellSummary]) -> bool:
     return len({cell.nic for cell in cells}) > MOST_PAIRED
 
 
+def budget_table(summary: RunSummary, *, colour: bool = False) -> str:
+    """What the fabric takes of a budget at the median, and what is left; empty without a budget."""
+    found = shares(summary.cells, summary.budget_ps, summary.places)
+    if not found:
+        return ""
+    columns = list(dict.fromkeys(share.column for share in found))
+    rows = list(dict.fromkeys(share.row for share in found))
+    texts = []
+    for title, name in (
+        (f"left of {approximate_time(summary.budget_ps)}", "left_ps"),
+        ("fabric", "fabric_ps"),
+    ):
+        table = empty_table([title], [column.replace(", ", ",\n") or title for column in columns])
+        for row in rows:
+            values = {share.column: getattr(share, name) / PS_PER_US for share in found if share.row == row}
+            sign = "+" if name == "left_ps" else ""
+            table.add_row(
+                row,
+                *(
+                    f"{values[one]:{sign}.2f}".replace("-", "−") if one in values else MISSING
+                    for one in columns
+                ),
+            )
+        texts.append(printed(table, colour))
+    return (
+        "\n".join(texts)
+        + "(p50 in µs; the fabric: all but the stages of the NICs at both ends; −: too much)\n"
+    )
+
+
 def rate_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
     """What arrives, in cells whose senders are as fast as they can be, or whose NICs cannot keep up; else empty."""
     rated = [cell for cell in cells if cell.goodput_bps and (cell.closed_loop or cell.saturated)]
@@ -156,8 +195,13 @@ def rate_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
         offered = MISSING if cell.offered_bps is None else f"{cell.offered_bps / 1e9:,.1f} Gb/s"
         bps = cell.goodput_bps or 0
         rate = bps / 8 / cell.size_bytes / 1e6
-        table.add_row(*(label(cell) for label in labels.values()), offered, f"{bps / 1e9:,.1f} Gb/s", f"{rate:,.2f}")
-    return printed(table, colour) + "(payload, all cards together; where less arrives than is offered, latencies grow)\n"
+        table.add_row(
+            *(label(cell) for label in labels.values()), offered, f"{bps / 1e9:,.1f} Gb/s", f"{rate:,.2f}"
+        )
+    return (
+        printed(table, colour)
+        + "(payload, all cards together; where less arrives than is offered, latencies grow)\n"
+    )
 
 
 def event_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
@@ -298,6 +342,8 @@ def _heading(summary: RunSummary) -> list[tuple[str, str]]:
 def _variants(summary: RunSummary) -> str:
     """What each variant sets; those whose name is all that they set are only counted with the fabric."""
     told = {name: text or "as it stands" for name, text in summary.variants.items() if text != name}
+    if len(told) > _MOST_TOLD:
+        return f"{len(told)}; what each sets: summary.json"
     return "; ".join(f"{name}: {text}" for name, text in told.items())
 
 

@@ -91,6 +91,9 @@ class Variant:
     """In place of the experiment's."""
     topology_parameters: Mapping[str, ParameterValue] = field(default_factory=Parameters)
     """Merged over the experiment's."""
+    row: str = ""
+    """Where a table of many variants puts it, and in which column; none: a row of its own."""
+    column: str = ""
     reference: bool = False
     """Shown beside the others, but out of the ranking: a bound, and no candidate."""
 
