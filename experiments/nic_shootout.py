@@ -1,10 +1,11 @@
 """Six NICs in front of the same cards, on the same fabric and switch, under the same messages: only the NIC differs.
 
 Each has what it is used with. Lossless classes (PFC) for those that need them, 2 to 5: all but kernel, whose class 1
-may lose. ECN from 800 KB on (DCQCN's thresholds at 400 Gb/s): rdma answers with DCQCN, kernel with DCTCP, uec with NSCC
-and paths; transparent, sue and ualink have credits alone. One switch, because ualink knows no other fabric; 250 ns, as
-scale-up switches have. Payload of rdma, uec and kernel comes by PCIe, that of sue and ualink from inside the
-accelerator: a difference of the products, not of the fabric. Loads count payload, so headers come on top of them.
+may lose. ECN from 800 KB on, as published for DCQCN at 400 Gb/s: rdma answers with DCQCN, kernel with DCTCP, uec with
+NSCC and other paths; transparent, sue and ualink have credits alone. One switch, because ualink knows no other fabric;
+classes take turns, as virtual channels of sue expect. Payload of rdma, uec and kernel comes by PCIe, that of sue and
+ualink from inside the accelerator; of transparent the public 2 us are an input (`--set nic.transparent.reading=...`).
+Those are differences of the products, and of what is assumed of them. Loads count payload; headers come on top.
 """
 
 from __future__ import annotations

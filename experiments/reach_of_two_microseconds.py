@@ -19,7 +19,7 @@ DEPTHS = {
     3: ("leaf_spine", {"spines": 1, "leaves": 2, "cards": 4, "uplink_rate": "400Gbps", "uplink_links": 1}),
     5: ("fat_tree", {"k": 4}),
 }
-READINGS = {"back_to_back": "b2b", "one_switch": "1sw"}  # and how variants are called
+READINGS = {"back_to_back": ("b2b", "back to back"), "one_switch": ("1sw", "with a switch")}
 
 EXPERIMENT = Experiment(
     name="reach_of_two_microseconds",
@@ -30,13 +30,13 @@ EXPERIMENT = Experiment(
         Variant(
             name=f"{switch}-{depth}-{short}",
             row=switch,
-            column=f"2 us {reading.replace('_', ' ')}, {depth} switch{'es' * (depth > 1)}",
+            column=f"2 us {words}, {depth} switch{'es' * (depth > 1)}",
             switch=switch,
             topology=topology,
             topology_parameters={**parameters, "rate": "400Gbps"},
             nic_settings={"reading": reading},
         )
-        for reading, short in READINGS.items()
+        for reading, (short, words) in READINGS.items()
         for depth, (topology, parameters) in DEPTHS.items()
         for switch in SWITCHES
     ),

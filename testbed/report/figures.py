@@ -82,7 +82,7 @@ def ccdf_figure(runs: Sequence[RunView]) -> Figure:
         least = min((1 / cell.latency.n for _, cell in here if cell.latency.n), default=0.1)
         axis.set(yscale="log", ylim=(least / 1.6, 1.6))
         axis.minorticks_off()
-        _name_same(axis, here, 0.03, "bottom")
+        _name_same(axis, here, 0.97, "right")
     _label_outer(drawn, "latency (µs)", "share of messages\nat least this slow")
     canvas.caption(drawn.figure, "How many messages are slower than a latency", runs)
     return drawn.figure
@@ -103,7 +103,7 @@ def percentile_figure(runs: Sequence[RunView]) -> Figure:
         axis.minorticks_off()
         shown = {at: text for at, text in _PERCENT_LABELS.items() if at <= max(most, 10)}
         axis.set_xticks(list(shown), list(shown.values()), fontsize=8)
-        _name_same(axis, here, 0.97, "top")
+        _name_same(axis, here, 0.03, "left")
     _label_outer(drawn, "percentile (%)", "latency (µs)")
     canvas.caption(drawn.figure, "Latency by percentile", runs)
     return drawn.figure
@@ -177,8 +177,8 @@ def _line(cell: CellView, run: RunView, runs: Sequence[RunView]) -> dict[str, An
     }
 
 
-def _name_same(axis: Axes, cells: Sequence[tuple[RunView, CellView]], height: float, align: str) -> None:
-    """Say which series are the same, of which only the last one drawn can be seen."""
+def _name_same(axis: Axes, cells: Sequence[tuple[RunView, CellView]], at: float, align: str) -> None:
+    """Say which series are the same, of which only the last one drawn can be seen; in an upper corner."""
     curves: dict[bytes, list[str]] = {}
     for run, cell in cells:
         name = cell.series if run is cells[0][0] else f"{cell.series} ({run.label})"
@@ -190,8 +190,14 @@ def _name_same(axis: Axes, cells: Sequence[tuple[RunView, CellView]], height: fl
         if len(names) > 1
         for line in textwrap.wrap(f"the same: {', '.join(names)}", _SAME_CHARS, break_on_hyphens=False)
     ]
-    look: dict[str, Any] = {"va": align, "fontsize": 7, "color": "#555555", "zorder": 1}  # behind the lines
-    axis.text(0.03, height, "\n".join(lines), transform=axis.transAxes, **look)
+    look: dict[str, Any] = {
+        "va": "top",
+        "ha": align,
+        "fontsize": 7,
+        "color": "#555555",
+        "zorder": 1,
+    }  # behind the lines
+    axis.text(at, 0.97, "\n".join(lines), transform=axis.transAxes, **look)
 
 
 def _latency_range(cells: Sequence[tuple[RunView, CellView]]) -> list[float]:

@@ -139,7 +139,7 @@ def _drawn(runs: Sequence[RunView], x: Axis) -> Figure:
         row[0].set_ylabel("latency (µs)", fontsize=9)
     for axis in axes[-1]:
         axis.set_xlabel(x.label, fontsize=9)
-    title = f"Latency by {x.label.partition(' (')[0]}, with 95 % intervals; hollow: beyond what it can carry"
+    title = f"Latency by {x.label.partition(' (')[0]}, with 95 % intervals; hollow, or out of sight: beyond what it can carry"
     canvas.caption(figure, title, runs, dots=True, by_nic=x.by_variant)
     return figure
 
@@ -183,8 +183,7 @@ def _line(
             color=colour,
             markerfacecolor="white" if hollow else colour,
         )
-    steady = ~full if (~full).any() else full
-    return [*value[steady], *low[steady], *high[steady]]
+    return [*value[~full], *low[~full], *high[~full]]
 
 
 def _dress(axis: Axes, x: Axis, values: Sequence[float]) -> None:

@@ -1,8 +1,8 @@
 """When messages are meant to be sent: from a scenario to intended times, as the engine's workload fields. Pure.
 
 Open-loop scenarios (`idle`, `poisson`, `incast`, `pairs`) count latency from these intended times, so that a sender
-that stalls cannot hide its own delay. `permutation` without a load and `pingpong` are closed loops; so are the senders of a
-`victim` scenario without a load, but never its victim.
+that stalls cannot hide its own delay. `permutation` without a load and `pingpong` are closed loops; so are the senders
+of a `victim` scenario without a load, but never its victim.
 
 Cards are what sends and receives; those behind one NIC have consecutive numbers and share the load of its port.
 """
