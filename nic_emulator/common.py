@@ -13,7 +13,7 @@ DATA_CLASS = const(3, "priority", "V", "SONiC's first lossless class (files/buil
 CONTROL_CLASS = const(6, "priority", "assumed", "control above data")
 WITH_DATA = const(3, "priority", "assumed", "acknowledgements travel in the class of their queue pair")
 ACK_EVERY = const(16, "packets", "assumed", "and with each last packet of a message")
-TX_DEPTH = const(16, "packets", "assumed", "covers the latency of the send stages at line rate")
+TX_DEPTH = const(256, "packets", "assumed", "reads in flight: as many as PCIe had tags before 10-bit ones")
 ACK_IN_HARDWARE = const(50_000, "ps", "assumed", "NIC hardware alone")
 RETRIES = const(7, "retries", "assumed", "as usual for reliable connections")
 

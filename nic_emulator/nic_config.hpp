@@ -64,6 +64,7 @@ struct NicConfig {
 
   // times
   std::uint32_t tx_depth_pkts = 16;  // of each card between scheduler and wire
+  std::uint32_t tx_depth_bytes = 0;  // payload after which no more packet joins them; 0: no limit
   ps_t ack_latency_ps = 0;
   ps_t ingress_latency_ps = 0;
   ps_t pause_reaction_ps = 0;  // last bit of a pause frame to its effect

@@ -105,7 +105,8 @@ class NicEntity final : public ModelEntity<NicEntity> {
     Ring<Reply> replies;
     Ring<std::uint32_t> ready;  // streams with something to send
     Ring<Frame*> lane;          // leaving the card's own stages
-    std::uint32_t in_pipe = 0;
+    std::uint32_t in_pipe = 0;  // packets between scheduler and wire
+    std::uint64_t in_pipe_bytes = 0;
     ps_t generate_ps = kNever;  // when the workload posts next of its own accord
     std::uint64_t next_seq = 0;
     Rounds rounds;

@@ -53,7 +53,11 @@ void NicEntity::offer(TxStream& stream, ps_t now_ps) {
 
 void NicEntity::inject(std::uint32_t card, ps_t now_ps) {
   Card& own = cards_[card];
-  while (own.in_pipe < config_.tx_depth_pkts && !own.ready.empty()) {
+  const auto has_room = [this, &own] {
+    return own.in_pipe < config_.tx_depth_pkts &&
+           (config_.tx_depth_bytes == 0 || own.in_pipe_bytes < config_.tx_depth_bytes);
+  };
+  while (has_room() && !own.ready.empty()) {
     const std::uint32_t place = own.ready.pop();
     TxStream& stream = tx_[place];
     while (!stream.holes.empty() && stream.arrived(stream.holes.front())) stream.holes.pop();
@@ -90,6 +94,7 @@ void NicEntity::send_packet(TxStream& stream, std::uint64_t psn, ps_t now_ps) {
   ++sent_.packets;
   ++cards_[stream.card].in_pipe;
   Frame* frame = make_data(stream, message, psn);
+  cards_[stream.card].in_pipe_bytes += frame->payload_bytes;
   if (stream.congestion != nullptr) note_sent(stream, psn, *frame, now_ps);
   if (own_send_stages_ == 0) {
     frame->time_ps = send_.pass(now_ps, frame->payload_bytes);
@@ -247,6 +252,7 @@ void NicEntity::start_transmission(Frame* frame, ps_t now_ps) {
   }
   frame->cookie = 0;
   const std::uint32_t card = card_of(frame->src);
+  cards_[card].in_pipe_bytes -= frame->payload_bytes;
   transmit(0, frame, now_ps);
   --cards_[card].in_pipe;
   inject(card, now_ps);

@@ -42,6 +42,9 @@ NOTHING_PS = Sourced(0, "ps", "V", "none")
 ONE_SERVER = Sourced(1, "servers", "V", "none")
 EVERY_GAP_IS_A_LOSS = Sourced(0, "packets", "V", "by definition of an in-order transport")
 NOTHING_PS_PER_KIB = Sourced(0, "ps/KiB", "V", "none")
+TX_DEPTH_BYTES = Sourced(
+    65_536, "byte", "assumed", "covers the latency of the send stages at line rate: 400 Gb/s times 1.3 us"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +168,8 @@ class NicProfile:
     """From the packet that causes an acknowledgement to its way to the port, in ps."""
     retransmission_timeout: Sourced
     retry_limit: Sourced
+    tx_depth_bytes: Sourced = TX_DEPTH_BYTES
+    """Payload between them: no packet joins it from there on."""
     reorder_window_pkts: Sourced = EVERY_GAP_IS_A_LOSS
     """How far behind a gap a packet must be for it to be a loss, where packets of a flow may overtake each other."""
     expects_reordering: bool = False

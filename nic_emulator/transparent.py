@@ -3,12 +3,16 @@
 Public: 400 Gb/s standard Ethernet, PCIe 5.0, FPGA, device-initiated, "two microseconds"
 (https://www.theregister.com/2025/09/08/dmatrix_jetstream_nic/). What the two microseconds span, the wire format,
 reliability and flow control are not public. This profile reads them as card memory to card memory, back to back, for a
-small message: its stages and a 3 m DAC add up to 2.0 us by choice. That makes 2 us an input here, never a result.
+small message: its stages and a 3 m DAC add up to 2.0 us by choice; with reading=one_switch they are taken to include a
+switch and a second cable, and the assumed stages shrink until all of that adds up. So 2 us is an input here, never a
+result.
 """
 
 from __future__ import annotations
 
-from nic_emulator.common import PCIE_RATE
+from dataclasses import replace
+
+from nic_emulator.common import PCIE_RATE, TX_DEPTH
 from nic_emulator.congestion_defaults import DCTCP, FIXED_WINDOW
 from nic_emulator.profile import Batching, Choice, NicProfile, Stage, const
 
@@ -24,6 +28,59 @@ _FORMAT = "docs/wire-format.md; the real format is not public"
 _UDP_LAYERS = "Ethernet 14, IPv4 20, UDP 8, thin header 8, FCS 4"
 _UDP_HEADER = const(54, "byte", "assumed", f"{_UDP_LAYERS}: {_FORMAT}")
 
+_STAGES = (
+    Stage(name="descriptor", place="post", latency=const(50_000, "ps", "assumed", _SPLIT)),
+    Stage(
+        name="card_read",
+        place="send",
+        latency=const(250_000, "ps", "assumed", _SPLIT),
+        reads_payload=True,
+    ),
+    Stage(name="pcie_switch", place="send", latency=const(115_000, "ps", "M", _PCIE_SWITCH)),
+    Stage(
+        name="nic_pcie",
+        place="send",
+        latency=const(200_000, "ps", "assumed", _SPLIT),
+        occupancy_per_kib=const(18_000, "ps/KiB", "E", PCIE_RATE),
+    ),
+    Stage(name="nic_pipeline", place="send", latency=const(150_000, "ps", "assumed", _SPLIT)),
+    Stage(name="mac_tx", place="send", latency=const(260_000, "ps", "E", _MAC)),
+    Stage(name="mac_rx", place="ingress", latency=const(260_000, "ps", "E", _MAC)),
+    Stage(name="nic_pipeline", place="ingress", latency=const(150_000, "ps", "assumed", _SPLIT)),
+    Stage(
+        name="nic_pcie",
+        place="receive",
+        latency=const(200_000, "ps", "assumed", _SPLIT),
+        occupancy_per_kib=const(18_000, "ps/KiB", "E", PCIE_RATE),
+    ),
+    Stage(name="pcie_switch", place="receive", latency=const(115_000, "ps", "M", _PCIE_SWITCH)),
+    Stage(name="card_write", place="receive", latency=const(125_000, "ps", "assumed", _SPLIT)),
+    Stage(name="flag", place="notify", latency=const(25_000, "ps", "assumed", _SPLIT)),
+    Stage(name="signal", place="signal", latency=const(25_000, "ps", "assumed", "a second flag")),
+)
+_ONE_SWITCH_PS = 600_000
+_CABLE_PS = 81_000  # 3 m DAC at 400 Gb/s, and 64 bytes with their headers
+_PUBLIC_PS = 2_000_000
+_WITH_SWITCH = f"{_SPLIT}; taken to include a switch of 600 ns and two 3 m DAC of 78 ns each"
+
+
+def _including_a_switch(stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """The assumed stages, shortened alike until all of them, a switch and two cables take the public time."""
+    split = [stage for stage in stages if stage.latency.source == _SPLIT]
+    others_ps = sum(one.latency.number for one in stages if one not in split and one.place != "signal")
+    left_ps = _PUBLIC_PS - _ONE_SWITCH_PS - 2 * _CABLE_PS - others_ps
+    whole_ps = sum(stage.latency.number for stage in split)
+    return tuple(
+        replace(
+            stage,
+            latency=const(stage.latency.number * left_ps // whole_ps, "ps", "assumed", _WITH_SWITCH),
+        )
+        if stage in split
+        else stage
+        for stage in stages
+    )
+
+
 PROFILE = NicProfile(
     name="transparent",
     description="Transparent NIC: device-initiated, thin L2 header, credits, selective retransmit (JetStream-like)",
@@ -31,36 +88,7 @@ PROFILE = NicProfile(
     wire_format="thin",
     reliability="selective",
     ops=("put", "put_signal", "get"),
-    stages=(
-        Stage(name="descriptor", place="post", latency=const(50_000, "ps", "assumed", _SPLIT)),
-        Stage(
-            name="card_read",
-            place="send",
-            latency=const(250_000, "ps", "assumed", _SPLIT),
-            reads_payload=True,
-        ),
-        Stage(name="pcie_switch", place="send", latency=const(115_000, "ps", "M", _PCIE_SWITCH)),
-        Stage(
-            name="nic_pcie",
-            place="send",
-            latency=const(200_000, "ps", "assumed", _SPLIT),
-            occupancy_per_kib=const(18_000, "ps/KiB", "E", PCIE_RATE),
-        ),
-        Stage(name="nic_pipeline", place="send", latency=const(150_000, "ps", "assumed", _SPLIT)),
-        Stage(name="mac_tx", place="send", latency=const(260_000, "ps", "E", _MAC)),
-        Stage(name="mac_rx", place="ingress", latency=const(260_000, "ps", "E", _MAC)),
-        Stage(name="nic_pipeline", place="ingress", latency=const(150_000, "ps", "assumed", _SPLIT)),
-        Stage(
-            name="nic_pcie",
-            place="receive",
-            latency=const(200_000, "ps", "assumed", _SPLIT),
-            occupancy_per_kib=const(18_000, "ps/KiB", "E", PCIE_RATE),
-        ),
-        Stage(name="pcie_switch", place="receive", latency=const(115_000, "ps", "M", _PCIE_SWITCH)),
-        Stage(name="card_write", place="receive", latency=const(125_000, "ps", "assumed", _SPLIT)),
-        Stage(name="flag", place="notify", latency=const(25_000, "ps", "assumed", _SPLIT)),
-        Stage(name="signal", place="signal", latency=const(25_000, "ps", "assumed", "a second flag")),
-    ),
+    stages=_STAGES,
     mtu_bytes=const(4096, "byte", "assumed", _FORMAT),
     first_header_bytes=const(26, "byte", "assumed", f"Ethernet 14 + thin header 8 + FCS 4: {_FORMAT}"),
     other_header_bytes=const(26, "byte", "assumed", f"Ethernet 14 + thin header 8 + FCS 4: {_FORMAT}"),
@@ -71,7 +99,7 @@ PROFILE = NicProfile(
     ack_class=const(6, "priority", "assumed", "control above data"),
     window_pkts=const(64, "packets", "assumed", "credits for 256 KiB a stream: 400 Gb/s times 5 us"),
     ack_every_pkts=const(16, "packets", "assumed", "and with each last packet of a message"),
-    tx_depth_pkts=const(16, "packets", "assumed", "covers the latency of the send stages at line rate"),
+    tx_depth_pkts=TX_DEPTH,
     ack_latency=const(50_000, "ps", "assumed", "NIC hardware alone"),
     retransmission_timeout=const(100_000_000, "ps", "assumed", "100 us, some ten loaded round trips"),
     retry_limit=const(7, "retries", "assumed", "as usual for reliable connections"),
@@ -85,6 +113,10 @@ PROFILE = NicProfile(
     ),
     congestions=FIXED_WINDOW | DCTCP,
     choices={
+        "reading": Choice(
+            about="what the public 2 us span: card to card back to back, or with one switch between them",
+            options={"back_to_back": {}, "one_switch": {"stages": _including_a_switch(_STAGES)}},
+        ),
         "ordered": Choice(
             about="messages complete in the order in which they were posted",
             options={"off": {}, "on": {"ordered": True}},

@@ -3,7 +3,7 @@
 Faults are text: `l1>s1@100us-200us:100%`, several separated by commas. That one loses all frames that l1 starts to send
 to s1 from 100 us until 200 us; the way back is sound, unless it is `l1<>s1`. Without `@...` the fault lasts; with a
 period, as in `@100us-110us/1ms`, it comes back every millisecond, and with `/1ms*20` it has come 20 times in all.
-Of parallel cables all have it, unless the sender's port is named: `l1.5>s1`.
+Of parallel cables all have it, unless the sender's port is named: `l1.5>s1`. `*<>*` is every link, both ways.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from testbed.units import PS_PER_S, format_time, parse_ppm, parse_time
 
 NO_FAULTS = "none"
 FAULTS_EXAMPLE = "l1>s1@100us-200us:100%"
+EVERY = "*"
 MAX_REPETITIONS = 10_000
 """Of one fault; each is a line of the plan."""
 FLAPPING_PS = PS_PER_S
@@ -26,7 +27,7 @@ FLAPPING_PS = PS_PER_S
 _WAYS_NAMED = 8
 
 _FAULT = re.compile(
-    r"\s*(?P<sender>[a-z][a-z0-9]*)(?:\.(?P<port>\d{1,9}))?\s*(?P<both><?)>\s*(?P<receiver>[a-z][a-z0-9]*)\s*"
+    r"\s*(?P<sender>\*(?=\s*<>\s*\*)|[a-z][a-z0-9]*)(?:\.(?P<port>\d{1,9}))?\s*(?P<both><?)>\s*(?P<receiver>(?<=>)\*|[a-z][a-z0-9]*)\s*"
     r"(?:@\s*(?P<start>[^-:]+)-(?P<end>[^-:/]+)(?:/(?P<period>[^-:*]+)(?:\*\s*(?P<times>\d{1,9})\s*)?)?)?"
     r":(?P<loss>[^-:]+)",
     re.ASCII,
@@ -43,6 +44,19 @@ class FaultText:
     """Of the sender; None for every link between the two."""
     faults: tuple[LinkFault, ...]
     """Each time that it comes, of each direction that it is of."""
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether every link has it."""
+        return EVERY in (self.sender, self.receiver)
+
+    def of(self, link: Link) -> tuple[LinkFault, ...]:
+        """What of it a link has."""
+        if self.everywhere:
+            once = [fault for fault in self.faults if fault.toward == self.receiver]
+            once = once[: len(self.faults) // 2]  # both ways are written alike
+            return tuple(replace(fault, toward=end) for end in (link.a, link.b) for fault in once)
+        return self.faults if self.is_of(link) else ()
 
     def is_of(self, link: Link) -> bool:
         """Whether a link has it."""
@@ -77,7 +91,7 @@ def with_impairments(links: Sequence[Link], impairments: Impairments) -> tuple[L
     return tuple(
         replace(
             link,
-            faults=tuple(fault for one in impairments.faults if one.is_of(link) for fault in one.faults),
+            faults=tuple(fault for one in impairments.faults for fault in one.of(link)),
             reorder_e18=impairments.reorder_e18,
             reorder_delay_ps=impairments.reorder_delay_ps,
             duplicate_e18=impairments.duplicate_e18,
@@ -128,6 +142,8 @@ def _repeated(first: LinkFault, period: str, times: str | None) -> tuple[LinkFau
 
 def _check(one: FaultText, links: Sequence[Link]) -> None:
     """Both nodes must be there, and a link between them."""
+    if one.everywhere:
+        return
     nodes = dict.fromkeys(name for link in links for name in (link.a, link.b))
     for name in (one.sender, one.receiver):
         if name not in nodes:

@@ -27,12 +27,16 @@ from testbed.analysis.percentiles import (
     percentile_name,
     percentiles,
 )
-from testbed.analysis.records import Records, latencies_ps
+from testbed.analysis.records import Records, digest, latencies_ps
 from testbed.analysis.recovery import Recovery, recovery_of
 from testbed.spec.experiment import Cell, Scenario
 from testbed.spec.sourced import Assumption
-from testbed.units import format_permille
+from testbed.units import PS_PER_S, format_permille
 
+STEADY_PERMILLE = 950
+"""Of an offered load, what must arrive while it is offered for latencies to be those of a steady state."""
+_LEAST_RATED = 100
+_OPEN_LOOP = frozenset({"poisson", "incast", "pairs"})
 ANSWER_QUANTILE_PPM = 999_000
 """The answers compare NICs or variants at p99.9."""
 
@@ -73,6 +77,29 @@ class CellSummary:
     """Messages of an unreliable transport that never arrived; `n` and all times are without them."""
     recovery: Recovery | None = None
     """Of the messages with a packet that was sent again; None where there are none."""
+    load_permille: int | None = None
+    """What an open loop offers; None: it is idle, or its senders wait for their messages."""
+    offered_bps: int | None = None
+    """Payload that was intended, per time; None: too few messages, or senders that wait for their messages."""
+    closed_loop: bool = False
+    """Whether senders post as fast as their messages complete."""
+    goodput_bps: int | None = None
+    """Payload that has arrived, per time (`rate_bps`); None: too few messages."""
+    nics_ps: int | None = None
+    """What the NICs at both ends take of a message of one packet when idle: their stages without jitter."""
+    records_digest: str = ""
+    """SHA-256 over all records of the cell, whatever it is called: the same records, the same digest."""
+    emulated_records: int = 0
+    """How many of its messages real frames carried, too."""
+    emulated_digest: str = ""
+    """SHA-256 over the records of these, as the real frames left them; empty without any."""
+
+    @property
+    def saturated(self) -> bool:
+        """Whether messages come faster than they arrive: latencies grow as long as the run lasts."""
+        if self.offered_bps is None or self.goodput_bps is None:
+            return False
+        return self.goodput_bps * 1000 < self.offered_bps * STEADY_PERMILLE
 
     @property
     def alternative(self) -> str:
@@ -118,6 +145,10 @@ class RunSummary:
     answers: tuple[str, ...]
     variants: Mapping[str, str] = field(default_factory=dict)
     """By name: what each variant sets, in words."""
+    budget_ps: int = 0
+    """The time that small messages are to make; 0: none."""
+    places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Row and column of each variant in the table of the budget."""
 
 
 def measured(records: Records, destination: int | None) -> Records:
@@ -159,7 +190,26 @@ def summarise_cell(
         events=events_of(counters or {}),
         lost=lost,
         recovery=recovery_of(records),
+        load_permille=cell.scenario.load_permille or None,
+        offered_bps=rate_bps(records, "intended_ps") if cell.scenario.kind in _OPEN_LOOP else None,
+        closed_loop=cell.scenario.kind == "permutation" and not cell.scenario.load_permille,
+        goodput_bps=rate_bps(records, "completed_ps"),
+        records_digest=digest([("", all_records)]),
     )
+
+
+def rate_bps(records: Records, time: str) -> int | None:
+    """Payload per time between the tenth and the ninetieth of a hundred messages, in order of one of their times.
+
+    Both ends of a run are left out: there the fabric fills, and empties. None with fewer than 100 messages.
+    """
+    n = len(records)
+    if n < _LEAST_RATED:
+        return None
+    times = np.partition(records[time], (n // 10, n - n // 10))
+    span_ps = int(times[n - n // 10]) - int(times[n // 10])
+    payload = int(records["message_bytes"][0]) * (n - 2 * (n // 10))
+    return payload * 8 * PS_PER_S // span_ps if span_ps else None
 
 
 def condition(scenario: Scenario) -> str:
@@ -167,8 +217,10 @@ def condition(scenario: Scenario) -> str:
     load = format_permille(scenario.load_permille).replace("%", " %")
     if scenario.kind == "idle":
         return "unloaded"
-    if scenario.kind == "poisson":
-        return f"under {load} load"
+    batch = f" in batches of {scenario.batch}" if scenario.batch > 1 else ""
+    if scenario.kind in ("poisson", "pairs"):
+        pairs = "in pairs " if scenario.kind == "pairs" else ""
+        return f"{pairs}under {load} load{' of each card' if scenario.load_of == 'card' else ''}{batch}"
     if scenario.kind == "incast":
         return f"under {scenario.fan_in}→1 incast"
     at = f"at {load} load" if scenario.load_permille else "at full rate"

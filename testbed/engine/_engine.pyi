@@ -138,6 +138,7 @@ class NicConfig:
     paths: int
     avoid_marked: bool
     tx_depth_pkts: int
+    tx_depth_bytes: int
     ack_latency_ps: int
     ingress_latency_ps: int
     pause_reaction_ps: int

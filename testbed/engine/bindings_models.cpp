@@ -206,6 +206,7 @@ void bind_nic(nb::module_& m) {
       .def_rw("paths", &NicConfig::paths)
       .def_rw("avoid_marked", &NicConfig::avoid_marked)
       .def_rw("tx_depth_pkts", &NicConfig::tx_depth_pkts)
+      .def_rw("tx_depth_bytes", &NicConfig::tx_depth_bytes)
       .def_rw("ack_latency_ps", &NicConfig::ack_latency_ps)
       .def_rw("ingress_latency_ps", &NicConfig::ingress_latency_ps)
       .def_rw("pause_reaction_ps", &NicConfig::pause_reaction_ps)

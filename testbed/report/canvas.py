@@ -6,6 +6,7 @@ Draws with matplotlib's Agg and SVG back ends through `Figure` alone; pyplot and
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
@@ -20,6 +21,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
+from nic_emulator import NICS
 from testbed.analysis.answers import readable_size
 from testbed.report.view import RunView, series, sweep
 from testbed.run.files import storing
@@ -31,6 +33,12 @@ Fill: TypeAlias = Literal["full", "left", "right", "bottom", "top", "none"]
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 RUN_STYLES = ("-", "--", ":", "-.")
+Dash: TypeAlias = str | tuple[int, tuple[int, ...]]
+DASHES: tuple[Dash, ...] = (
+    *("-", "--", ":", "-."),
+    *((0, (7, 2)), (0, (4, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (2, 2)), (0, (9, 2, 2, 2)), (0, (1, 1))),
+)
+"""Line styles of the variants of one NIC."""
 RUN_FILLS: tuple[Fill, ...] = ("full", "none", "left", "top")
 
 PNG_DPI = 150
@@ -38,6 +46,7 @@ _PANEL_INCHES = (4.0, 2.9)
 _MARGIN_INCHES = (0.6, 1.5)
 _LEAST_WIDTH_INCHES = 7.5
 _MOST_TICKS = 7
+_TITLE_CHARS_PER_INCH = 9.5
 _LEGEND_LINE_INCHES = 0.6
 _LEGEND_CHAR_INCHES = 0.085
 
@@ -86,8 +95,44 @@ def clean(axis: Axes) -> None:
     axis.tick_params(labelsize=8)
 
 
+def nic_colour(nic: str, runs: Sequence[RunView]) -> str:
+    """A NIC has one colour in the figures of all experiments; those beyond the table's take what is left."""
+    return COLOURS[_nic_place(nic, runs) % len(COLOURS)]
+
+
+def nic_marker(nic: str, runs: Sequence[RunView]) -> str:
+    """And one marker."""
+    return MARKERS[_nic_place(nic, runs) % len(MARKERS)]
+
+
+def _nic_place(nic: str, runs: Sequence[RunView]) -> int:
+    known = NICS.names()
+    strangers = [name for name in _nics(runs) if name not in known]
+    return known.index(nic) if nic in known else len(known) + strangers.index(nic)
+
+
+def _nics(runs: Sequence[RunView]) -> list[str]:
+    return list(dict.fromkeys(cell.summary.nic for run in runs for cell in run.cells))
+
+
+def _by_nic(runs: Sequence[RunView]) -> bool:
+    """Whether NICs are what series differ in, alone or beside variants."""
+    return len(_nics(runs)) > 1 or not any(cell.summary.variant for run in runs for cell in run.cells)
+
+
+def _nic_and_variant(name: str, runs: Sequence[RunView]) -> tuple[str, str]:
+    """What a series is of."""
+    found = next(cell.summary for run in runs for cell in run.cells if cell.series == name)
+    return found.nic, found.variant
+
+
 def colour(name: str, runs: Sequence[RunView]) -> str:
-    """A series has one colour in all figures of the same runs; steps of a scale go from dark to light."""
+    """A series has one colour in all figures of the same runs: its NIC's, where several NICs are compared.
+
+    Variants of one NIC have one each; steps of a scale go from dark to light.
+    """
+    if _by_nic(runs):
+        return nic_colour(_nic_and_variant(name, runs)[0], runs)
     names = series(runs)
     if sweep(runs) is None:
         return COLOURS[names.index(name) % len(COLOURS)]
@@ -96,6 +141,8 @@ def colour(name: str, runs: Sequence[RunView]) -> str:
 
 def marker(name: str, runs: Sequence[RunView]) -> str:
     """And one marker."""
+    if _by_nic(runs):
+        return nic_marker(_nic_and_variant(name, runs)[0], runs)
     return MARKERS[series(runs).index(name) % len(MARKERS)]
 
 
@@ -104,10 +151,19 @@ def style(run: RunView, runs: Sequence[RunView]) -> str:
     return RUN_STYLES[list(runs).index(run) % len(RUN_STYLES)]
 
 
-def dash(name: str, run: RunView, runs: Sequence[RunView]) -> str:
-    """The style of a line: that of its run; in a single run, series beyond the colours are broken lines."""
-    beyond = 0 if len(runs) > 1 or sweep(runs) is not None else series(runs).index(name) // len(COLOURS)
-    return RUN_STYLES[beyond % len(RUN_STYLES)] if beyond else style(run, runs)
+def dash(name: str, run: RunView, runs: Sequence[RunView]) -> Dash:
+    """The style of a line: that of its run; in a single run that of its variant, if colours are the NICs'.
+
+    Where colours are the variants', those beyond the colours are broken lines.
+    """
+    if len(runs) > 1:
+        return style(run, runs)
+    if _by_nic(runs):
+        nic, variant = _nic_and_variant(name, runs)
+        own = list(dict.fromkeys(cell.summary.variant for cell in run.cells if cell.summary.nic == nic))
+        return DASHES[own.index(variant) % len(DASHES)]
+    beyond = 0 if sweep(runs) is not None else series(runs).index(name) // len(COLOURS)
+    return RUN_STYLES[beyond % len(RUN_STYLES)]
 
 
 def fill(run: RunView, runs: Sequence[RunView]) -> Fill:
@@ -115,9 +171,17 @@ def fill(run: RunView, runs: Sequence[RunView]) -> Fill:
     return RUN_FILLS[list(runs).index(run) % len(RUN_FILLS)]
 
 
-def caption(figure: Figure, title: str, runs: Sequence[RunView], *, dots: bool = False) -> None:
-    """Title and legend above the panels, where the numbers come from below them."""
-    handles = [_series_handle(name, runs, dots) for name in series(runs)]
+def caption(
+    figure: Figure, title: str, runs: Sequence[RunView], *, dots: bool = False, by_nic: bool = False
+) -> None:
+    """Title and legend above the panels, where the numbers come from below them; `by_nic`: variants are no lines."""
+    if by_nic:
+        handles = [
+            Line2D([], [], color=nic_colour(nic, runs), marker=nic_marker(nic, runs), lw=2, label=nic)
+            for nic in _nics(runs)
+        ]
+    else:
+        handles = [_series_handle(name, runs, dots) for name in series(runs)]
     if len(runs) > 1:
         handles += [_run_handle(run, runs, dots) for run in runs]
     headed(figure, title, handles, runs)
@@ -130,7 +194,7 @@ def headed(figure: Figure, title: str, handles: Sequence[Line2D], runs: Sequence
     columns = min(len(handles), max(fitting, 1)) if len(runs) == 1 else 2
     figure.legend(
         handles=handles,
-        title=title,
+        title=textwrap.fill(title, int(figure.get_figwidth() * _TITLE_CHARS_PER_INCH)),
         title_fontproperties={"size": 12, "weight": "bold"},
         alignment="left",
         loc="outside upper left",

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from testbed.analysis.depths import PAUSES, Followed, followed_of
 from testbed.analysis.records import Records
 from testbed.analysis.summary import RunSummary
@@ -13,6 +15,9 @@ from testbed.report import canvas
 from testbed.report.cell_figure import Source
 from testbed.report.heatmap import heatmap_figure
 from testbed.report.timeline import Window, timeline_figure
+
+MOST_DRAWN = 36
+"""Cells with figures of their own."""
 
 
 def write_cell_figures(
@@ -24,10 +29,14 @@ def write_cell_figures(
 ) -> list[Path]:
     """Draw what the followed queues of each cell have to show, as PNG and SVG; the paths written.
 
-    `columns` are those of queue_depth.parquet; `records` gives the records of a cell by its id.
+    `columns` are those of queue_depth.parquet; `records` gives the records of a cell by its id. Of many cells those
+    are drawn whose queues were deepest: pictures that nobody looks at take longer than the runs.
     """
     written: list[Path] = []
+    shown = _deepest(columns)
     for cell in summary.cells:
+        if cell.id not in shown:
+            continue
         followed = followed_of(columns, cell.id)
         source = Source.of(cell, summary, result_id)
         heatmap = heatmap_figure(followed, source)
@@ -39,6 +48,15 @@ def write_cell_figures(
             timeline = timeline_figure(followed, own[own["intended_ps"] < window[1]], window, source)
             written += canvas.save(timeline, directory, f"timeline-{cell.id}")
     return written
+
+
+def _deepest(columns: Mapping[str, Any]) -> frozenset[str]:
+    """The cells to draw, by the depth of any of their queues."""
+    deepest: dict[str, int] = {}
+    cells, depths = np.asarray(columns["cell"]), np.asarray(columns["depth_bytes"])
+    for cell in dict.fromkeys(cells.tolist()):
+        deepest[cell] = int(depths[cells == cell].max())
+    return frozenset(sorted(deepest, key=lambda cell: -deepest[cell])[:MOST_DRAWN])
 
 
 def window_of(followed: Followed) -> Window:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from testbed.analysis.answers import readable_size
 from testbed.analysis.curves import DepthCurve
 from testbed.report import canvas
+from testbed.report.budget import budget_figure
+from testbed.report.sweeps import sweep_figure
 from testbed.report.variants import draw_percentile, variant_figure
 from testbed.report.view import CellView, RunView, panels, series
 from testbed.units import BYTES_PER_KIB, PS_PER_US
@@ -23,18 +26,44 @@ _PERCENT_LABELS = {2: "50", 10: "90", 100: "99", 10**3: "99.9", 10**4: "99.99",
 _MOST_LABELLED = 4
 """So many queues of a panel are named in it."""
 _SAME_CHARS = 40
+_MOST_SIZES = 3
+_MOST_SERIES = 14
+_MOST_OF_ONE_NIC = 30
 
 
 def write_figures(runs: Sequence[RunView], directory: Path) -> list[Path]:
     """Draw every figure that the runs have data for, as PNG and SVG; the paths written."""
-    figures: dict[str, Callable[[Sequence[RunView]], Figure]] = {
-        "ccdf": ccdf_figure,
-        "percentiles": percentile_figure,
-        "comparison": variant_figure if any(run.variants for run in runs) else comparison_figure,
-    }
-    if any(cell.depth is not None for run in runs for cell in run.cells):
-        figures["queue_depth"] = queue_depth_figure
-    return [path for name, draw in figures.items() for path in canvas.save(draw(runs), directory, name)]
+    found: dict[str, Figure] = {}
+    for suffix, few in _readable(runs).items():
+        found[f"ccdf{suffix}"] = ccdf_figure(few)
+        found[f"percentiles{suffix}"] = percentile_figure(few)
+        if any(cell.depth is not None for run in few for cell in run.cells):
+            found[f"queue_depth{suffix}"] = queue_depth_figure(few)
+    budget = budget_figure(runs[0]) if len(runs) == 1 else None
+    found["comparison"] = (
+        budget
+        or sweep_figure(runs)
+        or (variant_figure if any(run.variants for run in runs) else comparison_figure)(runs)
+    )
+    return [path for name, figure in found.items() for path in canvas.save(figure, directory, name)]
+
+
+def _readable(runs: Sequence[RunView]) -> dict[str, list[RunView]]:
+    """What of the runs a grid of panels can show: a few sizes, the ends among them, and a few lines.
+
+    With more lines than those each NIC has a figure of its own, named by a suffix; nobody tells 40 lines apart.
+    """
+    sizes = sorted({size for _, size in panels(runs)})
+    chosen = [
+        sizes[index] for index in np.linspace(0, len(sizes) - 1, min(len(sizes), _MOST_SIZES)).astype(int)
+    ]
+    fewer = [run.only(lambda cell: cell.size_bytes in chosen) for run in runs]
+    nics = list(dict.fromkeys(cell.summary.nic for run in fewer for cell in run.cells))
+    if len(series(fewer)) <= _MOST_SERIES or (len(nics) == 1 and len(series(fewer)) <= _MOST_OF_ONE_NIC):
+        return {"": fewer}
+    if len(nics) == 1:
+        return {}
+    return {f"-{nic}": [run.only(lambda cell, nic=nic: cell.nic == nic) for run in fewer] for nic in nics}
 
 
 def ccdf_figure(runs: Sequence[RunView]) -> Figure:
@@ -53,7 +82,7 @@ def ccdf_figure(runs: Sequence[RunView]) -> Figure:
         least = min((1 / cell.latency.n for _, cell in here if cell.latency.n), default=0.1)
         axis.set(yscale="log", ylim=(least / 1.6, 1.6))
         axis.minorticks_off()
-        _name_same(axis, here, 0.03, "bottom")
+        _name_same(axis, here, 0.97, "right")
     _label_outer(drawn, "latency (µs)", "share of messages\nat least this slow")
     canvas.caption(drawn.figure, "How many messages are slower than a latency", runs)
     return drawn.figure
@@ -74,7 +103,7 @@ def percentile_figure(runs: Sequence[RunView]) -> Figure:
         axis.minorticks_off()
         shown = {at: text for at, text in _PERCENT_LABELS.items() if at <= max(most, 10)}
         axis.set_xticks(list(shown), list(shown.values()), fontsize=8)
-        _name_same(axis, here, 0.97, "top")
+        _name_same(axis, here, 0.03, "left")
     _label_outer(drawn, "percentile (%)", "latency (µs)")
     canvas.caption(drawn.figure, "Latency by percentile", runs)
     return drawn.figure
@@ -148,8 +177,8 @@ def _line(cell: CellView, run: RunView, runs: Sequence[RunView]) -> dict[str, An
     }
 
 
-def _name_same(axis: Axes, cells: Sequence[tuple[RunView, CellView]], height: float, align: str) -> None:
-    """Say which series are the same, of which only the last one drawn can be seen."""
+def _name_same(axis: Axes, cells: Sequence[tuple[RunView, CellView]], at: float, align: str) -> None:
+    """Say which series are the same, of which only the last one drawn can be seen; in an upper corner."""
     curves: dict[bytes, list[str]] = {}
     for run, cell in cells:
         name = cell.series if run is cells[0][0] else f"{cell.series} ({run.label})"
@@ -161,8 +190,14 @@ def _name_same(axis: Axes, cells: Sequence[tuple[RunView, CellView]], height: fl
         if len(names) > 1
         for line in textwrap.wrap(f"the same: {', '.join(names)}", _SAME_CHARS, break_on_hyphens=False)
     ]
-    look: dict[str, Any] = {"va": align, "fontsize": 7, "color": "#555555", "zorder": 1}  # behind the lines
-    axis.text(0.03, height, "\n".join(lines), transform=axis.transAxes, **look)
+    look: dict[str, Any] = {
+        "va": "top",
+        "ha": align,
+        "fontsize": 7,
+        "color": "#555555",
+        "zorder": 1,
+    }  # behind the lines
+    axis.text(at, 0.97, "\n".join(lines), transform=axis.transAxes, **look)
 
 
 def _latency_range(cells: Sequence[tuple[RunView, CellView]]) -> list[float]:

@@ -139,6 +139,7 @@ def _reliability_rows(setup: NicSetup) -> Iterator[tuple[str, Sourced]]:
         "tail_loss_probe",
         "reorder_window_pkts",
         "tx_depth_pkts",
+        "tx_depth_bytes",
         "cnp_interval",
     )
     for name in names:

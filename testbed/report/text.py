@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from testbed.analysis.answers import approximate_time, readable_size
+from testbed.analysis.answers import MOST_PAIRED, approximate_time, readable_size
+from testbed.analysis.budget import shares
 from testbed.analysis.summary import (
     CellSummary,
     ClockStatement,
@@ -29,8 +30,10 @@ from testbed.units import PS_PER_MS, PS_PER_NS, PS_PER_US
 
 MISSING = "–"
 COLUMNS = ("p50", "p90", "p99", "p99.9", "p99.99")
+PIVOTED = ("p50", "p99.9")
 WITH_INTERVAL = frozenset({"p99.9", "p99.99"})
 
+_MOST_TOLD = 16
 _LABEL_CHARS = 13
 _PROSE_CHARS = 110
 _ROOMY_CHARS = 10_000
@@ -58,7 +61,12 @@ def report_text(
     """The whole report of a run; on a narrow terminal the table leaves out what `cell_table` says."""
     parts = [
         prose(_heading(summary), width),
-        cell_table(summary.cells, width=width, colour=colour),
+        nic_tables(summary.cells, colour=colour),
+        ""
+        if width is not None and (_many_nics(summary.cells) or summary.budget_ps)
+        else cell_table(summary.cells, width=width, colour=colour),
+        budget_table(summary, colour=colour),
+        rate_table(summary.cells, colour=colour),
         event_table(summary.cells, colour=colour),
         recovery_table(summary.cells, colour=colour),
         prose(_closing(summary, result), width),
@@ -109,6 +117,92 @@ def cell_table(cells: Sequence[CellSummary], *, width: int | None = None, colour
     if form.bare:
         notes = [f"times in {_scale_of(cells).unit}", *_common_n(cells), *notes]
     return text + (f"({'; '.join(notes)})\n" if notes else "")
+
+
+def nic_tables(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
+    """Many NICs beside each other: a row for each scenario and size, a column for each NIC; p50, then p99.9."""
+    if not _many_nics(cells):
+        return ""
+    nics = list(dict.fromkeys(cell.nic for cell in cells))
+    labels = {
+        name: label for name, label in _LABELS.items() if name != "NIC" and len({*map(label, cells)}) > 1
+    }
+    rows: dict[tuple[str, ...], dict[str, CellSummary]] = {}
+    for cell in cells:
+        rows.setdefault(tuple(label(cell) for label in labels.values()), {})[cell.nic] = cell
+    scale = _scale_of(cells)
+    texts = []
+    for percentile in PIVOTED:
+        table = empty_table([f"{percentile}: {next(iter(labels), '')}", *list(labels)[1:]], nics)
+        for row, found in rows.items():
+            table.add_row(*row, *(_pivot_text(found.get(nic), percentile, scale) for nic in nics))
+        texts.append(printed(table, colour))
+    full = "; *: more is offered than arrives, so that it grows with the run" * any(
+        c.saturated for c in cells
+    )
+    note = f"(times in {scale.unit}{full}; all percentiles and 95 % intervals: report.txt)\n"
+    return "\n".join(texts) + note
+
+
+def _pivot_text(cell: CellSummary | None, percentile: str, scale: Scale) -> str:
+    value = None if cell is None else cell.percentiles[percentile].value_ps
+    if cell is None or value is None:
+        return MISSING
+    return scale.number(value) + ("*" if cell.saturated else " ")
+
+
+def _many_nics(cells: Sequence[CellSummary]) -> bool:
+    return len({cell.nic for cell in cells}) > MOST_PAIRED
+
+
+def budget_table(summary: RunSummary, *, colour: bool = False) -> str:
+    """What the fabric takes of a budget at the median, and what is left; empty without a budget."""
+    found = shares(summary.cells, summary.budget_ps, summary.places)
+    if not found:
+        return ""
+    columns = list(dict.fromkeys(share.column for share in found))
+    rows = list(dict.fromkeys(share.row for share in found))
+    texts = []
+    for title, name in (
+        (f"left of {approximate_time(summary.budget_ps)}", "left_ps"),
+        ("fabric", "fabric_ps"),
+    ):
+        table = empty_table([title], [column.replace(", ", ",\n") or title for column in columns])
+        for row in rows:
+            values = {share.column: getattr(share, name) / PS_PER_US for share in found if share.row == row}
+            sign = "+" if name == "left_ps" else ""
+            table.add_row(
+                row,
+                *(
+                    f"{values[one]:{sign}.2f}".replace("-", "−") if one in values else MISSING
+                    for one in columns
+                ),
+            )
+        texts.append(printed(table, colour))
+    return (
+        "\n".join(texts)
+        + "(p50 in µs; the fabric: all but the stages of the NICs at both ends; −: too much)\n"
+    )
+
+
+def rate_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
+    """What arrives, in cells whose senders are as fast as they can be, or whose NICs cannot keep up; else empty."""
+    rated = [cell for cell in cells if cell.goodput_bps and (cell.closed_loop or cell.saturated)]
+    if not rated:
+        return ""
+    labels = _labels(cells)
+    table = empty_table(list(labels), ("offered", "goodput", "M messages/s"))
+    for cell in rated:
+        offered = MISSING if cell.offered_bps is None else f"{cell.offered_bps / 1e9:,.1f} Gb/s"
+        bps = cell.goodput_bps or 0
+        rate = bps / 8 / cell.size_bytes / 1e6
+        table.add_row(
+            *(label(cell) for label in labels.values()), offered, f"{bps / 1e9:,.1f} Gb/s", f"{rate:,.2f}"
+        )
+    return (
+        printed(table, colour)
+        + "(payload, all cards together; where less arrives than is offered, latencies grow)\n"
+    )
 
 
 def event_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
@@ -269,6 +363,8 @@ def _heading(summary: RunSummary) -> list[tuple[str, str]]:
 def _variants(summary: RunSummary) -> str:
     """What each variant sets; those whose name is all that they set are only counted with the fabric."""
     told = {name: text or "as it stands" for name, text in summary.variants.items() if text != name}
+    if len(told) > _MOST_TOLD:
+        return f"{len(told)}; what each sets: summary.json"
     return "; ".join(f"{name}: {text}" for name, text in told.items())
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,12 @@ class RunView:
     cells: tuple[CellView, ...]
     variants: Mapping[str, str]
     """By name: what each variant sets."""
+    budget_ps: int = 0
+    places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def only(self, chosen: Callable[[CellSummary], bool]) -> RunView:
+        """Some of its cells, the others left out."""
+        return replace(self, cells=tuple(cell for cell in self.cells if chosen(cell.summary)))
 
     @property
     def label(self) -> str:
@@ -84,6 +90,8 @@ def view_run(
             for cell in summary.cells
         ),
         variants=summary.variants,
+        budget_ps=summary.budget_ps,
+        places=summary.places,
     )
 
 

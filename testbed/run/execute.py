@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.sharedctypes import SynchronizedArray
 from pathlib import Path
@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from testbed.analysis.answers import answers
+from testbed.analysis.budget import budget_answers
 from testbed.analysis.records import digest
-from testbed.analysis.summary import ClockStatement, RunSummary
+from testbed.analysis.summary import CellSummary, ClockStatement, RunSummary
 from testbed.errors import MeasurementError
 from testbed.report.cells import write_cell_figures
 from testbed.report.describe import networks_line
 from testbed.report.figures import write_figures
+from testbed.report.nic import one_way_ps
 from testbed.report.text import report_text
 from testbed.report.view import view_run
 from testbed.run import cell_files
@@ -138,7 +140,7 @@ def _cell_runs(resolved: Resolved, *, emulated: bool) -> list[_CellRun]:
     experiment = resolved.experiment
     share = math.ceil(experiment.emulated_records / len(resolved.cells)) if emulated else 0
     return [
-        _cell_run(index, cell, resolved.network(cell), cell.scenario.records or experiment.records, share)
+        _cell_run(index, cell, resolved.network(cell), experiment.records_of(cell), share)
         for index, cell in enumerate(resolved.cells)
     ]
 
@@ -225,6 +227,7 @@ def _emulate_cell(
         state=state,
         snap_bytes=experiment.snap_bytes,
         report=report,
+        host_agents=run.network.host_agents,
     )
     with storing(_emulated_path(writer.directory, run)) as path:
         path.write_bytes(done.records.tobytes())
@@ -235,6 +238,8 @@ def _emulate_cell(
         "packet_hops_per_s": round(done.hops / done.wall_s),
         "foreign_frames": done.foreign_frames,
         "scheduling": done.policy,
+        "agents_disturbed_at_ps": done.disturbed_at_ps,
+        "agents_lost": len(done.agents_lost),
     }
 
 
@@ -347,13 +352,20 @@ def _summary(
             remedy="this is a bug of the testbed; please report the spec of this run",
         )
     emulated = sum(o.emulated_records for o in outcomes)
-    cells = tuple(o.summary for o in outcomes)
+    cells = tuple(
+        replace(outcome.summary, nics_ps=one_way_ps(network.nic(cell), cell.size_bytes))
+        for outcome, cell in zip(outcomes, resolved.cells, strict=True)
+        for network in [resolved.network(cell)]
+    )
+    places = {one.name: (one.row or one.name, one.column) for one in experiment.variants}
     return RunSummary(
         experiment=experiment.name,
         question=experiment.question,
         seed=experiment.seed,
         fabric=networks_line([(one.fabric, one.switch.profile.name) for one in resolved.networks]),
         variants={variant.name: variant.changes() for variant in experiment.variants},
+        budget_ps=experiment.budget_ps,
+        places=places,
         clock=ClockStatement(
             engine=engine,
             clock="virtual" if emulated else "twin",
@@ -365,5 +377,18 @@ def _summary(
         cells=cells,
         records_digest=digest((cell.id, cell_files.read_records(directory, cell.id)) for cell in cells),
         assumptions=assumptions_of_run(resolved),
-        answers=answers(cells, [v.name for v in resolved.experiment.variants if v.reference]),
+        answers=_answers(experiment, cells, places),
+    )
+
+
+def _answers(
+    experiment: Experiment, cells: tuple[CellSummary, ...], places: Mapping[str, tuple[str, ...]]
+) -> tuple[str, ...]:
+    """About a budget, if there is one; else about tails."""
+    if experiment.budget_ps:
+        return tuple(budget_answers(cells, experiment.budget_ps, places))
+    return answers(
+        cells,
+        [variant.name for variant in experiment.variants if variant.reference],
+        {variant.name: variant.host_agents for variant in experiment.variants if variant.host_agents},
     )

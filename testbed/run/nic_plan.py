@@ -109,6 +109,7 @@ def _config(setup: NicSetup) -> dict[str, Any]:
         "window_pkts": profile.window_pkts.number,
         "ack_every_pkts": profile.ack_every_pkts.number,
         "tx_depth_pkts": profile.tx_depth_pkts.number,
+        "tx_depth_bytes": profile.tx_depth_bytes.number,
         "retry_limit": profile.retry_limit.number,
         "ack_latency_ps": profile.ack_latency.number,
         "rto_ps": profile.retransmission_timeout.number,

@@ -18,6 +18,7 @@ from testbed.spec.experiment import (
     MAX_SIZE_BYTES,
     Cell,
     Experiment,
+    HostAgents,
     Operation,
     Scenario,
     Variant,
@@ -42,6 +43,8 @@ class Network:
     fabric: Fabric
     switch: SwitchSetup
     nics: Mapping[str, NicSetup]
+    host_agents: HostAgents = ""
+    """What befalls the hosts' control processes, on real frames."""
 
     def nic(self, cell: Cell) -> NicSetup:
         """The NIC of a cell."""
@@ -133,7 +136,7 @@ def _network(name: str, experiment: Experiment, problems: Problems) -> Network |
             _check_switch_ports(fabric, switch, problems)
     if fabric is None or switch is None or nics is None:
         return None
-    return Network(variant=name, fabric=fabric, switch=switch, nics=nics)
+    return Network(variant=name, fabric=fabric, switch=switch, nics=nics, host_agents=experiment.host_agents)
 
 
 def _is_sound(spec: Experiment | Variant) -> bool:
@@ -196,7 +199,10 @@ def _check_scenarios(
     number = len(fabric.endpoints)
     several = min((nic.cards for nic in nics.values()), default=1)
     for index, scenario in enumerate(experiment.scenarios):
-        if not isinstance(scenario, Scenario) or scenario.kind not in FAN_IN_KINDS:
+        if not isinstance(scenario, Scenario):
+            continue
+        _check_cards_of(scenario, fabric, nics, f"scenarios[{index}]", problems)
+        if scenario.kind not in FAN_IN_KINDS:
             continue
         if scenario.kind == "victim" and any(nic.cards > 1 for nic in nics.values()):
             problems.add(
@@ -213,6 +219,21 @@ def _check_scenarios(
                 f"scenarios[{index}].fan_in",
                 f"{scenario.fan_in} senders and {others_text}, but only {number} endpoints{cards_text}",
                 f"use at most {most}, or more endpoints",
+            )
+
+
+def _check_cards_of(
+    scenario: Scenario, fabric: Fabric, nics: Mapping[str, NicSetup], path: str, problems: Problems
+) -> None:
+    """Pairs need an even number of cards; cards with a load each must leave their port below its rate."""
+    for nic in nics.values():
+        if scenario.kind == "pairs" and len(fabric.endpoints) * nic.cards % 2:
+            problems.add(path, "an odd number of cards, of which one is in no pair", "use an even number")
+        if scenario.load_of == "card" and scenario.load_permille * nic.cards >= 1000:
+            problems.add(
+                f"{path}.load_permille",
+                f"{nic.cards} cards of {scenario.load_permille} permille each are no steady load of one port",
+                f"write less than {1000 // nic.cards}",
             )
 
 

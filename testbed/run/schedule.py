@@ -1,8 +1,8 @@
 """When messages are meant to be sent: from a scenario to intended times, as the engine's workload fields. Pure.
 
-Open-loop scenarios (`idle`, `poisson`, `incast`) count latency from these intended times, so that a sender that
-stalls cannot hide its own delay. `permutation` without a load and `pingpong` are closed loops; so are the senders of a
-`victim` scenario without a load, but never its victim.
+Open-loop scenarios (`idle`, `poisson`, `incast`, `pairs`) count latency from these intended times, so that a sender
+that stalls cannot hide its own delay. `permutation` without a load and `pingpong` are closed loops; so are the senders
+of a `victim` scenario without a load, but never its victim.
 
 Cards are what sends and receives; those behind one NIC have consecutive numbers and share the load of its port.
 """
@@ -84,6 +84,8 @@ class Schedule:
             return self.message_ps(card) * 1000 // VICTIM_LOAD_PERMILLE
         load_permille = scenario.load_permille or 1000
         sharing = scenario.fan_in if scenario.kind in FAN_IN_KINDS else self.cards_per_nic
+        if scenario.load_of == "card":
+            sharing = 1
         return self.message_ps(card) * self.batch * sharing * 1000 // load_permille
 
     def measure_until_ps(self, records: int) -> int:
@@ -116,6 +118,7 @@ class Schedule:
             "incast": self._incast,
             "victim": self._victim,
             "permutation": self._permutation,
+            "pairs": self._pairs,
             "pingpong": self._ping_pong,
         }[scenario.kind]
         return common | own(card)
@@ -173,6 +176,10 @@ class Schedule:
         if self.cell.scenario.load_permille:
             return {"arrivals": "PERIODIC", "interval_ps": self.interval_ps(card), "destinations": peer}
         return self._back_to_back(peer)
+
+    def _pairs(self, card: int) -> dict[str, Any]:
+        """Each card to the one beside it, which is behind the same NIC where that has several."""
+        return {"arrivals": "POISSON", "interval_ps": self.interval_ps(card), "destinations": [card ^ 1]}
 
     def _ping_pong(self, card: int) -> dict[str, Any]:
         """The first card and the last."""

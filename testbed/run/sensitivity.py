@@ -97,7 +97,7 @@ def study_of(experiment: Experiment, *, only: str | None = None, quantile_ppm: i
 
 
 def _records(resolved: Resolved, cell: Cell) -> int:
-    return cell.scenario.records or resolved.experiment.records
+    return resolved.experiment.records_of(cell)
 
 
 def _fewest(resolved: Resolved) -> int:

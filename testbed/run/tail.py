@@ -116,7 +116,7 @@ def _plan(resolved: Resolved, cell: Cell) -> tuple[dict[str, Any], int]:
     """The plan of the cell's run in the twin, and until when its messages are measured."""
     network = resolved.network(cell)
     schedule = schedule_of(cell, network.fabric, cards_per_nic=network.nic(cell).cards)
-    until_ps = schedule.measure_until_ps(cell.scenario.records or resolved.experiment.records)
+    until_ps = schedule.measure_until_ps(resolved.experiment.records_of(cell))
     seed = resolved.experiment.seed
     return cell_plan(cell, network, schedule=schedule, seed=seed, measure_until_ps=until_ps), until_ps
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.sharedctypes import SynchronizedArray
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from testbed.analysis.depths import SAMPLE_DTYPE, columns_of, followed_in
-from testbed.analysis.records import RECORD_DTYPE, Records, first_difference
+from testbed.analysis.records import RECORD_DTYPE, Records, digest, first_difference
 from testbed.analysis.summary import CellSummary, summarise_cell
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
@@ -82,7 +82,7 @@ def run_twin_cell(job: TwinJob) -> TwinOutcome:
     wall_s = time.monotonic() - began
     lossy, halves = is_lossy(job.plan), ([twin.tx_records()], [twin.rx_records()])
     records = join_records(*halves, lossy=lossy)
-    emulated_records, difference = _compare(job, records)
+    emulated = _emulated(job)
     kept = records[: job.records]
     lost = count_lost(*halves, until_ps=_last_ps(job, kept), dst=_measured(job)) if lossy else 0
     counters = twin.counters()
@@ -91,12 +91,16 @@ def run_twin_cell(job: TwinJob) -> TwinOutcome:
         job.directory, job.cell.id, int_samples=twin.int_samples(), flow_samples=twin.flow_samples()
     )
     return TwinOutcome(
-        summary=summarise_cell(job.cell, kept, counters, lost=lost),
+        summary=replace(
+            summarise_cell(job.cell, kept, counters, lost=lost),
+            emulated_records=len(emulated),
+            emulated_digest=digest([("", emulated)]) if len(emulated) else "",
+        ),
         records=len(kept),
         counters=counters,
         queue=_followed(twin, job),
-        emulated_records=emulated_records,
-        difference=difference,
+        emulated_records=len(emulated),
+        difference=_difference(job, emulated, records),
         hops=twin.hops,
         wall_s=wall_s,
     )
@@ -140,15 +144,22 @@ def _tell(job: TwinJob, virtual_ps: int, messages: int) -> None:
         _progress[2 * job.index + 1] = min(messages, job.records)
 
 
-def _compare(job: TwinJob, records: Records) -> tuple[int, str | None]:
-    """How many records came from real frames, and the first that differs from the twin's."""
+def _emulated(job: TwinJob) -> Records:
+    """What real frames left, whose file is not needed any more."""
     if job.emulated is None:
-        return 0, None
-    emulated: npt.NDArray[np.void] = np.fromfile(job.emulated, RECORD_DTYPE)
+        return np.empty(0, RECORD_DTYPE)
+    emulated: Records = np.fromfile(job.emulated, RECORD_DTYPE)
     os.unlink(job.emulated)
+    return emulated
+
+
+def _difference(job: TwinJob, emulated: Records, records: Records) -> str | None:
+    """The first record of real frames that differs from the twin's."""
+    if job.emulated is None:
+        return None
     both = records[records["intended_ps"] < job.emulated_until_ps]
     difference = first_difference(emulated, both, names=("real frames", "the twin"))
-    return len(emulated), None if difference is None else f"{job.cell.id}: {difference}"
+    return None if difference is None else f"{job.cell.id}: {difference}"
 
 
 def _followed(twin: _engine.Twin, job: TwinJob) -> dict[str, npt.NDArray[Any]]:

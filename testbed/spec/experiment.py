@@ -17,9 +17,11 @@ from testbed.registry import unknown_name
 from testbed.spec.parameters import Parameters, ParameterValue
 from testbed.units import format_size
 
-Kind: TypeAlias = Literal["idle", "poisson", "incast", "victim", "permutation", "pingpong"]
+Kind: TypeAlias = Literal["idle", "poisson", "incast", "victim", "permutation", "pairs", "pingpong"]
 Operation: TypeAlias = Literal["put", "put_signal", "send", "get"]
 """What a message asks for: write, write and tell, write into the receive that is posted next, read."""
+LoadOf: TypeAlias = Literal["port", "card"]
+"""Whose load: of a NIC's port, which its cards share, or of each card."""
 HostAgents: TypeAlias = Literal["", "stopped", "starved", "killed"]
 """What befalls the hosts' control processes in mid-run; empty: nothing."""
 
@@ -37,9 +39,10 @@ MAX_NAME_CHARS = 48
 MAX_BATCH = 4_096
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_OPEN_LOOP: frozenset[str] = frozenset({"poisson", "incast"})
+_OPEN_LOOP: frozenset[str] = frozenset({"poisson", "incast", "pairs"})
 _OPTIONAL_LOAD: frozenset[str] = frozenset({"permutation", "victim"})
-_TAKES_BATCHES: frozenset[str] = frozenset({"idle", "poisson", "incast"})
+_TAKES_BATCHES: frozenset[str] = frozenset({"idle", "poisson", "incast", "pairs"})
+_LOADS_CARDS: frozenset[str] = frozenset({"poisson", "pairs"})
 _VARIANT_PARAMETERS = ("topology_parameters", "switch_settings", "nic_settings")
 """What an experiment gives by name and a variant merges over."""
 
@@ -51,7 +54,9 @@ class Scenario:
     name: str
     kind: Kind
     load_permille: int = 0
-    """Offered load, as a share of a card's line rate; poisson, incast, permutation and victim only."""
+    """Offered load, as a share of a port's line rate; poisson, incast, permutation, pairs and victim only."""
+    load_of: LoadOf = "port"
+    """Whether the cards behind a NIC share that load, or each has it; poisson and pairs only."""
     fan_in: int = 0
     """How many senders one receiver has; incast and victim only."""
     records: int = 0
@@ -72,6 +77,10 @@ class Variant:
     """One of the alternatives that an experiment compares; what it does not say is the experiment's."""
 
     name: str
+    nics: tuple[str, ...] = ()
+    """Those of the experiment's that it is of; none: all of them."""
+    topology: str = ""
+    """Another topology, whose parameters are then the variant's alone."""
     switch: str = ""
     """Another switch."""
     switch_settings: Mapping[str, ParameterValue] = field(default_factory=Parameters)
@@ -82,18 +91,24 @@ class Variant:
     """In place of the experiment's."""
     topology_parameters: Mapping[str, ParameterValue] = field(default_factory=Parameters)
     """Merged over the experiment's."""
+    row: str = ""
+    """Where a table of many variants puts it, and in which column; none: a row of its own."""
+    column: str = ""
     reference: bool = False
     """Shown beside the others, but out of the ranking: a bound, and no candidate."""
 
     def __post_init__(self) -> None:
         _freeze_parameters(self, _VARIANT_PARAMETERS)
+        if isinstance(self.nics, list):
+            object.__setattr__(self, "nics", tuple(self.nics))
 
     def changes(self) -> str:
         """What it sets, in words: `tomahawk5, alpha_log2=-2`; empty where it is the experiment as it stands."""
         sets = (self.topology_parameters, self.switch_settings, self.nic_settings)
         texts = [f"{key}={value}" for pairs in sets for key, value in pairs.items()]
         agents = [f"host agents {self.host_agents}"] * bool(self.host_agents)
-        return ", ".join([self.switch] * bool(self.switch) + texts + agents)
+        named = [name for name in (self.topology, self.switch) if name]
+        return ", ".join(named + texts + agents)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +141,8 @@ class Experiment:
     scenarios: tuple[Scenario, ...]
     records: int
     """Message records per cell that the twin reaches."""
+    most_bytes: int = 0
+    """Payload of a cell's records: large messages have so many fewer of them; 0: no limit."""
     emulated_records: int
     """Message records over all cells that travel as real frames; at most what the twin reaches."""
     seed: int = 1
@@ -139,6 +156,8 @@ class Experiment:
     """What befalls the hosts' control processes; real frames only."""
     variants: tuple[Variant, ...] = ()
     """Alternatives to compare; none: the experiment as it stands."""
+    budget_ps: int = 0
+    """A time that small messages are to make, and of which the report says what is left; 0: none."""
 
     def __post_init__(self) -> None:
         _freeze_parameters(self, _VARIANT_PARAMETERS)
@@ -154,18 +173,29 @@ class Experiment:
             for scenario in self.scenarios
             for size_bytes in self.sizes_bytes
             for nic in self.nics
-            for variant in [variant.name for variant in self.variants] or [""]
+            for variant in [variant.name for variant in self.variants if nic in (variant.nics or [nic])]
+            or [""] * (not self.variants)
         )
+
+    def records_of(self, cell: Cell) -> int:
+        """Message records of a cell that the twin reaches."""
+        records = cell.scenario.records or self.records
+        return min(records, max(1, self.most_bytes // cell.size_bytes)) if self.most_bytes else records
 
     def of_variant(self, variant: Variant) -> Experiment:
         """The experiment that a variant is, without the others."""
         return replace(
             self,
+            nics=variant.nics or self.nics,
+            topology=variant.topology or self.topology,
             switch=variant.switch or self.switch,
             switch_settings={**self.switch_settings, **variant.switch_settings},
             nic_settings={**self.nic_settings, **variant.nic_settings},
             host_agents=variant.host_agents or self.host_agents,
-            topology_parameters={**self.topology_parameters, **variant.topology_parameters},
+            topology_parameters={
+                **({} if variant.topology else self.topology_parameters),
+                **variant.topology_parameters,
+            },
             variants=(),
         )
 
@@ -241,14 +271,25 @@ def _check_variants(experiment: Experiment, problems: Problems) -> None:
             problems.add(path, f"{variant!r} is no Variant", "write Variant(name=...)")
             continue
         check_name(variant.name, f"{path}.name", problems)
-        if not isinstance(variant.switch, str):
-            problems.add(f"{path}.switch", f"{variant.switch!r} is no text", "write the name of a switch")
+        for name in ("switch", "topology"):
+            if not isinstance(getattr(variant, name), str):
+                problems.add(f"{path}.{name}", f"{getattr(variant, name)!r} is no text", f"name a {name}")
+        _check_own_nics(variant, experiment, f"{path}.nics", problems)
         for name in _VARIANT_PARAMETERS:
             _check_parameters(getattr(variant, name), f"{path}.{name}", problems)
         _check_host_agents(variant.host_agents, f"{path}.host_agents", problems)
     _check_unique(
         [v.name for v in _items(experiment.variants) if isinstance(v, Variant)], "variants", problems
     )
+
+
+def _check_own_nics(variant: Variant, experiment: Experiment, path: str, problems: Problems) -> None:
+    """Some of the experiment's."""
+    if not isinstance(variant.nics, tuple):
+        problems.add(path, f"{variant.nics!r} is no list", "name NICs of the experiment, or none")
+    for nic in _items(variant.nics):
+        if nic not in _items(experiment.nics):
+            problems.add(path, f"{nic!r} is no NIC of the experiment", "add it to nics, or leave it out")
 
 
 def check_name(name: object, path: str, problems: Problems) -> None:
@@ -290,6 +331,8 @@ def _check_counts(experiment: Experiment, problems: Problems) -> None:
     _check_range(
         experiment.emulated_records, 0, MAX_RECORDS, "emulated_records", f"write 0 to {MAX_RECORDS}", problems
     )
+    _check_range(experiment.most_bytes, 0, 2**62, "most_bytes", "write a number of bytes, or 0", problems)
+    _check_range(experiment.budget_ps, 0, 2**62, "budget_ps", "write a time in ps, or 0", problems)
     _check_range(experiment.seed, 0, MAX_SEED, "seed", "write 0 to 2^64-1", problems)
     if experiment.snap_bytes is not None:
         _check_range(
@@ -317,6 +360,11 @@ def _check_scenario(scenario: Scenario, path: str, problems: Problems) -> None:
         error = unknown_name("operation", str(scenario.op), get_args(Operation))
         problems.add(f"{path}.op", str(error), error.remedy)
     _check_batch(scenario, f"{path}.batch", problems)
+    if scenario.load_of not in get_args(LoadOf):
+        error = unknown_name("load of", str(scenario.load_of), get_args(LoadOf))
+        problems.add(f"{path}.load_of", str(error), error.remedy)
+    elif scenario.load_of == "card" and scenario.kind not in _LOADS_CARDS:
+        problems.add(f"{path}.load_of", f"the load of {scenario.kind} is a port's", "leave it out")
     _check_range(
         scenario.records, 0, MAX_RECORDS, f"{path}.records", f"write 1 to {MAX_RECORDS}, or 0", problems
     )

@@ -40,12 +40,14 @@ def apply_overrides(experiment: Experiment, overrides: Sequence[str]) -> Experim
 def _apply(experiment: Experiment, key: str, value: str) -> Experiment:
     """One override: a field of the experiment, of its topology, or of a scenario."""
     head, dot, tail = key.partition(".")
+    if key == "nics":
+        return _with_nics(experiment, _names(value))
     if key in _FIELDS:
         field, parse = _FIELDS[key]
         return replace(experiment, **{field: parse(value)})
     if key == "records":
         same = tuple(replace(scenario, records=0) for scenario in experiment.scenarios)
-        return replace(experiment, records=_whole(value), scenarios=same)
+        return replace(experiment, records=_whole(value), most_bytes=0, scenarios=same)
     if key == "topology":
         return replace(experiment, topology=value, topology_parameters=Parameters())
     if key == "scenarios":
@@ -69,6 +71,13 @@ def _apply(experiment: Experiment, key: str, value: str) -> Experiment:
     raise unknown_name("key", key, override_keys(experiment))
 
 
+def _with_nics(experiment: Experiment, nics: tuple[str, ...]) -> Experiment:
+    """Other NICs; variants of NICs that are gone go, too."""
+    own = [(variant, tuple(nic for nic in variant.nics if nic in nics)) for variant in experiment.variants]
+    kept = tuple(replace(variant, nics=left) for variant, left in own if left or not variant.nics)
+    return replace(experiment, nics=nics, variants=kept)
+
+
 def override_keys(experiment: Experiment) -> tuple[str, ...]:
     """Every key that `apply_overrides` takes for this experiment."""
     of_scenarios = (f"{s.name}.{field}" for s in experiment.scenarios for field in _SCENARIO_FIELDS)
@@ -77,6 +86,7 @@ def override_keys(experiment: Experiment) -> tuple[str, ...]:
     return (
         "records",
         *_FIELDS,
+        "nics",
         *chosen,
         "topology",
         "topology.PARAMETER",
@@ -131,7 +141,6 @@ _FIELDS: dict[str, tuple[str, _Parser]] = {
     "snap": ("snap_bytes", _snap),
     "switch": ("switch", str),
     "host_agents": ("host_agents", str),
-    "nics": ("nics", _names),
     "sizes": ("sizes_bytes", _sizes),
 }
 _SCENARIO_FIELDS: dict[str, tuple[str, _Parser]] = {
