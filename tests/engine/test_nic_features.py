@@ -310,6 +310,22 @@ def test_time_out_behind_one_that_had_doubled_is_short_again() -> None:
     assert latency_ps(records_of(twin)) < back_ps + alone_ps + 2 * rto_ps
 
 
+@pytest.mark.parametrize(
+    "narrow",
+    [
+        {"window_pkts": 3},
+        {"congestion": "fixed_window", "congestion_parameters": {"window_bytes": 3 * 4096}},
+        {"congestion": "fixed_window", "congestion_parameters": {"window_bytes": 100}},
+    ],
+    ids=["packets", "bytes", "less than a packet"],
+)
+def test_window_below_the_interval_of_acknowledgements_waits_for_no_time_out(narrow: Data) -> None:
+    config: Data = narrow | {"ack_every_pkts": 16}
+    twin = finished(chain(card(LONG, **config), card(**config), [WIRE]))
+    assert twin.counters()["n0"]["tx_timeouts"] == twin.counters()["n0"]["tx_retransmits"] == 0
+    assert len(records_of(twin)) == 1
+
+
 def test_send_without_a_receive_is_told_so_and_comes_again() -> None:
     at = {**AT, "notify": [stage(10_000_000)]}  # slow software: the receive is posted again 10 us later
     config: Data = {
