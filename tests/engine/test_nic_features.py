@@ -326,6 +326,18 @@ def test_window_below_the_interval_of_acknowledgements_waits_for_no_time_out(nar
     assert len(records_of(twin)) == 1
 
 
+def test_probe_sends_the_hole_that_the_reorder_window_still_waits_for() -> None:
+    config: Data = {"rto_ps": 100_000_000, "tlp_ps": 5_000_000, "reorder_window_pkts": 32}
+    sixth_ps = 5 * 4142 * BYTE_PS
+    wire = Wire(options={"faults": [[0, sixth_ps - 100, sixth_ps + 100, 2**64 - 1]]})
+    load = one_message(1, 16 * 4096)
+    alone_ps = latency_ps(run(chain(card(load, **config), card(**config), [WIRE])))
+    twin = finished(chain(card(load, **config), card(**config), [wire]))
+    counters = twin.counters()["n0"]
+    assert (counters["tx_probes"], counters["tx_retransmits"], counters["tx_timeouts"]) == (1, 1, 0)
+    assert latency_ps(records_of(twin)) < alone_ps + 6_000_000
+
+
 def test_send_without_a_receive_is_told_so_and_comes_again() -> None:
     at = {**AT, "notify": [stage(10_000_000)]}  # slow software: the receive is posted again 10 us later
     config: Data = {
