@@ -214,7 +214,7 @@ void NicEntity::time_out(TxStream& stream, ps_t now_ps) {
   if (config_.tlp_ps != 0 && !stream.probed) {  // the last packet again: its answer tells what is missing
     stream.probed = true;
     ++sent_.probes;
-    reliability_.send_again(stream, stream.high_psn - 1);
+    reliability_.probe(stream);
     stream.lost_bytes = 0;
     stream.deadline_ps = now_ps + config_.rto_ps - config_.tlp_ps;
     return;

@@ -46,6 +46,8 @@ class Reliability {
   virtual void acknowledged(TxStream& stream, const Frame& ack, std::uint64_t moved) const = 0;
   /// Nothing has been heard for too long: everything outstanding is to be sent again.
   virtual void timed_out(TxStream& stream) const = 0;
+  /// Nothing has been heard for a while: send something whose answer tells what is missing.
+  virtual void probe(TxStream& stream) const { send_again(stream, stream.high_psn - 1); }
   /// Packet `psn`, and for an in-order part all behind it, are to be sent again.
   virtual void send_again(TxStream& stream, std::uint64_t psn) const = 0;
 

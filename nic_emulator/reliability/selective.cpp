@@ -38,9 +38,15 @@ class Selective final : public Reliability {
     stream.window_pkts = ack.credit;
     if (ack.index != 0) send_again(stream, stream.una_psn + ack.index - 1);
     if (ack.ack_bits == 0 || !config_.nacks) return;
-    const auto highest = 63U - static_cast<unsigned>(__builtin_clzll(ack.ack_bits));
-    const std::uint64_t below = stream.una_psn + 1 + highest;
+    const std::uint64_t below = highest_psn(stream.una_psn, ack.ack_bits);
     if (below > stream.una_psn + config_.reorder_window_pkts) queue_holes(stream, below - config_.reorder_window_pkts);
+  }
+
+  // What is missing below something that has arrived is no longer late, but lost, as in RACK (RFC 8985).
+  void probe(TxStream& stream) const override {
+    if (stream.sacked != 0) queue_holes(stream, highest_psn(stream.una_psn, stream.sacked));
+    const std::uint64_t last = stream.high_psn - 1;
+    if (stream.holes.empty()) send_again(stream, stream.arrived(last) ? stream.una_psn : last);
   }
 
   void timed_out(TxStream& stream) const override {
@@ -63,6 +69,9 @@ class Selective final : public Reliability {
   }
 
  private:
+  static std::uint64_t highest_psn(std::uint64_t una_psn, std::uint64_t bits) {
+    return una_psn + 1 + (63U - static_cast<unsigned>(__builtin_clzll(bits)));
+  }
   static void queue(TxStream& stream, std::uint64_t psn) {
     stream.holes.push(psn);
     stream.lose(psn);

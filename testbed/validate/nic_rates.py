@@ -14,7 +14,7 @@ from testbed.analysis.records import Records
 from testbed.spec.parameters import ParameterValue
 from testbed.validate.nic_paths import GAP, OPERATION, WAYS, Settings, Way, frame_bytes
 from testbed.validate.nic_plans import IDLE, around_switch, setup_of, without_stages
-from testbed.validate.nics import BYTE_PS
+from testbed.validate.nics import BYTE_PS, LINK_PS
 from testbed.validate.plans import finished, records_of
 from testbed.validate.row import Oracle, Row
 
@@ -133,6 +133,14 @@ def measured_goodput(header: str, size: int, frames: int) -> float:
 # ------------------------------------------------------------------------------------------------- bottlenecks
 
 
+WINDOW = "window of a stream"
+
+
+def ack_bytes(way: Way) -> int:
+    """A whole acknowledgement frame."""
+    return way.profile.ack_bytes.number
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """Something that can carry only so much."""
@@ -154,6 +162,9 @@ def parts_of(way: Way, size: int, byte_ps: int) -> list[Part]:
     through_ps = sum(server.latency_ps + server.held_ps(packets[0][0]) for server in way.servers("send"))
     depth = way.profile.tx_depth_pkts.number
     found.append(Part("packets between scheduler and port", depth / through_ps / len(packets)))
+    there_ps, back_ps = (2 * LINK_PS + (frame + PREAMBLE) * byte_ps for frame in (packets[0][1], ack_bytes(way)))
+    round_trip_ps = through_ps + there_ps + back_ps + 2 * way.ingress_ps + way.profile.ack_latency.number
+    found.append(Part(WINDOW, way.profile.window_pkts.number / round_trip_ps / len(packets)))
     return found
 
 
@@ -170,7 +181,7 @@ class Case:
 
 
 CASES = (
-    Case("transparent", {}, 64, "400Gbps", "packets between scheduler and port"),
+    Case("transparent", {}, 64, "400Gbps", WINDOW),
     Case("transparent", {}, 65_536, "400Gbps", "wire"),
     Case("transparent", {}, 65_536, "800Gbps", "send nic_pcie"),
     Case("transparent", {"udp": "on"}, 65_536, "800Gbps", "send nic_pcie"),
@@ -184,7 +195,7 @@ CASES = (
     Case("kernel", {"protocol": "udp"}, 64, "400Gbps", "post udp_ip"),
     Case("kernel", {"congestion": "off"}, 65_536, "400Gbps", "post copy_in"),
     Case("kernel", {"congestion": "off"}, 65_536, "10Gbps", "wire"),
-    Case("uec", {"mode": "rud"}, 64, "400Gbps", "packets between scheduler and port"),
+    Case("uec", {"mode": "rud"}, 64, "400Gbps", WINDOW),
     Case("uec", {"mode": "rud"}, 65_536, "400Gbps", "wire"),
     Case("uec", {"mode": "rod"}, 65_536, "800Gbps", "send dma_read"),
     Case("sue", {"header": "compressed"}, 4_096, "400Gbps", "wire"),

@@ -80,8 +80,8 @@ GOLDEN = {
     "one message": "5b0884d91fadfcb8a7be73bd1ba00296c8551b09dabae614ddf61183d56b8256",
     "load, thin": "e0f5cd971380bef14609b788d6ec1c74527d9dc94b091ef898665f1719970cf2",
     "load, RoCEv2": "037b7fbf27893ccef3720e489f6bf6da390743d72d71b60cc44f00a20eefe8b9",
-    "loss, thin": "83ba1567e25cd76082b7944924e3d5558fb4aa0ecd7cd6ba32d315228ab684d0",
-    "loss, RoCEv2": "83bbf4fd3027abf9f1a4faa508ebc9bcc8372db6c3897991c57299e169ddbea6",
+    "loss, thin": "4eb795c4d9ffcf6ad0cc644498065b778db3b28f82029c04771918e5659916a4",
+    "loss, RoCEv2": "6308ea7425f5f488259cbbfc47116ee7fee1dca6ff0424ace7ce201bfa440c70",
 }
 
 

@@ -206,8 +206,10 @@ def decoded(path: Path) -> list[list[str]]:
     """Protocols, malformed marks and complaints of every frame, with checksums verified."""
     fields = ("frame.protocols", "_ws.malformed", "_ws.expert.severity", "_ws.expert.message")
     command = ["tshark", "-n", "-r", str(path), "-X", f"lua_script:{LUA}", "-o", "ip.check_checksum:TRUE"]
-    # Segments that are lost, late and doubled are what these runs are about, and no fault of a frame.
+    # Segments that are lost, late and doubled are what these runs are about, and no fault of a frame; and payload may
+    # look like anything.
     command += ["-o", "tcp.check_checksum:TRUE", "-o", "tcp.analyze_sequence_numbers:FALSE"]
+    command += ["-d", "tcp.port==34998,data"]
     command += ["-T", "fields", "-E", "occurrence=a", *(word for name in fields for word in ("-e", name))]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [line.split("\t") for line in done.stdout.splitlines()]
