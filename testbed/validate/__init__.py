@@ -8,10 +8,38 @@ from __future__ import annotations
 
 from testbed.errors import SpecError
 from testbed.registry import Registry, unknown_name
-from testbed.validate import buffer, ecn, fanout, forwarding, incast, links, paths, pfc, queueing, scheduling
+from testbed.validate import (
+    buffer,
+    congestion,
+    ecn,
+    fanout,
+    forwarding,
+    incast,
+    links,
+    nic_rates,
+    nics,
+    paths,
+    pfc,
+    queueing,
+    scheduling,
+)
 from testbed.validate.row import Oracle
 
-_MODULES = (buffer, pfc, ecn, queueing, scheduling, paths, forwarding, links, incast, fanout)
+_MODULES = (
+    buffer,
+    pfc,
+    ecn,
+    queueing,
+    scheduling,
+    paths,
+    forwarding,
+    links,
+    incast,
+    fanout,
+    nics,
+    nic_rates,
+    congestion,
+)
 ORACLES: Registry[Oracle] = Registry(
     "oracle", {oracle.name: oracle for module in _MODULES for oracle in module.ORACLES}
 )

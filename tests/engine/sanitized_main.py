@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 
 
+CARDS = 24
+"""As many as any plan has, at most."""
+
+
 def main(extension: str, plans: str) -> None:
     """Load that extension instead of the tree's, and run each plan in the twin and through the codec."""
     spec = importlib.util.spec_from_file_location("testbed.engine._engine", extension)
@@ -25,7 +29,9 @@ def main(extension: str, plans: str) -> None:
     for data in json.loads(Path(plans).read_text(encoding="utf-8")):
         twin = engine.Twin(build_plan(data))
         twin.trace_queues(10**9, 1000)
-        twin.trace_packets([(src, dst, psn) for src in range(8) for dst in range(8) for psn in range(30)])
+        twin.trace_packets(
+            [(src, dst, psn) for src in range(CARDS) for dst in range(CARDS) for psn in range(30)]
+        )
         twin.run(engine.NEVER_PS)
         assert twin.done
         assert twin.counters()

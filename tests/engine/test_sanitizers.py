@@ -55,6 +55,18 @@ WITH_FEATURES: tuple[dict[str, Any], ...] = (
     {"credit_bytes": 20_000, "path_choice": "SPRAY", "ecn_at_enqueue": True, "buffer_bytes": 10**8},
 )
 """What the switches of every plan are set to, one after the other; the last has credits on its links."""
+NICS: tuple[tuple[str, Any, dict[str, int | str]], ...] = (
+    ("transparent", "put_signal", {"cards": 4, "batch": "1KiB:200ns", "tlp": "20us"}),
+    ("transparent", "get", {"udp": "on", "paths": 8, "ordered": "on", "congestion": "dctcp"}),
+    ("rdma", "send", {"receive_depth": 4, "congestion": "dcqcn", "retransmission_timeout": "50us"}),
+    ("rdma", "get", {"post": "blueflame", "completion": "interrupt", "retransmission_timeout": "50us"}),
+    ("kernel", "send", {"retransmission_timeout": "1ms", "tlp": "100us"}),
+    ("kernel", "send", {"protocol": "udp", "retransmission_timeout": "100us"}),
+    ("uec", "put", {"retransmission_timeout": "1ms"}),
+    ("uec", "get", {"mode": "rod", "retransmission_timeout": "50us", "tlp": "off"}),
+    ("sue", "put", {"cards": 2, "retransmission_timeout": "50us"}),
+    ("ualink", "get", {"retransmission_timeout": "50us"}),
+)
 LOSSY = {"loss_base_2p64": 2**64 // 1000, "faults": [[0, 10**6, 2 * 10**6, 2**63]]}
 
 
@@ -77,7 +89,39 @@ def plans() -> list[dict[str, Any]]:
     """Both kinds of switches, with buffers so small that frames are dropped."""
     shared = [featured(plan, features) for plan in plans_with("tomahawk5") for features in WITH_FEATURES]
     voq = [featured(plan, {}) for plan in plans_with("jericho2c_plus", rate="400Gbps")]
-    return shared + voq
+    return shared + voq + nic_plans()
+
+
+def nic_plans() -> list[dict[str, Any]]:
+    """Every NIC as it can be set, on links that lose, reorder and repeat frames, into a small buffer."""
+    found: list[dict[str, Any]] = []
+    for nic, op, settings in NICS:
+        experiment = Experiment(
+            name="sanitize",
+            question="Is the core sound?",
+            topology="single_switch",
+            topology_parameters={"cards": 6, "reorder": "1e-3", "duplicate": "1e-3"},
+            switch="tomahawk6",
+            switch_settings={"ecn": "20KB:60KB:20%", "buffer": "150KB", "trim": "64B:6"},
+            nics=(nic,),
+            nic_settings=settings,
+            sizes_bytes=(100, 20_000),
+            scenarios=tuple(
+                Scenario(name=kind, kind=kind, load_permille=load, op=op, batch=batch)
+                for kind, load, batch in (("poisson", 700, 5), ("permutation", 0, 1))
+            ),
+            records=100,
+            emulated_records=0,
+        )
+        resolved = resolve(experiment)
+        for cell in resolved.cells:
+            network = resolved.network(cell)
+            schedule = schedule_of(cell, resolved.fabric, cards_per_nic=network.nics[nic].cards)
+            until_ps = schedule.measure_until_ps(100)
+            plan = cell_plan(cell, network, schedule=schedule, seed=1, measure_until_ps=until_ps)
+            plan["links"] = [[*link[:6], link[6] | LOSSY] for link in plan["links"]]
+            found.append(plan)
+    return found
 
 
 def plans_with(switch: str, **parameters: str) -> list[dict[str, Any]]:
