@@ -8,13 +8,14 @@ switch: the same with a switch of 600 ns and a second cable, so that the NICs th
 from __future__ import annotations
 
 from testbed.spec.experiment import Experiment, Scenario, Variant
+from testbed.spec.parameters import ParameterValue
 from testbed.units import PS_PER_US
 
 SWITCHES = (
     *("tomahawk_ultra", "teralynx10", "tomahawk5", "spectrum4", "tomahawk6"),
     *("trident4", "tomahawk4", "falcon", "jericho2c_plus"),
 )
-DEPTHS = {
+DEPTHS: dict[int, tuple[str, dict[str, ParameterValue]]] = {
     1: ("single_switch", {"cards": 2}),
     3: ("leaf_spine", {"spines": 1, "leaves": 2, "cards": 4, "uplink_rate": "400Gbps", "uplink_links": 1}),
     5: ("fat_tree", {"k": 4}),

@@ -27,7 +27,8 @@ FLAPPING_PS = PS_PER_S
 _WAYS_NAMED = 8
 
 _FAULT = re.compile(
-    r"\s*(?P<sender>\*(?=\s*<>\s*\*)|[a-z][a-z0-9]*)(?:\.(?P<port>\d{1,9}))?\s*(?P<both><?)>\s*(?P<receiver>(?<=>)\*|[a-z][a-z0-9]*)\s*"
+    r"\s*(?P<sender>(?P<every>\*)(?=\s*<>)|[a-z][a-z0-9]*)(?:\.(?P<port>\d{1,9}))?\s*(?P<both><?)>"
+    r"\s*(?P<receiver>(?(every)\*|[a-z][a-z0-9]*))\s*"
     r"(?:@\s*(?P<start>[^-:]+)-(?P<end>[^-:/]+)(?:/(?P<period>[^-:*]+)(?:\*\s*(?P<times>\d{1,9})\s*)?)?)?"
     r":(?P<loss>[^-:]+)",
     re.ASCII,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 
 from testbed.analysis.answers import readable_size
 from testbed.analysis.curves import DepthCurve
+from testbed.analysis.summary import CellSummary
 from testbed.report import canvas
 from testbed.report.budget import budget_figure
 from testbed.report.sweeps import sweep_figure
@@ -34,18 +36,23 @@ _MOST_OF_ONE_NIC = 30
 def write_figures(runs: Sequence[RunView], directory: Path) -> list[Path]:
     """Draw every figure that the runs have data for, as PNG and SVG; the paths written."""
     found: dict[str, Figure] = {}
-    for suffix, few in _readable(runs).items():
+    readable = _readable(runs)
+    for suffix, few in readable.items():
         found[f"ccdf{suffix}"] = ccdf_figure(few)
         found[f"percentiles{suffix}"] = percentile_figure(few)
+    found["comparison"] = _comparison(runs)
+    for suffix, few in readable.items():
         if any(cell.depth is not None for run in few for cell in run.cells):
             found[f"queue_depth{suffix}"] = queue_depth_figure(few)
-    budget = budget_figure(runs[0]) if len(runs) == 1 else None
-    found["comparison"] = (
-        budget
-        or sweep_figure(runs)
-        or (variant_figure if any(run.variants for run in runs) else comparison_figure)(runs)
-    )
     return [path for name, figure in found.items() for path in canvas.save(figure, directory, name)]
+
+
+def _comparison(runs: Sequence[RunView]) -> Figure:
+    """What there is to compare: a budget, steps of something, variants, or NICs."""
+    budget = budget_figure(runs[0]) if len(runs) == 1 else None
+    if (found := budget or sweep_figure(runs)) is not None:
+        return found
+    return variant_figure(runs) if any(run.variants for run in runs) else comparison_figure(runs)
 
 
 def _readable(runs: Sequence[RunView]) -> dict[str, list[RunView]]:
@@ -63,7 +70,11 @@ def _readable(runs: Sequence[RunView]) -> dict[str, list[RunView]]:
         return {"": fewer}
     if len(nics) == 1:
         return {}
-    return {f"-{nic}": [run.only(lambda cell, nic=nic: cell.nic == nic) for run in fewer] for nic in nics}
+    return {f"-{nic}": [run.only(partial(_is_of, nic)) for run in fewer] for nic in nics}
+
+
+def _is_of(nic: str, cell: CellSummary) -> bool:
+    return cell.nic == nic
 
 
 def ccdf_figure(runs: Sequence[RunView]) -> Figure:

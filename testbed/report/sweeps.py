@@ -139,7 +139,8 @@ def _drawn(runs: Sequence[RunView], x: Axis) -> Figure:
         row[0].set_ylabel("latency (µs)", fontsize=9)
     for axis in axes[-1]:
         axis.set_xlabel(x.label, fontsize=9)
-    title = f"Latency by {x.label.partition(' (')[0]}, with 95 % intervals; hollow, or out of sight: beyond what it can carry"
+    by = x.label.partition(" (")[0]
+    title = f"Latency by {by}, with 95 % intervals; hollow, or out of sight: beyond what it can carry"
     canvas.caption(figure, title, runs, dots=True, by_nic=x.by_variant)
     return figure
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from testbed.analysis.records import Records
 from testbed.spec.parameters import ParameterValue
-from testbed.validate.nic_paths import GAP, OPERATION, WAYS, Settings, Way, frame_bytes
+from testbed.validate.nic_paths import GAP, OPERATION, PREAMBLE, WAYS, Settings, Way, frame_bytes
 from testbed.validate.nic_plans import IDLE, around_switch, setup_of, without_stages
 from testbed.validate.nics import BYTE_PS, LINK_PS
 from testbed.validate.plans import finished, records_of

@@ -554,3 +554,22 @@ def test_ring_takes_a_one_way_latency_for_each_of_its_steps() -> None:
     one_way_ps = POST + READ + on_wire_ps(1026) + WIRE.latency_ps + RECEIVE + NOTIFY
     assert len(records) == cards * steps
     assert int(records["completed_ps"].max()) == steps * one_way_ps
+
+
+@pytest.mark.parametrize(("size_bytes", "together"), [(64, 8), (1024, 4), (4096, 1)])
+def test_packets_between_scheduler_and_wire_are_bounded_in_number_and_in_bytes(
+    size_bytes: int, together: int
+) -> None:
+    config = {"tx_depth_pkts": 8, "tx_depth_bytes": 4096, "window_pkts": 64}
+    load = {
+        "arrivals": "PERIODIC",
+        "destinations": [1],
+        "message_bytes": size_bytes,
+        "interval_ps": 10**9,
+        "measure_until_ps": 10**9,
+        "batch": 24,
+    }
+    records = run(pair(load, sends=config))
+    first = np.sort(records["first_byte_ps"])
+    assert len(first) == 24
+    assert np.count_nonzero(first - first[0] < READ) == together  # the next wait until these are on the wire

@@ -81,5 +81,6 @@ def run_of(
         assumptions=(Assumption("nics.transparent.pipeline", 150_000, "ps", "assumed", "not public"),),
         answers=answers(summaries),
         variants=variants or {},
+        places={name: (name, "") for name in variants or {}},
     )
     return summary, records

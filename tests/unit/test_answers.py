@@ -223,3 +223,60 @@ def test_answers_tell_which_variant_marks_most_and_least() -> None:
         "under 60 % load, 75 % of the 4 KiB puts carry a congestion mark with low, the most, and 0 % with off, "
         "the least."
     )
+
+
+def many(slow: dict[str, int], sizes: tuple[int, ...] = (64, 4096)) -> list[CellSummary]:
+    """Six NICs, the same tail but for what is added."""
+    return [
+        cell_of(LOAD, size, nic, records_of(n=20_000, network=300_000 + added + np.arange(20_000) % 7))
+        for size in sizes
+        for nic, added in slow.items()
+    ]
+
+
+SIX = {"a": 100_000, "b": 200_000, "c": 300_000, "d": 400_000, "e": 500_000, "f": 0}
+
+
+def test_answers_many_nics_name_the_best_once_for_sizes_in_a_row() -> None:
+    (text,) = answers(many(SIX))
+    assert text.startswith(
+        "under 60 % load, the p99.9 of a put is lowest with f from 64 B to 4 KiB (300 ns and"
+    )
+    assert "a 1.33 times that" in text
+    assert "e 2.66 times that" in text
+    assert text.count("lowest") == 1
+
+
+def test_answers_many_nics_that_overlap_are_not_told_apart() -> None:
+    (text,) = answers(many({**SIX, "a": 0}, sizes=(64,)))
+    assert "does not differ measurably between a and f at 64 B" in text
+
+
+def test_answers_many_nics_leave_out_what_cannot_be_carried_and_say_so() -> None:
+    cells = many(SIX, sizes=(64,))
+    full = [replace(cell, offered_bps=100, goodput_bps=94 if cell.nic == "f" else 96) for cell in cells]
+    best, beyond = answers(full)
+    assert "lowest with a" in best
+    assert beyond == "under 60 % load, more is offered than arrives with f."
+
+
+def disturbed(digests: dict[str, str]) -> list[CellSummary]:
+    cell = cell_of(LOAD, 64, "a", records_of(n=20_000))
+    return [
+        replace(cell, variant=name, emulated_records=50 * bool(digest), emulated_digest=digest)
+        for name, digest in digests.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("digests", "says"),
+    [
+        ({"calm": "aa", "stopped": "aa"}, "all 100 records of a on real frames are the same, bit for bit"),
+        ({"calm": "aa", "stopped": "ab"}, "the records of a differ"),
+        ({"calm": "", "stopped": ""}, "the twin has none to disturb"),
+    ],
+)
+def test_answers_about_host_agents_compare_the_records_of_real_frames(
+    digests: dict[str, str], says: str
+) -> None:
+    assert says in answers(disturbed(digests), disturbed={"stopped": "stopped"})[0]

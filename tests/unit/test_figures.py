@@ -13,7 +13,9 @@ from matplotlib.container import ErrorbarContainer
 
 from testbed.errors import SpecError
 from testbed.report import canvas, figures
+from testbed.report.budget import budget_figure
 from testbed.report.plot import plot_results
+from testbed.report.sweeps import sweep_figure
 from testbed.report.variants import variant_figure
 from testbed.report.view import RunView, deepest_queues, sweep, view_run
 from testbed.run.store import ResultWriter
@@ -245,3 +247,97 @@ def test_plot_results_out_that_is_a_file_is_a_spec_error(tmp_path: Path) -> None
 def test_figures_never_load_pyplot() -> None:
     code = "import sys, testbed.report.plot; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path.cwd(), check=False).returncode == 0
+
+
+NICS_SHOWN = ("transparent", "rdma", "kernel", "uec", "sue", "ualink")
+
+
+def many_nics(sizes: Sequence[int] = (64, 4096, 65_536), variants: Sequence[str] = ("",)) -> RunView:
+    """Six NICs, the last of which cannot carry the load at the smallest size."""
+    summary, records = run_of(n=20_000)
+    base = summary.cells[2]
+    cells = tuple(
+        replace(
+            base,
+            id=f"{size}-{nic}-{variant}",
+            size_bytes=size,
+            nic=nic,
+            variant=variant,
+            offered_bps=100,
+            goodput_bps=50 if (nic, size) == ("ualink", sizes[0]) else 100,
+        )
+        for size in sizes
+        for nic in NICS_SHOWN
+        for variant in variants
+    )
+    told = {name: f"faults={name}" for name in variants if name}
+    return view_run(
+        replace(summary, cells=cells, variants=told), result_id="r", records=lambda _: records[base.id]
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_figures_of_six_nics_over_sizes_are_drawn_without_a_warning(tmp_path: Path) -> None:
+    run = many_nics(sizes=(64, 512, 4096, 16_384, 65_536, 1 << 20))
+    written = figures.write_figures([run], tmp_path)
+    assert {path.name for path in written} == {
+        f"{n}.{k}" for n in ("ccdf", "percentiles", "comparison") for k in ("png", "svg")
+    }
+    ccdf = figures.ccdf_figure(figures._readable([run])[""])
+    assert [axis.get_title() for axis in ccdf.axes] == ["load, 64 B", "load, 4 KiB", "load, 1 MiB"]
+
+
+def test_sweep_over_sizes_has_a_line_for_each_nic_and_hollow_marks_for_what_is_too_much() -> None:
+    figure = sweep_figure([many_nics()])
+    assert figure is not None
+    for axis in figure.axes:
+        lines = [line for line in axis.lines if line.get_linestyle() != "None"]
+        assert [len(np.asarray(line.get_xdata())) for line in lines] == [3] * 6
+        assert len({line.get_color() for line in lines}) == 6
+        hollow = [line for line in axis.lines if line.get_markerfacecolor() == "white"]
+        assert sum(len(np.asarray(line.get_xdata())) for line in hollow) == 1
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(NICS_SHOWN)
+
+
+def test_nic_has_the_same_colour_beside_any_others() -> None:
+    run = many_nics()
+    alone = run.only(lambda cell: cell.nic == "uec")
+    few = run.only(lambda cell: cell.nic in ("uec", "rdma"))
+    assert len({canvas.colour("uec", [one]) for one in (run, alone, few)}) == 1
+
+
+def test_sweep_over_variants_of_many_nics_has_variants_along_its_axis() -> None:
+    figure = sweep_figure([many_nics(sizes=(4096,), variants=("none", "1ppm", "1e-3"))])
+    assert figure is not None
+    axis = figure.axes[0]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["none", "1ppm", "1e-3"]
+    assert len([line for line in axis.lines if line.get_linestyle() != "None"]) == 6
+
+
+@pytest.mark.filterwarnings("error")
+def test_figures_of_more_lines_than_can_be_told_apart_are_one_for_each_nic(tmp_path: Path) -> None:
+    run = many_nics(sizes=(4096,), variants=("none", "1ppm", "1e-3"))
+    names = {path.stem for path in figures.write_figures([run], tmp_path)}
+    assert names == {"comparison"} | {f"{n}-{nic}" for n in ("ccdf", "percentiles") for nic in NICS_SHOWN}
+
+
+def test_few_nics_and_sizes_have_no_sweep() -> None:
+    assert sweep_figure([view()]) is None
+
+
+@pytest.mark.filterwarnings("error")
+def test_budget_figure_has_a_bar_for_each_row_and_a_panel_for_each_column(tmp_path: Path) -> None:
+    summary, records = run_of(n=2_000, variants={"a": "x", "b": "y", "c": "z"})
+    cells = tuple(replace(cell, nics_ps=1_000_000) for cell in summary.cells[:3])
+    places = {"a": ("fast", "near"), "b": ("slow", "near"), "c": ("fast", "far")}
+    run = view_run(
+        replace(summary, cells=cells, budget_ps=2_000_000, places=places),
+        result_id="r",
+        records=records.__getitem__,
+    )
+    figure = budget_figure(run)
+    assert figure is not None
+    assert [axis.get_title() for axis in figure.axes] == ["near", "far"]
+    assert [len(axis.patches) for axis in figure.axes] == [4, 2]
+    canvas.save(figure, tmp_path, "budget")
+    assert budget_figure(view()) is None

@@ -45,7 +45,7 @@ def paths(
     value: Any,
     path: str = "",
     *,
-    named: tuple[str, ...] = ("percentiles", "benchmarks", "events", "variants"),
+    named: tuple[str, ...] = ("percentiles", "benchmarks", "events", "variants", "places"),
 ) -> Iterator[str]:
     """The paths of all leaves; the keys of a table by name count as NAME."""
     if isinstance(value, dict):

@@ -353,3 +353,61 @@ def test_quickstart_is_what_the_readme_promises() -> None:
     assert len(resolved.cells) == 12
     assert resolved.experiment.records == 10**6
     assert resolved.experiment.emulated_records >= 100_000
+
+
+def nics_and_variants(**more: Any) -> Experiment:
+    own = (Variant(name="all"), Variant(name="one", nics=("rdma",), nic_settings={"rdma.post": "inline"}))
+    return replace(GOOD, **{"nics": ("transparent", "rdma"), "variants": own} | more)
+
+
+def test_variant_of_one_nic_has_no_cells_of_the_others() -> None:
+    cells = resolve(nics_and_variants()).cells
+    assert {(cell.variant, cell.nic) for cell in cells} == {
+        ("all", "transparent"),
+        ("all", "rdma"),
+        ("one", "rdma"),
+    }
+
+
+def test_variant_of_a_nic_that_the_experiment_has_not_is_refused() -> None:
+    with pytest.raises(SpecError, match="'sue' is no NIC of the experiment"):
+        resolve(nics_and_variants(variants=(Variant(name="one", nics=("sue",)),)))
+
+
+def test_variant_with_another_topology_has_its_parameters_alone() -> None:
+    other = Variant(name="other", topology="single_switch", topology_parameters={"cards": 5})
+    (network,) = resolve(nics_and_variants(variants=(other,))).networks
+    assert (network.fabric.topology, len(network.fabric.endpoints)) == ("single_switch", 5)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "cards", "says"),
+    [
+        (
+            Scenario(name="x", kind="poisson", load_permille=300, load_of="card"),
+            4,
+            "no steady load of one port",
+        ),
+        (Scenario(name="x", kind="idle", load_of="card"), 1, "the load of idle is a port's"),
+    ],
+)
+def test_loads_of_cards_that_make_no_sense_are_refused(scenario: Scenario, cards: int, says: str) -> None:
+    spec = replace(GOOD, scenarios=(scenario,), nic_settings={"cards": cards})
+    with pytest.raises(SpecError, match=says):
+        resolve(spec)
+
+
+def test_pairs_need_an_even_number_of_cards() -> None:
+    odd = replace(
+        GOOD,
+        topology="single_switch",
+        topology_parameters={"cards": 3},
+        scenarios=(Scenario(name="x", kind="pairs", load_permille=300),),
+    )
+    with pytest.raises(SpecError, match="odd number of cards"):
+        resolve(odd)
+
+
+def test_most_bytes_gives_large_messages_fewer_records() -> None:
+    spec = replace(GOOD, sizes_bytes=(64, 1 << 20), records=1000, most_bytes=100 << 20)
+    assert {cell.size_bytes: spec.records_of(cell) for cell in spec.cells()} == {64: 1000, 1 << 20: 100}

@@ -200,3 +200,18 @@ def test_batch_keeps_the_load_and_reaches_the_records(scenario: str) -> None:
         assert plan.interval_ps(sender) == pytest.approx(16 * alone.interval_ps(sender), rel=1e-3)
     arrivals = sum(plan.measure_until_ps(10_000) / plan.interval_ps(card) for card in plan.senders())
     assert 16 * arrivals >= 10_000
+
+
+@pytest.mark.parametrize("cards_per_nic", [1, 4])
+def test_load_of_each_card_does_not_depend_on_how_many_share_a_nic(cards_per_nic: int) -> None:
+    scenario = Scenario(name="own", kind="poisson", load_permille=100, load_of="card")
+    cell = Cell(scenario=scenario, size_bytes=4096, nic="any")
+    each = Schedule(cell=cell, endpoints=4, byte_times_ps=(20,) * 4, cards_per_nic=cards_per_nic)
+    assert each.workload(1, 10**9)["interval_ps"] == 10 * 4096 * 20
+
+
+def test_pairs_send_to_the_card_beside_them() -> None:
+    scenario = Scenario(name="pairs", kind="pairs", load_permille=100, load_of="card")
+    cell = Cell(scenario=scenario, size_bytes=4096, nic="any")
+    plan = Schedule(cell=cell, endpoints=2, byte_times_ps=(20,) * 2, cards_per_nic=2)
+    assert [plan.workload(card, 1)["destinations"] for card in range(4)] == [[1], [0], [3], [2]]

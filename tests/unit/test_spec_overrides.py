@@ -145,3 +145,14 @@ def test_overrides_many_bad_are_named_together(quickstart: Experiment) -> None:
     with pytest.raises(SpecError) as caught:
         apply_overrides(quickstart, ["records=x", "seed=3", "sizes=y"])
     assert [problem.path for problem in caught.value.problems] == ["records", "sizes"]
+
+
+def test_override_of_nics_drops_variants_of_those_that_are_gone(quickstart: Experiment) -> None:
+    own = (
+        Variant(name="all"),
+        Variant(name="one", nics=("rdma",)),
+        Variant(name="both", nics=("rdma", "sue")),
+    )
+    experiment = replace(quickstart, nics=("transparent", "rdma", "sue"), variants=own)
+    found = apply_overrides(experiment, ["nics=transparent,sue"])
+    assert [(variant.name, variant.nics) for variant in found.variants] == [("all", ()), ("both", ("sue",))]

@@ -10,7 +10,7 @@ from testbed.analysis.summary import RunSummary, condition, largest_assumptions,
 from testbed.spec.codec import from_dict, to_dict
 from testbed.spec.experiment import Scenario
 from testbed.spec.sourced import Assumption
-from tests.unit.samples import IDLE, cell_of, random_records, records_of, run_of
+from tests.unit.samples import IDLE, LOAD, cell_of, random_records, records_of, run_of
 
 
 def test_run_summary_through_json_is_the_same() -> None:
@@ -104,3 +104,20 @@ def test_summarise_repeats_is_the_spread_over_the_runs() -> None:
     assert [cell.id for cell in found.cells] == [cell.id for cell in runs[0].cells]
     assert found.cells[1].percentiles["p50"] == across_seeds(medians)
     assert found.cells[1].percentiles["p99.9"] is None
+
+
+def test_goodput_is_of_the_messages_between_both_ends_of_the_run() -> None:
+    steady = records_of(n=1000)  # 4096 bytes a microsecond
+    assert cell_of(LOAD, 4096, "a", steady).goodput_bps == 4096 * 8 * 10**6
+    late = records_of(n=1000, network=300 + 1_000_000 * np.arange(1000))  # takes longer and longer
+    cell = cell_of(LOAD, 4096, "a", late)
+    assert (cell.offered_bps, cell.goodput_bps) == (4096 * 8 * 10**6, 4096 * 4 * 10**6)
+    assert cell.saturated
+    assert not cell_of(LOAD, 4096, "a", steady).saturated
+    assert cell_of(LOAD, 4096, "a", records_of(n=99)).goodput_bps is None
+
+
+def test_digest_of_a_cell_is_of_its_records_and_not_of_its_name() -> None:
+    one, other = (cell_of(LOAD, 4096, nic, records_of(n=100)) for nic in ("a", "b"))
+    assert one.records_digest == other.records_digest
+    assert one.records_digest != cell_of(LOAD, 4096, "a", records_of(n=100, nic=201)).records_digest

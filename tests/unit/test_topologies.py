@@ -403,3 +403,15 @@ def test_default_cables_are_the_usual_ones_without_a_fault(name: str) -> None:
     links = build_fabric(name, {}).links
 
     assert {(link.lanes, link.fec, link.ber_e18, link.faults) for link in links} == {(0, "auto", None, ())}
+
+
+def test_fault_of_every_link_is_of_both_directions_of_each() -> None:
+    fabric = build_fabric("single_switch", {"cards": 2, "faults": "*<>*:5ppm"})
+    found = [[(fault.toward, fault.loss_ppm) for fault in link.faults] for link in fabric.links]
+    assert found == [[("c1", 5), ("l1", 5)], [("c2", 5), ("l1", 5)]]
+
+
+@pytest.mark.parametrize("text", ["*>*:5ppm", "*<>l1:5ppm", "c1<>*:5ppm"])
+def test_fault_of_every_link_is_written_in_one_way(text: str) -> None:
+    with pytest.raises(SpecError, match="is no fault"):
+        build_fabric("single_switch", {"cards": 2, "faults": text})
