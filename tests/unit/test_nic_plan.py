@@ -47,7 +47,6 @@ def config_of(nic: str, **settings: int | str) -> dict[str, Any]:
             {
                 "congestion": "fixed_window",
                 "congestion_parameters": {"window_bytes": 65_536},
-                "ack_every_pkts": 8,  # half of the window
             },
         ),
         (

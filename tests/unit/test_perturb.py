@@ -29,7 +29,7 @@ LOSSLESS = replace(
     QUICKSTART,
     switch_settings={"lossless": "3", "ecn": "default", "scheduling": "dwrr", "paths": "flowlet:1us"},
 )
-OF_A_CARD_OR_DERIVED = re.compile(r"\.card_dma\.|\.local\.|\.bridge\.|^uec\.ack_every_pkts$")
+OF_A_CARD_OR_DERIVED = re.compile(r"\.card_dma\.|\.local\.|\.bridge\.")
 NOT_A_NUMBER = "it is not a number of a profile by itself"
 
 
