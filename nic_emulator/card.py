@@ -127,6 +127,7 @@ def _lpddr(card: CardProfile, place: Place, name: str) -> Stage:
         latency=card.lpddr_latency,
         occupancy_per_kib=card.lpddr_per_kib,
         per_card=True,
+        reads_payload=place == "send",
     )
 
 

@@ -43,9 +43,8 @@ class CongestionControl {
   virtual void notified(ps_t /*now_ps*/) {}
   /// Bytes that may be outstanding.
   [[nodiscard]] virtual std::uint64_t window_bytes() const { return kNoWindow; }
-  /// The least that it ever is, and more than 0: a receiver that lets more go by before it answers would wait for ever.
-  [[nodiscard]] virtual std::uint64_t least_window_bytes() const { return kNoWindow; }
-  /// The least time between the starts of two packets, for each 1024 bytes of the first; 0: as fast as the line.
+  /// The least time between the starts of two packets, for each 1024 bytes that the first takes on the wire, headers
+  /// and gap included; 0: as fast as the line.
   [[nodiscard]] virtual std::uint64_t ps_per_kib(ps_t /*now_ps*/) { return 0; }
 };
 

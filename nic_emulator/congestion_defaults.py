@@ -53,11 +53,12 @@ CUBIC: dict[str, Mapping[str, Sourced]] = {
 NSCC: dict[str, Mapping[str, Sourced]] = {
     "nscc": {
         "base_rtt_ps": const(
-            5_000_000, "ps", "E", "about twice a full packet's unloaded latency over three switches"
+            0,
+            "ps",
+            "E",
+            f"0: of a full packet between the endpoints farthest apart, on this fabric; {_HTSIM}",
         ),
-        "target_delay_ps": const(
-            3_750_000, "ps", "E", f"3/4 of the base round trip, as with trimming: {_HTSIM}"
-        ),
+        "target_delay_ps": const(0, "ps", "V", f"0: 3/4 of the base round trip, with trimming; {_HTSIM}"),
         "reference_rtt_ps": const(12_000_000, "ps", "V", _HTSIM),
         "reference_bps": const(100_000_000_000, "bit/s", "V", _HTSIM),
         "proportional_permille": const(4_000, "permille", "V", _HTSIM),

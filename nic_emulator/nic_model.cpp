@@ -33,18 +33,6 @@ void check_format(const NicConfig& config) {
           "a flit has more bytes than the smallest frame, and some of them are payload");
 }
 
-// How many packets a receiver may take before it answers: never more than its sender may have in flight.
-std::uint32_t ack_interval_pkts(const NicConfig& config) {
-  std::uint64_t most = std::min(config.ack_every_pkts, config.window_pkts);
-  if (!config.congestion.empty()) {
-    PartParameters parameters(config.congestion, config.congestion_parameters);
-    const auto part = CongestionParts::get(config.congestion)({.mtu_bytes = config.mtu_bytes}, parameters);
-    parameters.finish();
-    most = std::min(most, std::max(part->least_window_bytes() / std::max(config.mtu_bytes, 1U), std::uint64_t{1}));
-  }
-  return static_cast<std::uint32_t>(most);
-}
-
 void check_transport(const NicConfig& config, const Reliability& reliability) {
   require(config.window_pkts != 0 && config.tx_depth_pkts != 0 && config.ack_every_pkts != 0,
           "window, depth and acknowledgement interval are at least one packet");
@@ -61,7 +49,12 @@ void check_transport(const NicConfig& config, const Reliability& reliability) {
   require(config.cnp_interval_ps == 0 || config.format == WireFormat::kRoceV2,
           "congestion notification packets are of RoCEv2");
   require(!config.ordered || reliability.acknowledges(), "only a reliable stream can keep an order");
-  require(config.congestion.empty() || reliability.acknowledges(), "congestion control lives on acknowledgements");
+  if (!config.congestion.empty()) {
+    require(reliability.acknowledges(), "congestion control lives on acknowledgements");
+    PartParameters parameters(config.congestion, config.congestion_parameters);
+    CongestionParts::get(config.congestion)({.mtu_bytes = config.mtu_bytes}, parameters);
+    parameters.finish();
+  }
 }
 
 void check_workload(const NicConfig& config, const WorkloadConfig& workload) {
@@ -93,7 +86,7 @@ NicModel::NicModel(NicConfig given, std::vector<WorkloadConfig> loads)
   if (config.data_dscp == kDscpOfClass) config.data_dscp = static_cast<std::uint8_t>(config.data_class << 3);
   if (config.ack_dscp == kDscpOfClass) config.ack_dscp = static_cast<std::uint8_t>(config.ack_class << 3);
   check_format(config);
-  reliability = ReliabilityParts::get(config.reliability)({.ack_every_pkts = ack_interval_pkts(config),
+  reliability = ReliabilityParts::get(config.reliability)({.ack_every_pkts = config.ack_every_pkts,
                                                            .reorder_window_pkts = config.reorder_window_pkts,
                                                            .nacks = config.nacks});
   check_transport(config, *reliability);

@@ -43,7 +43,7 @@ class NicModel final : public NodeModel {
   /// An arrival makes the NIC acknowledge, or inject into the send stages; it never starts a waiting frame.
   [[nodiscard]] ps_t turnaround_ps() const override {
     ps_t send_ps = 0;
-    for (const StageConfig& stage : config.send) send_ps += stage.latency_ps;
+    for (const StageConfig& stage : config.send) send_ps += stage.reads_payload ? 0 : stage.latency_ps;
     return std::min(config.ack_latency_ps, send_ps);
   }
   [[nodiscard]] bool is_source() const override {
@@ -181,7 +181,7 @@ class NicEntity final : public ModelEntity<NicEntity> {
   void inject(std::uint32_t card, ps_t now_ps);
   void offer(TxStream& stream, ps_t now_ps);
   void send_packet(TxStream& stream, std::uint64_t psn, ps_t now_ps);
-  void note_sent(TxStream& stream, std::uint64_t psn, std::uint32_t bytes, ps_t now_ps);
+  void note_sent(TxStream& stream, std::uint64_t psn, const Frame& frame, ps_t now_ps);
   void pace(TxStream& stream, ps_t until_ps);
   Frame* make_data(TxStream& stream, const TxMessage& message, std::uint64_t psn);
   void to_wire(Frame* frame);

@@ -33,7 +33,9 @@ std::uint32_t data_frame_bytes(const NicConfig& config, const Frame& frame) {
   bytes += frame.payload_bytes;
   if (frame.credit > 1) bytes += frame.credit * config.batch_header_bytes;
   if (config.unit_header_bytes != 0) {
-    bytes += std::max(1U, divided(frame.payload_bytes, config.unit_bytes)) * config.unit_header_bytes;
+    const std::uint32_t messages = std::max<std::uint32_t>(1, frame.credit);  // no unit holds parts of two
+    const std::uint32_t units = std::max(1U, divided(frame.payload_bytes / messages, config.unit_bytes));
+    bytes += messages * units * config.unit_header_bytes;
   }
   if (config.flit_bytes != 0) {
     return divided(bytes, config.flit_payload_bytes) * config.flit_bytes - kWireOverheadBytes;
@@ -88,7 +90,7 @@ void NicEntity::send_packet(TxStream& stream, std::uint64_t psn, ps_t now_ps) {
   ++sent_.packets;
   ++cards_[stream.card].in_pipe;
   Frame* frame = make_data(stream, message, psn);
-  if (stream.congestion != nullptr) note_sent(stream, psn, frame->payload_bytes, now_ps);
+  if (stream.congestion != nullptr) note_sent(stream, psn, *frame, now_ps);
   if (own_send_stages_ == 0) {
     frame->time_ps = send_.pass(now_ps, frame->payload_bytes);
     to_wire(frame);
@@ -120,12 +122,12 @@ void NicEntity::to_wire(Frame* frame) {
   wire_lane_.push(frame);
 }
 
-void NicEntity::note_sent(TxStream& stream, std::uint64_t psn, std::uint32_t bytes, ps_t now_ps) {
-  stream.flight->sent(psn, bytes, now_ps);
-  stream.congestion->sent(now_ps, bytes);
+void NicEntity::note_sent(TxStream& stream, std::uint64_t psn, const Frame& frame, ps_t now_ps) {
+  stream.flight->sent(psn, frame.payload_bytes, now_ps);
+  stream.congestion->sent(now_ps, frame.payload_bytes);
   const std::uint64_t ps_per_kib = stream.congestion->ps_per_kib(now_ps);
   if (ps_per_kib == 0) return;
-  const std::uint64_t on_wire_bytes = std::max(bytes, kMinFrameBytes);
+  const std::uint64_t on_wire_bytes = frame.frame_bytes + kWireOverheadBytes;  // a rate is a share of the line's
   const ps_t gap_ps = (on_wire_bytes * ps_per_kib + 1023) / 1024;
   pace(stream, std::max(now_ps, stream.pace_ps) + gap_ps);
 }

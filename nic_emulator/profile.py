@@ -75,7 +75,7 @@ class Stage:
     software: bool = False
     """Whether host software runs here."""
     reads_payload: bool = False
-    """Whether it is there to fetch the payload, which a message posted inline brings with it."""
+    """Whether it is there to fetch the payload, which a message posted inline brings with it, and a get has not."""
     when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Choices of the NIC with which the stage is there; empty: always."""
 

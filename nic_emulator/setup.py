@@ -35,6 +35,7 @@ _NUMBERS: Mapping[str, str] = {
     "retransmission_timeout": "retransmission_timeout",
     "virtual_channels": "virtual_channels",
 }
+_SMALLEST_WINDOW_PKTS: Mapping[str, int] = {"nscc": 1, "dctcp": 2, "cubic": 1}
 # what a transport without acknowledgements does not use
 _OF_RELIABLE = (
     "window_pkts",
@@ -99,6 +100,7 @@ def configured(profile: NicProfile, settings: Mapping[str, ParameterValue]) -> N
     effective = _with_batch(effective, values.get("batch"))
     effective = _with_receives(effective, values.get("receive_depth"))
     effective = _with_congestion(effective, settings, problems)
+    effective = _answering(effective)
     effective = _with_host(effective, values, problems)
     _check(effective, values, problems)
     problems.raise_if_any()
@@ -288,6 +290,21 @@ def _set_parameter(
         parameters[name] = replace(parameters[name], value=number, mark="V", source=BY_EXPERIMENT)
     except SpecError as error:
         problems.add(key, str(error), error.remedy)
+
+
+def _answering(profile: NicProfile) -> NicProfile:
+    """Acknowledged often enough for the smallest window: a sender that fills it would else wait for its time-out."""
+    parameters = profile.congestions.get(profile.congestion, {})
+    least_pkts = max(1, profile.window_pkts.number // 2)
+    if profile.congestion == "fixed_window":
+        fixed_pkts = parameters["window_bytes"].number // profile.mtu_bytes.number
+        least_pkts = min(least_pkts, max(1, fixed_pkts // 2))
+    elif profile.congestion in _SMALLEST_WINDOW_PKTS:
+        least_pkts = min(least_pkts, _SMALLEST_WINDOW_PKTS[profile.congestion])
+    if profile.ack_every_pkts.number <= least_pkts:
+        return profile
+    why = f"the smallest window of congestion={profile.congestion or 'off'}, or half of the stream's"
+    return replace(profile, ack_every_pkts=Sourced(least_pkts, "packets", "E", why))
 
 
 def _with_host(profile: NicProfile, values: Mapping[str, Any], problems: Problems) -> NicProfile:

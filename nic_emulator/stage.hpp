@@ -25,6 +25,7 @@ struct StageConfig {
   QuantileTable stall;         // how long a stall lasts
   std::uint32_t servers = 1;   // items that are served at once
   bool per_card = false;       // each card behind the NIC has one; else all share it
+  bool reads_payload = false;  // it is there to fetch payload: a packet that has none does not wait for it
   ps_t coalesce_ps = 0;        // items wait for others, so long from the first, and enter together
   ps_t wake_after_ps = 0;      // a stage without work for so long sleeps
   QuantileTable wake;          // and takes so long to wake up; empty: it never sleeps
@@ -52,6 +53,12 @@ class Stage {
       return pass_any(now_ps, bytes);
     free_ps_ = std::max(now_ps, free_ps_) + held_ps(bytes);
     last_out_ps_ = std::max(free_ps_ + latency_ps_, last_out_ps_);
+    return last_out_ps_;
+  }
+
+  /// The time at which an item goes on that has no business here: at once, but not before those ahead of it.
+  ps_t pass_by(ps_t now_ps) {
+    last_out_ps_ = std::max(now_ps, last_out_ps_);
     return last_out_ps_;
   }
 
@@ -116,7 +123,8 @@ class Pipeline {
     for (const StageConfig& config : configs) {
       if (config.servers == 0 || config.servers > 64) throw std::invalid_argument("a stage has 1 to 64 servers");
       const std::uint32_t copies = config.per_card ? cards : 1;
-      first_.push_back({static_cast<std::uint32_t>(stages_.size()), copies > 1});
+      first_.push_back({static_cast<std::uint32_t>(stages_.size()), copies > 1, config.reads_payload});
+      reads_payload_ = reads_payload_ || config.reads_payload;
       const auto place = static_cast<std::uint32_t>(first_.size() - 1);
       for (std::uint32_t card = 0; card < copies; ++card) {
         stages_.emplace_back(config, seed, entity, purpose + place + kMostStages * card);
@@ -124,7 +132,9 @@ class Pipeline {
     }
   }
   [[gnu::always_inline]] ps_t pass(ps_t now_ps, std::uint64_t bytes, std::uint32_t card = 0) {
-    if (stages_.size() != first_.size()) return pass_some(0, first_.size(), now_ps, bytes, card);
+    if (stages_.size() != first_.size() || (bytes == 0 && reads_payload_)) [[unlikely]] {
+      return pass_some(0, first_.size(), now_ps, bytes, card);
+    }
     for (Stage& stage : stages_) now_ps = stage.pass(now_ps, bytes);
     return now_ps;
   }
@@ -132,7 +142,8 @@ class Pipeline {
   [[gnu::noinline]] ps_t pass_some(std::size_t begin, std::size_t end, ps_t now_ps, std::uint64_t bytes,
                                    std::uint32_t card) {
     for (std::size_t place = begin; place < end; ++place) {
-      now_ps = stages_[first_[place].stage + (first_[place].per_card ? card : 0)].pass(now_ps, bytes);
+      Stage& stage = stages_[first_[place].stage + (first_[place].per_card ? card : 0)];
+      now_ps = bytes == 0 && first_[place].reads_payload ? stage.pass_by(now_ps) : stage.pass(now_ps, bytes);
     }
     return now_ps;
   }
@@ -158,9 +169,11 @@ class Pipeline {
   struct Place {
     std::uint32_t stage;
     bool per_card;
+    bool reads_payload;
   };
   std::vector<Stage> stages_;
   std::vector<Place> first_;
+  bool reads_payload_ = false;
 };
 
 }  // namespace tb

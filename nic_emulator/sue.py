@@ -25,7 +25,12 @@ PROFILE = NicProfile(
     ops=("put", "get"),
     stages=(
         Stage(name="command", place="post", latency=const(20_000, "ps", "assumed", _TARGET)),
-        Stage(name="memory_read", place="send", latency=const(150_000, "ps", "assumed", _TARGET)),
+        Stage(
+            name="memory_read",
+            place="send",
+            latency=const(150_000, "ps", "assumed", _TARGET),
+            reads_payload=True,
+        ),
         Stage(
             name="packing",
             place="send",

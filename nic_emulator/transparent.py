@@ -33,7 +33,12 @@ PROFILE = NicProfile(
     ops=("put", "put_signal", "get"),
     stages=(
         Stage(name="descriptor", place="post", latency=const(50_000, "ps", "assumed", _SPLIT)),
-        Stage(name="card_read", place="send", latency=const(250_000, "ps", "assumed", _SPLIT)),
+        Stage(
+            name="card_read",
+            place="send",
+            latency=const(250_000, "ps", "assumed", _SPLIT),
+            reads_payload=True,
+        ),
         Stage(name="pcie_switch", place="send", latency=const(115_000, "ps", "M", _PCIE_SWITCH)),
         Stage(
             name="nic_pcie",

@@ -27,7 +27,12 @@ PROFILE = NicProfile(
     single_hop=True,
     stages=(
         Stage(name="command", place="post", latency=const(10_000, "ps", "assumed", _TARGET)),
-        Stage(name="memory_read", place="send", latency=const(100_000, "ps", "assumed", _TARGET)),
+        Stage(
+            name="memory_read",
+            place="send",
+            latency=const(100_000, "ps", "assumed", _TARGET),
+            reads_payload=True,
+        ),
         Stage(name="transaction_tx", place="send", latency=const(20_000, "ps", "assumed", _TARGET)),
         Stage(name="link_tx", place="send", latency=const(20_000, "ps", "assumed", _TARGET)),
         Stage(name="link_rx", place="ingress", latency=const(20_000, "ps", "assumed", _TARGET)),
@@ -60,7 +65,7 @@ PROFILE = NicProfile(
     batching=Batching(
         bytes=const(4096, "byte", "assumed", "as many operations as travel together"),
         delay=const(0, "ps", "assumed", "packs what waits for the port, and waits for nothing"),
-        header=const(16, "byte", "E", "each operation has a header, as unit_header"),
+        header=const(0, "byte", "E", "each operation has its unit_header, alone or not"),
     ),
     congestions=FIXED_WINDOW,
     notes=(

@@ -80,7 +80,6 @@ class Cubic final : public CongestionControl {
   }
 
   [[nodiscard]] std::uint64_t window_bytes() const override { return window_ >> kFraction; }
-  [[nodiscard]] std::uint64_t least_window_bytes() const override { return mss_bytes_; }
 
  private:
   static constexpr std::uint32_t kFraction = 16;

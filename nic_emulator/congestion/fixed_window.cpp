@@ -9,7 +9,6 @@ class FixedWindow final : public CongestionControl {
  public:
   explicit FixedWindow(std::uint64_t bytes) : bytes_(bytes) {}
   [[nodiscard]] std::uint64_t window_bytes() const override { return bytes_; }
-  [[nodiscard]] std::uint64_t least_window_bytes() const override { return bytes_; }
 
  private:
   std::uint64_t bytes_;

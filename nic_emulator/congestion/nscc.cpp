@@ -102,7 +102,6 @@ class Nscc final : public CongestionControl {
   }
 
   [[nodiscard]] std::uint64_t window_bytes() const override { return window_bytes_; }
-  [[nodiscard]] std::uint64_t least_window_bytes() const override { return mtu_bytes_; }
 
  private:
   static constexpr std::uint32_t kFraction = 16;

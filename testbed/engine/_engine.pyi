@@ -92,6 +92,7 @@ class StageConfig:
     stall_interval_ps: int
     servers: int
     per_card: bool
+    reads_payload: bool
     coalesce_ps: int
     wake_after_ps: int
     def __init__(self) -> None: ...

@@ -158,6 +158,7 @@ void bind_nic(nb::module_& m) {
       .def_rw("stall_interval_ps", &StageConfig::stall_interval_ps)
       .def_rw("servers", &StageConfig::servers)
       .def_rw("per_card", &StageConfig::per_card)
+      .def_rw("reads_payload", &StageConfig::reads_payload)
       .def_rw("coalesce_ps", &StageConfig::coalesce_ps)
       .def_rw("wake_after_ps", &StageConfig::wake_after_ps)
       .def("set_wake",

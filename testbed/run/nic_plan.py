@@ -7,6 +7,7 @@ from typing import Any
 
 from nic_emulator.profile import NicProfile, OpName, Place, Stage
 from nic_emulator.setup import NicSetup
+from testbed.run.round_trip import round_trip_ps
 from testbed.run.schedule import Schedule
 from testbed.spec.fabric import Fabric
 from testbed.spec.sourced import Sourced
@@ -37,7 +38,7 @@ def nic_nodes(
     fabric: Fabric, setup: NicSetup, switch: SwitchSetup, schedule: Schedule, measure_until_ps: int
 ) -> list[dict[str, Any]]:
     """All NICs with their cards' workloads."""
-    config = _config(setup)
+    config = _config(setup) | _of_fabric(setup, switch, fabric)
     return [
         {
             "kind": "nic",
@@ -79,6 +80,18 @@ def _asked(setup: NicSetup, switch: SwitchSetup, fabric: Fabric, name: str) -> d
     if switch.telemetry and profile.wire_format == "thin" and profile.batching is None:
         asked["int_enabled"] = True
     return asked
+
+
+def _of_fabric(setup: NicSetup, switch: SwitchSetup, fabric: Fabric) -> dict[str, Any]:
+    """Parameters of congestion control that are the fabric's, where nothing else is set: 0 stands for these."""
+    profile = setup.profile
+    given = profile.congestions.get(profile.congestion, {})
+    if "base_rtt_ps" not in given:
+        return {}
+    numbers = {name: number.number for name, number in given.items()}
+    base_rtt_ps = numbers["base_rtt_ps"] or round_trip_ps(fabric, switch, setup)
+    target_ps = numbers["target_delay_ps"] or base_rtt_ps * 3 // 4
+    return {"congestion_parameters": numbers | {"base_rtt_ps": base_rtt_ps, "target_delay_ps": target_ps}}
 
 
 def _config(setup: NicSetup) -> dict[str, Any]:
@@ -186,6 +199,8 @@ def stage_data(stage: Stage) -> dict[str, Any]:
     }
     if stage.per_card:
         data["per_card"] = True
+    if stage.reads_payload:
+        data["reads_payload"] = True
     if stage.servers.number > 1:
         data["servers"] = stage.servers.number
     if stage.coalesce.number:

@@ -10,12 +10,15 @@ from testbed.errors import SpecError
 from testbed.registry import Registry, unknown_name
 from testbed.validate import (
     buffer,
+    congestion,
     delivery,
     ecn,
     fanout,
     forwarding,
     incast,
     links,
+    nic_rates,
+    nics,
     paths,
     pfc,
     queueing,
@@ -23,7 +26,22 @@ from testbed.validate import (
 )
 from testbed.validate.row import Oracle
 
-_MODULES = (buffer, pfc, ecn, queueing, scheduling, paths, forwarding, links, incast, fanout, delivery)
+_MODULES = (
+    buffer,
+    pfc,
+    ecn,
+    queueing,
+    scheduling,
+    paths,
+    forwarding,
+    links,
+    incast,
+    fanout,
+    delivery,
+    nics,
+    nic_rates,
+    congestion,
+)
 ORACLES: Registry[Oracle] = Registry(
     "oracle", {oracle.name: oracle for module in _MODULES for oracle in module.ORACLES}
 )

@@ -310,22 +310,6 @@ def test_time_out_behind_one_that_had_doubled_is_short_again() -> None:
     assert latency_ps(records_of(twin)) < back_ps + alone_ps + 2 * rto_ps
 
 
-@pytest.mark.parametrize(
-    "narrow",
-    [
-        {"window_pkts": 3},
-        {"congestion": "fixed_window", "congestion_parameters": {"window_bytes": 3 * 4096}},
-        {"congestion": "fixed_window", "congestion_parameters": {"window_bytes": 100}},
-    ],
-    ids=["packets", "bytes", "less than a packet"],
-)
-def test_window_below_the_interval_of_acknowledgements_waits_for_no_time_out(narrow: Data) -> None:
-    config: Data = narrow | {"ack_every_pkts": 16}
-    twin = finished(chain(card(LONG, **config), card(**config), [WIRE]))
-    assert twin.counters()["n0"]["tx_timeouts"] == twin.counters()["n0"]["tx_retransmits"] == 0
-    assert len(records_of(twin)) == 1
-
-
 def test_probe_sends_the_hole_that_the_reorder_window_still_waits_for() -> None:
     config: Data = {"rto_ps": 100_000_000, "tlp_ps": 5_000_000, "reorder_window_pkts": 32}
     sixth_ps = 5 * 4142 * BYTE_PS

@@ -44,7 +44,11 @@ def config_of(nic: str, **settings: int | str) -> dict[str, Any]:
         (
             "transparent",
             {"congestion": "fixed_window", "congestion.window_bytes": "64KiB"},
-            {"congestion": "fixed_window", "congestion_parameters": {"window_bytes": 65_536}},
+            {
+                "congestion": "fixed_window",
+                "congestion_parameters": {"window_bytes": 65_536},
+                "ack_every_pkts": 8,  # half of the window
+            },
         ),
         (
             "rdma",

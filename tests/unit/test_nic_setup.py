@@ -284,3 +284,24 @@ def test_every_value_of_every_choice_of_a_nic_makes_a_setup(nic: str) -> None:
         for value in choice.options:
             assert configured(NICS.get(nic), {key: value}).chosen[key] == value
     assert len(set(setting_keys(NICS.get(nic)))) == len(setting_keys(NICS.get(nic)))
+
+
+@pytest.mark.parametrize(
+    ("nic", "settings", "every_pkts"),
+    [
+        ("transparent", {}, 16),
+        ("transparent", {"window": 8}, 4),  # half of the window
+        ("transparent", {"window": 1}, 1),
+        ("transparent", {"congestion": "dctcp"}, 2),  # its smallest window
+        ("transparent", {"congestion": "fixed_window", "congestion__window_bytes": "32KiB"}, 4),
+        ("kernel", {}, 2),
+        ("kernel", {"congestion": "cubic"}, 1),
+        ("uec", {}, 1),
+        ("uec", {"congestion": "off"}, 16),
+        ("rdma", {"congestion": "dcqcn"}, 16),  # a rate, and no window
+    ],
+)
+def test_acknowledgements_come_before_the_smallest_window_is_used_up(
+    nic: str, settings: Settings, every_pkts: int
+) -> None:
+    assert setup(nic, **settings).profile.ack_every_pkts.number == every_pkts
