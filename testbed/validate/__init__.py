@@ -37,6 +37,7 @@ _MODULES = (
     links,
     incast,
     fanout,
+    delivery,
     nics,
     nic_rates,
     congestion,
