@@ -61,7 +61,7 @@ def report_text(
     """The whole report of a run; on a narrow terminal the table leaves out what `cell_table` says."""
     parts = [
         prose(_heading(summary), width),
-        nic_tables(summary.cells, colour=colour),
+        nic_tables(summary.cells, width=width, colour=colour),
         ""
         if width is not None and (_many_nics(summary.cells) or summary.budget_ps)
         else cell_table(summary.cells, width=width, colour=colour),
@@ -119,7 +119,7 @@ def cell_table(cells: Sequence[CellSummary], *, width: int | None = None, colour
     return text + (f"({'; '.join(notes)})\n" if notes else "")
 
 
-def nic_tables(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
+def nic_tables(cells: Sequence[CellSummary], *, width: int | None = None, colour: bool = False) -> str:
     """Many NICs beside each other: a row for each scenario and size, a column for each NIC; p50, then p99.9."""
     if not _many_nics(cells):
         return ""
@@ -133,6 +133,8 @@ def nic_tables(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
     scale = _scale_of(cells)
     texts = []
     for percentile in PIVOTED:
+        if not any(cell.percentiles[percentile].value_ps for cell in cells):
+            continue
         table = empty_table([f"{percentile}: {next(iter(labels), '')}", *list(labels)[1:]], nics)
         for row, found in rows.items():
             table.add_row(*row, *(_pivot_text(found.get(nic), percentile, scale) for nic in nics))
@@ -140,15 +142,17 @@ def nic_tables(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
     full = "; *: more is offered than arrives, so that it grows with the run" * any(
         c.saturated for c in cells
     )
-    note = f"(times in {scale.unit}{full}; all percentiles and 95 % intervals: report.txt)\n"
-    return "\n".join(texts) + note
+    note = f"(times in {scale.unit}{full}; all percentiles and 95 % intervals: report.txt)"
+    return "\n".join(texts) + textwrap.fill(note, min(width or _PROSE_CHARS, _PROSE_CHARS)) + "\n"
 
 
 def _pivot_text(cell: CellSummary | None, percentile: str, scale: Scale) -> str:
+    """A value with as many digits as there is room for."""
     value = None if cell is None else cell.percentiles[percentile].value_ps
     if cell is None or value is None:
         return MISSING
-    return scale.number(value) + ("*" if cell.saturated else " ")
+    text = f"{value / scale.ps:,.0f}" if value >= 1000 * scale.ps else scale.number(value)
+    return text + ("*" if cell.saturated else " ")
 
 
 def _many_nics(cells: Sequence[CellSummary]) -> bool:
@@ -201,7 +205,7 @@ def rate_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
         )
     return (
         printed(table, colour)
-        + "(payload, all cards together; where less arrives than is offered, latencies grow)\n"
+        + "(payload of all cards; where less arrives than is offered, latencies grow)\n"
     )
 
 

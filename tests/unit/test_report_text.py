@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from testbed.analysis.summary import ClockStatement, summarise_repeats
+from testbed.analysis.summary import CellSummary, ClockStatement, summarise_repeats
 from testbed.report.text import (
     cell_table,
     choose_scale,
@@ -201,3 +202,34 @@ def test_repeat_table_narrow_shows_fewer_percentiles() -> None:
     text = repeat_table(runs, summarise_repeats(runs), width=80)
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "p99.9" in text
+
+
+def six_nics(**last: Any) -> tuple[CellSummary, ...]:
+    """One scenario of six NICs, the last of them with other rates."""
+    summary, _ = run_of(n=20_000)
+    names = ("transparent", "rdma", "kernel", "uec", "sue", "ualink")
+    return tuple(replace(summary.cells[2], nic=nic, **(last if nic == "ualink" else {})) for nic in names)
+
+
+def test_many_nics_stand_beside_each_other_and_fit_a_narrow_terminal() -> None:
+    summary = replace(run_of(n=20_000)[0], cells=six_nics(offered_bps=100, goodput_bps=50))
+    narrow = report_text(summary, width=80)
+    assert max(len(line) for line in narrow.splitlines()) <= 80
+    header = next(line for line in narrow.splitlines() if line.startswith("p99.9:"))
+    assert header.split()[-6:] == ["transparent", "rdma", "kernel", "uec", "sue", "ualink"]
+    row = narrow.splitlines()[narrow.splitlines().index(header) + 2]
+    assert row.endswith("*")
+    assert "more is offered than arrives" in narrow
+    assert "p99.99" not in narrow
+    assert "p99.99" in report_text(summary)
+
+
+def test_budget_table_has_what_is_left_by_row_and_column() -> None:
+    summary, _ = run_of(n=20_000, variants={"a": "x", "b": "y"})
+    cells = tuple(replace(cell, nics_ps=1_000_000) for cell in summary.cells[:2])
+    places = {"a": ("tomahawk5", "near, 1 switch"), "b": ("tomahawk5", "far, 3 switches")}
+    text = report_text(replace(summary, cells=cells, budget_ps=3_000_000, places=places), width=100)
+    lines = text.splitlines()
+    left = next(index for index, line in enumerate(lines) if line.startswith("left of 3.00 µs"))
+    medians = [(cell.percentiles["p50"].value_ps or 0) / 1e6 for cell in cells]
+    assert lines[left + 2].split() == ["tomahawk5", *(f"{3 - median:+.2f}" for median in medians)]
