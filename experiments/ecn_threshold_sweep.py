@@ -30,6 +30,6 @@ EXPERIMENT = Experiment(
     nic_settings={"rdma.congestion": "dcqcn"},
     sizes_bytes=(16 * KIB,),
     scenarios=(Scenario(name="flood", kind="victim", fan_in=4),),
-    records=200_000,
+    records=400_000,
     emulated_records=4_000,
 )

@@ -35,5 +35,5 @@ EXPERIMENT = Experiment(
     ),
     records=100_000,
     most_bytes=16 << 30,
-    emulated_records=12_600,
+    emulated_records=6_300,
 )

@@ -199,7 +199,12 @@ def _goodputs(cells: Sequence[CellSummary]) -> str:
 def _rate(cell: CellSummary) -> str:
     """Over the whole fabric."""
     bps = cell.goodput_bps or 0
-    return f"{bps / 1e9:,.3g} Gb/s ({bps / 8 / cell.size_bytes / 1e6:,.3g} M messages/s)"
+    return f"{_three(bps / 1e9)} Gb/s ({_three(bps / 8 / cell.size_bytes / 1e6)} M messages/s)"
+
+
+def _three(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _several_nics(cells: Sequence[CellSummary]) -> bool:

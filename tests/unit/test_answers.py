@@ -280,3 +280,16 @@ def test_answers_about_host_agents_compare_the_records_of_real_frames(
     digests: dict[str, str], says: str
 ) -> None:
     assert says in answers(disturbed(digests), disturbed={"stopped": "stopped"})[0]
+
+
+def test_answers_tell_the_goodput_where_a_variant_cannot_keep_up() -> None:
+    base = cell_of(LOAD, 64, "a", records_of(n=20_000))
+    rates = {"fast": 1_280 * 10**9, "slow": 64 * 10**9}
+    cells = [
+        replace(base, variant=name, offered_bps=1_280 * 10**9, goodput_bps=rate)
+        for name, rate in rates.items()
+    ]
+    assert (
+        "under 60 % load, the goodput of 64 B puts is highest with fast, 1,280 Gb/s (2,500 M messages/s), and 20.0 "
+        "times lower with slow, 64 Gb/s (125 M messages/s)." in answers(cells)
+    )
