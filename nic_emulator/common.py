@@ -26,7 +26,7 @@ def doorbell(**more: object) -> Stage:
 
 def fetch(name: str, **more: object) -> Stage:
     """The NIC reads what is to be done, across PCIe."""
-    latency = const(500_000, "ps", "E", f"400-600 ns: {STAGE_MODEL}")
+    latency = const(500_000, "ps", "E", f"400-600 ns: {STAGE_MODEL}", (400_000, 600_000))
     return Stage(name=name, place="post", latency=latency, **more)  # type: ignore[arg-type]
 
 
@@ -35,7 +35,7 @@ def dma_read() -> Stage:
     return Stage(
         name="dma_read",
         place="send",
-        latency=const(500_000, "ps", "E", f"400-600 ns: {STAGE_MODEL}"),
+        latency=const(500_000, "ps", "E", f"400-600 ns: {STAGE_MODEL}", (400_000, 600_000)),
         occupancy_per_kib=PCIE_PER_KIB,
         reads_payload=True,
     )
@@ -46,13 +46,12 @@ def dma_write() -> Stage:
     return Stage(
         name="dma_write",
         place="receive",
-        latency=const(275_000, "ps", "E", f"250-300 ns: {STAGE_MODEL}"),
+        latency=const(275_000, "ps", "E", f"250-300 ns: {STAGE_MODEL}", (250_000, 300_000)),
         occupancy_per_kib=PCIE_PER_KIB,
     )
 
 
 def nic_pipeline(place: Place) -> Stage:
     """Parsing, state of the stream, scheduling: an ASIC's."""
-    return Stage(
-        name="nic_pipeline", place=place, latency=const(200_000, "ps", "E", f"150-250 ns: {STAGE_MODEL}")
-    )
+    latency = const(200_000, "ps", "E", f"150-250 ns: {STAGE_MODEL}", (150_000, 250_000))
+    return Stage(name="nic_pipeline", place=place, latency=latency)

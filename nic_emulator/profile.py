@@ -33,9 +33,9 @@ Table: TypeAlias = tuple[tuple[Sourced, Sourced], ...]
 """A quantile table: (cumulative probability in ppm, ps)."""
 
 
-def const(value: int, unit: str, mark: str, source: str) -> Sourced:
-    """A sourced number."""
-    return Sourced(value, unit, mark, source)  # type: ignore[arg-type]  # Sourced checks the mark
+def const(value: int, unit: str, mark: str, source: str, span: tuple[int, int] | None = None) -> Sourced:
+    """A sourced number, and the span that its source gives or that the engine can do."""
+    return Sourced(value, unit, mark, source, span)  # type: ignore[arg-type]  # Sourced checks the mark
 
 
 NOTHING_PS = Sourced(0, "ps", "V", "none")

@@ -40,7 +40,9 @@ PROFILE = NicProfile(
             name="host_post",
             place="post",
             software=True,
-            latency=const(100_000, "ps", "E", f"post and doorbell 100-175 ns: {STAGE_MODEL}"),
+            latency=const(
+                100_000, "ps", "E", f"post and doorbell 100-175 ns: {STAGE_MODEL}", (100_000, 175_000)
+            ),
             occupancy=const(60_000, "ps", "assumed", "one core posts 16 M work requests/s"),
             jitter=HOST_JITTER,
             stall_interval=HOST_STALL_INTERVAL,
@@ -88,7 +90,7 @@ PROFILE = NicProfile(
             name="host_poll",
             place="notify",
             software=True,
-            latency=const(75_000, "ps", "E", f"50-100 ns: {STAGE_MODEL}"),
+            latency=const(75_000, "ps", "E", f"50-100 ns: {STAGE_MODEL}", (50_000, 100_000)),
             occupancy=const(60_000, "ps", "assumed", "one core polls 16 M completions/s"),
             jitter=HOST_JITTER,
             stall_interval=HOST_STALL_INTERVAL,

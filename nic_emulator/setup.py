@@ -218,7 +218,8 @@ def _choice(choice: Choice, key: str, value: ParameterValue) -> str:
 def _set(owner: Any, name: str, value: int) -> Any:  # noqa: ANN401 - a profile, or a part of one
     """A copy with one number replaced."""
     return replace(
-        owner, **{name: replace(getattr(owner, name), value=value, mark="V", source=BY_EXPERIMENT)}
+        owner,
+        **{name: replace(getattr(owner, name), value=value, mark="V", source=BY_EXPERIMENT, range=None)},
     )
 
 
@@ -285,7 +286,7 @@ def _set_parameter(
         if name not in parameters:
             raise unknown_name(f"parameter of congestion={part}", name, parameters)
         number = number_like(parameters[name], value)
-        parameters[name] = replace(parameters[name], value=number, mark="V", source=BY_EXPERIMENT)
+        parameters[name] = replace(parameters[name], value=number, mark="V", source=BY_EXPERIMENT, range=None)
     except SpecError as error:
         problems.add(key, str(error), error.remedy)
 

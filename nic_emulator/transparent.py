@@ -44,8 +44,8 @@ _STAGES = (
         occupancy_per_kib=const(18_000, "ps/KiB", "E", PCIE_RATE),
     ),
     Stage(name="nic_pipeline", place="send", latency=const(150_000, "ps", "assumed", _SPLIT)),
-    Stage(name="mac_tx", place="send", latency=const(260_000, "ps", "E", _MAC)),
-    Stage(name="mac_rx", place="ingress", latency=const(260_000, "ps", "E", _MAC)),
+    Stage(name="mac_tx", place="send", latency=const(260_000, "ps", "E", _MAC, (127_500, 342_500))),
+    Stage(name="mac_rx", place="ingress", latency=const(260_000, "ps", "E", _MAC, (127_500, 342_500))),
     Stage(name="nic_pipeline", place="ingress", latency=const(150_000, "ps", "assumed", _SPLIT)),
     Stage(
         name="nic_pcie",
@@ -90,14 +90,20 @@ PROFILE = NicProfile(
     ops=("put", "put_signal", "get"),
     stages=_STAGES,
     mtu_bytes=const(4096, "byte", "assumed", _FORMAT),
-    first_header_bytes=const(26, "byte", "assumed", f"Ethernet 14 + thin header 8 + FCS 4: {_FORMAT}"),
-    other_header_bytes=const(26, "byte", "assumed", f"Ethernet 14 + thin header 8 + FCS 4: {_FORMAT}"),
-    ack_bytes=const(64, "byte", "assumed", f"the smallest Ethernet frame: {_FORMAT}"),
+    first_header_bytes=const(
+        26, "byte", "assumed", f"Ethernet 14 + thin header 8 + FCS 4: {_FORMAT}", (26, 52)
+    ),
+    other_header_bytes=const(
+        26, "byte", "assumed", f"Ethernet 14 + thin header 8 + FCS 4: {_FORMAT}", (26, 52)
+    ),
+    ack_bytes=const(64, "byte", "assumed", f"the smallest Ethernet frame: {_FORMAT}", (64, 128)),
     data_class=const(
         3, "priority", "V", "SONiC's first lossless class (files/build_templates/qos_config.j2)"
     ),
     ack_class=const(6, "priority", "assumed", "control above data"),
-    window_pkts=const(64, "packets", "assumed", "credits for 256 KiB a stream: 400 Gb/s times 5 us"),
+    window_pkts=const(
+        64, "packets", "assumed", "credits for 256 KiB a stream: 400 Gb/s times 5 us", (32, 64)
+    ),
     ack_every_pkts=const(16, "packets", "assumed", "and with each last packet of a message"),
     tx_depth_pkts=TX_DEPTH,
     ack_latency=const(50_000, "ps", "assumed", "NIC hardware alone"),
