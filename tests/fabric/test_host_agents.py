@@ -59,7 +59,7 @@ def end_ps(emulated: Emulated) -> int:
 
 @pytest.mark.parametrize("nic", ["transparent", "rdma"])
 @pytest.mark.parametrize(
-    ("kind", "size_bytes", "records"), [("poisson", 4096, 20_000), ("incast", 65_536, 2000)]
+    ("kind", "size_bytes", "records"), [("poisson", 4096, 20_000), ("incast", 65_536, 4000)]
 )
 def test_agents_stopped_starved_or_killed_change_no_bit(
     state: RunState, fabric: Fabric, nic: str, kind: Any, size_bytes: int, records: int
