@@ -157,8 +157,12 @@ def featured(plan: dict[str, Any], features: dict[str, Any]) -> dict[str, Any]:
             node["config"] |= {"buffer_bytes": 150_000} | features
         elif node["kind"] == "voq_switch":
             node["config"]["voq_limit_bytes"] = 60_000
-        elif features.get("int_enabled") and node["config"]["format"] == "THIN":
-            node["config"]["int_enabled"] = True
+        else:
+            node["config"]["retry_limit"] = (
+                1000  # streams that time out together lose to each other for a while
+            )
+            if features.get("int_enabled") and node["config"]["format"] == "THIN":
+                node["config"]["int_enabled"] = True
     options = LOSSY | ({"cbfc": True, "llr": True} if "credit_bytes" in features else {})
     own["links"] = [[*link[:6], options] if features else link for link in own["links"]]
     return own

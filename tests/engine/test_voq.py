@@ -460,7 +460,7 @@ def loaded(seed: int = 1, **config: Any) -> Data:
 DROPS: Data = {"voq_limit_bytes": 30_000, "ecn": [[10_000, 20_000, 500_000]] * 8}
 GOLDEN = {
     "loaded": "0d4cb6a709a66316a21bccd84ae811b9187fee5f8e56488f52ef01c477f3954a",
-    "dropping": "d2e8e0be5c882620d4d442a803bad518261a61dcbff402237b7e5aadefe6664d",
+    "dropping": "83494872787710d342415e0dd424f72f507d2507461563f3655a28b794bc008b",
 }
 
 

@@ -121,6 +121,7 @@ CASES: dict[str, Case] = {
         ops=GETS,
         window=80,
         until_ps=10_000_000,
+        nodes={"tx_depth_pkts": 4},  # so that messages wait for each other
         fired=("tx_shared_packets", "tx_retransmits", "rx_duplicates"),
     ),
     "sue, standard header, four cards": Case(
@@ -128,6 +129,7 @@ CASES: dict[str, Case] = {
         settings={"header": "standard", "cards": 4},
         window=120,
         until_ps=1_500_000,
+        nodes={"tx_depth_pkts": 4},
         fired=("tx_shared_packets", "tx_retransmits"),
     ),
     "ualink": Case(
