@@ -7,6 +7,12 @@ from nic_emulator.profile import Place, Stage, const
 STAGE_MODEL = "stage model from pcie-bench (10.1145/3230543.3230560), arXiv 2002.02563 and arXiv 2605.28717"
 PCIE_RATE = "PCIe 5.0 x16: 63.0 GB/s raw, 256-byte payloads with 26 bytes around them: 57 GB/s"
 PCIE_PER_KIB = const(18_000, "ps/KiB", "E", PCIE_RATE)
+PCIE_SWITCH = const(
+    115_000,
+    "ps",
+    "M",
+    "Gen5 PCIe switch, PEX89000 class, about 115 ns; Gen4 PEX88000 is 105 ns (linleygroup num=6069)",
+)
 BEHIND_PAYLOAD = "behind the payload on the same PCIe link"
 
 DATA_CLASS = const(3, "priority", "V", "SONiC's first lossless class (files/build_templates/qos_config.j2)")

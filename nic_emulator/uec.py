@@ -23,8 +23,6 @@ from nic_emulator.congestion_defaults import FIXED_WINDOW, NSCC
 from nic_emulator.profile import EVERY_GAP_IS_A_LOSS, Choice, NicProfile, Stage, const
 
 _XDP2 = "sizes of xdp2-dev/xdp2 src/include/uet, which conforms to UE 1.0.1"
-
-
 _REQUEST = const(
     102,
     "byte",
