@@ -13,7 +13,6 @@ PCIE_SWITCH = const(
     "M",
     "Gen5 PCIe switch, PEX89000 class, about 115 ns; Gen4 PEX88000 is 105 ns (linleygroup num=6069)",
 )
-BEHIND_PAYLOAD = "behind the payload on the same PCIe link"
 
 DATA_CLASS = const(3, "priority", "V", "SONiC's first lossless class (files/build_templates/qos_config.j2)")
 CONTROL_CLASS = const(6, "priority", "assumed", "control above data")
@@ -55,6 +54,12 @@ def dma_write() -> Stage:
         latency=const(275_000, "ps", "E", f"250-300 ns: {STAGE_MODEL}", (250_000, 300_000)),
         occupancy_per_kib=PCIE_PER_KIB,
     )
+
+
+def completion_write() -> Stage:
+    """The NIC tells memory that a message is there, across PCIe."""
+    latency = const(50_000, "ps", "assumed", "behind the payload on the same PCIe link")
+    return Stage(name="completion_write", place="notify", latency=latency)
 
 
 def nic_pipeline(place: Place) -> Stage:
