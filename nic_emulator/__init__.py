@@ -1,4 +1,4 @@
-"""The process that stands in for a card, and the NIC models behind it. Profiles know no engine and do no input."""
+"""The process that stands in for a NIC and its cards, and the NIC models. Profiles know no engine and do no input."""
 
 from __future__ import annotations
 

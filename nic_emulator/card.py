@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from nic_emulator.common import PCIE_PER_KIB, PCIE_SWITCH
 from nic_emulator.profile import NOTHING_PS, PLACES, Place, Stage, const
 from testbed.spec.sourced import Sourced
 
 Memory: TypeAlias = Literal["performance", "capacity"]
 LocalPath: TypeAlias = Literal["bridge", "switch"]
 MAX_CARDS = 4
-"""One NIC serves up to four cards (https://www.theregister.com/2025/09/08/dmatrix_jetstream_nic/)."""
+"""One NIC serves up to four cards (`_REGISTER`)."""
 
 _REGISTER = "https://www.theregister.com/2025/09/08/dmatrix_jetstream_nic/"
 _NOTES = "public notes that cite d-matrix.ai/product and the Hot Chips 2025 talk"
@@ -63,18 +64,8 @@ CORSAIR = CardProfile(
     memory_latency=const(
         375_000, "ps", "assumed", f"{_NOT_PUBLIC}; card_read and card_write of the transparent NIC"
     ),
-    pcie_per_kib=const(
-        18_000,
-        "ps/KiB",
-        "E",
-        "PCIe 5.0 x16: 63.0 GB/s raw, 256-byte payloads with 26 bytes around them: 57 GB/s",
-    ),
-    pcie_switch_latency=const(
-        115_000,
-        "ps",
-        "M",
-        "Gen5 PCIe switch, PEX89000 class, about 115 ns; Gen4 PEX88000 is 105 ns (linleygroup num=6069)",
-    ),
+    pcie_per_kib=PCIE_PER_KIB,
+    pcie_switch_latency=PCIE_SWITCH,
     bridge_per_kib=const(2_000, "ps/KiB", "S", f"DMX Bridge, 512 GB/s: {_NOTES}"),
     bridge_latency=const(115_000, "ps", "S", f"between the chiplets of two cards: {_NOTES}"),
 )

@@ -7,7 +7,12 @@ from nic_emulator.profile import Place, Stage, const
 STAGE_MODEL = "stage model from pcie-bench (10.1145/3230543.3230560), arXiv 2002.02563 and arXiv 2605.28717"
 PCIE_RATE = "PCIe 5.0 x16: 63.0 GB/s raw, 256-byte payloads with 26 bytes around them: 57 GB/s"
 PCIE_PER_KIB = const(18_000, "ps/KiB", "E", PCIE_RATE)
-BEHIND_PAYLOAD = "behind the payload on the same PCIe link"
+PCIE_SWITCH = const(
+    115_000,
+    "ps",
+    "M",
+    "Gen5 PCIe switch, PEX89000 class, about 115 ns; Gen4 PEX88000 is 105 ns (linleygroup num=6069)",
+)
 
 DATA_CLASS = const(3, "priority", "V", "SONiC's first lossless class (files/build_templates/qos_config.j2)")
 CONTROL_CLASS = const(6, "priority", "assumed", "control above data")
@@ -49,6 +54,12 @@ def dma_write() -> Stage:
         latency=const(275_000, "ps", "E", f"250-300 ns: {STAGE_MODEL}", (250_000, 300_000)),
         occupancy_per_kib=PCIE_PER_KIB,
     )
+
+
+def completion_write() -> Stage:
+    """The NIC tells memory that a message is there, across PCIe."""
+    latency = const(50_000, "ps", "assumed", "behind the payload on the same PCIe link")
+    return Stage(name="completion_write", place="notify", latency=latency)
 
 
 def nic_pipeline(place: Place) -> Stage:

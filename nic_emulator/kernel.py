@@ -8,14 +8,7 @@ were made to add up to; none of them is a measurement of one kernel.
 
 from __future__ import annotations
 
-from nic_emulator.common import (
-    TX_DEPTH,
-    dma_read,
-    dma_write,
-    doorbell,
-    fetch,
-    nic_pipeline,
-)
+from nic_emulator.common import TX_DEPTH, dma_read, dma_write, doorbell, fetch, nic_pipeline
 from nic_emulator.congestion_defaults import CUBIC, DCTCP
 from nic_emulator.host_software import HOST_JITTER, HOST_STALL, HOST_STALL_INTERVAL
 from nic_emulator.profile import Choice, NicProfile, Stage, const
@@ -25,19 +18,18 @@ _COPY = const(100_000, "ps/KiB", "assumed", "one core copies 10 GB/s between col
 _TCP = {"protocol": ("tcp",)}
 _UDP = {"protocol": ("udp",)}
 _RFC = "RFC 791, RFC 9293, RFC 7323, RFC 2018"
+_TCP_HEADER = const(70, "byte", "V", f"Ethernet 14, IPv4 20, TCP 20, timestamps 12, FCS 4: {_RFC}")
+_UDP_HEADER = const(58, "byte", "V", "Ethernet 14, IPv4 20, UDP 8, the program's own 12, FCS 4: RFC 768")
 
 
-def _wake_table() -> tuple[tuple[int, int, str], ...]:
-    return (
+_WAKE = tuple(
+    (const(ppm, "ppm", "assumed", why), const(ps, "ps", "assumed", why))
+    for ppm, ps, why in (
         (0, 0, "the core was not asleep yet"),
         (500_000, 2_000_000, "leaves a shallow idle state"),
         (900_000, 10_000_000, "leaves a deeper one"),
         (1_000_000, 60_000_000, "leaves the deepest, and the scheduler is late"),
     )
-
-
-_WAKE = tuple(
-    (const(ppm, "ppm", "assumed", why), const(ps, "ps", "assumed", why)) for ppm, ps, why in _wake_table()
 )
 
 PROFILE = NicProfile(
@@ -143,8 +135,8 @@ PROFILE = NicProfile(
     mtu_bytes=const(
         4096, "byte", "assumed", "as the other NICs, for frames alike; mtu=8948 for jumbo frames"
     ),
-    first_header_bytes=const(70, "byte", "V", f"Ethernet 14, IPv4 20, TCP 20, timestamps 12, FCS 4: {_RFC}"),
-    other_header_bytes=const(70, "byte", "V", f"Ethernet 14, IPv4 20, TCP 20, timestamps 12, FCS 4: {_RFC}"),
+    first_header_bytes=_TCP_HEADER,
+    other_header_bytes=_TCP_HEADER,
     ack_bytes=const(
         94,
         "byte",
@@ -182,12 +174,8 @@ PROFILE = NicProfile(
                     ),
                     "congestion": "",
                     "congestions": {},
-                    "first_header_bytes": const(
-                        58, "byte", "V", "Ethernet 14, IPv4 20, UDP 8, the program's own 12, FCS 4: RFC 768"
-                    ),
-                    "other_header_bytes": const(
-                        58, "byte", "V", "Ethernet 14, IPv4 20, UDP 8, the program's own 12, FCS 4: RFC 768"
-                    ),
+                    "first_header_bytes": _UDP_HEADER,
+                    "other_header_bytes": _UDP_HEADER,
                 },
             },
         ),

@@ -115,7 +115,7 @@ void NicModel::check_real_frames() const {
 }
 
 std::unique_ptr<Entity> NicModel::make(const NodeContext& context) const {
-  if (context.ports > 1) throw std::invalid_argument("a card has one port, number 0: " + context.name);
+  if (context.ports > 1) throw std::invalid_argument("a NIC has one port, number 0: " + context.name);
   return std::make_unique<NicEntity>(context, *this);
 }
 

@@ -160,7 +160,7 @@ class NicEntity final : public ModelEntity<NicEntity> {
     return card.load->reply || how == Arrivals::kPingPong || how == Arrivals::kRounds;
   }
   void posted(std::uint32_t card, ps_t now_ps);
-  void queue_message(TxStream& stream, const Posted& work, Op op, ps_t now_ps);
+  void queue_message(TxStream& stream, const Posted& work, Op op);
   void add_to_batch(TxStream& stream, const Posted& work, Op op, ps_t now_ps);
   void close_batch(TxStream& stream);
   void post_local(std::uint32_t card, const Posted& work, ps_t now_ps);

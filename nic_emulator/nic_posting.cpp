@@ -132,12 +132,12 @@ void NicEntity::posted(std::uint32_t card, ps_t now_ps) {
     add_to_batch(stream, work, op, now_ps);
   } else {
     if (stream.batch.open()) close_batch(stream);
-    queue_message(stream, work, op, now_ps);
+    queue_message(stream, work, op);
   }
   offer(stream, now_ps);
 }
 
-void NicEntity::queue_message(TxStream& stream, const Posted& work, Op op, ps_t /*now_ps*/) {
+void NicEntity::queue_message(TxStream& stream, const Posted& work, Op op) {
   const bool get = op == Op::kGetRequest;
   TxMessage message;
   message.first_psn = stream.end_psn;

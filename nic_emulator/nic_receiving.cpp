@@ -8,6 +8,8 @@ namespace {
 // Messages that lost a packet for ever are forgotten when so many younger ones are under way.
 constexpr std::size_t kMostPartial = 128;
 
+std::uint16_t messages_in(const Frame& last) { return std::max<std::uint16_t>(last.credit, 1); }
+
 }  // namespace
 
 void NicEntity::control_arrives(Frame* frame, ps_t now_ps) {
@@ -116,7 +118,7 @@ void NicEntity::place_in_order(RxStream& stream, const Frame& frame, ps_t memory
   stream.bytes += frame.payload_bytes;
   stream.marks += (frame.flags & kFlagMarked) != 0 ? 1 : 0;
   if ((frame.flags & kFlagLast) == 0) return;
-  const auto count = static_cast<std::uint16_t>(frame.credit > 1 ? frame.credit : 1);
+  const std::uint16_t count = messages_in(frame);
   const Arrived message{stream.msn, stream.bytes, memory_ps, stream.marks, frame.message_bytes, count, frame.op};
   stream.msn += count;
   deliver(stream, message, now_ps);
@@ -133,7 +135,7 @@ void NicEntity::place(RxStream& stream, const Frame& frame, std::uint64_t psn, p
   const bool last = (frame.flags & kFlagLast) != 0;
   const std::uint32_t marks = (frame.flags & kFlagMarked) != 0 ? 1 : 0;
   if (last && (frame.flags & kFlagFirst) != 0) {
-    const auto count = static_cast<std::uint16_t>(frame.credit > 1 ? frame.credit : 1);
+    const std::uint16_t count = messages_in(frame);
     complete(stream, {msn, frame.payload_bytes, memory_ps, marks, frame.message_bytes, count, frame.op}, now_ps);
     return;
   }

@@ -1,11 +1,11 @@
-"""The processes of an emulation: one that forks, and under it one for each card and each switch.
+"""The processes of an emulation: one that forks, and under it one for each NIC and each switch.
 
 Started by `testbed.run.emulation` with a job on standard input (JSON: plan, sockets, clock_fd, group_of, groups with
 the namespaces and interfaces of their nodes and a result_fd, cpu, priority, snap_bytes, patience_s). It answers with
 one line, the pids by name, and ends when its children have. Each child enters its node's namespace, builds the node's
 entity from the plan, runs it under the virtual clock (several, where nodes are grouped), and leaves its records, or
 its error, in its result file: a line of JSON, then the raw records. Kept small: it imports the extension, the control
-plane and nothing else of the project, so that a card costs a few MiB.
+plane and nothing else of the project, so that a NIC costs a few MiB.
 
 The plan says nothing of what a NIC is to send: its host agent does, by the NIC's socket, and a NIC is not ready for
 the clock before it has been told to start. From then on nothing waits for the agent.

@@ -9,11 +9,11 @@ from __future__ import annotations
 from nic_emulator.common import (
     ACK_EVERY,
     ACK_IN_HARDWARE,
-    BEHIND_PAYLOAD,
     DATA_CLASS,
     STAGE_MODEL,
     TX_DEPTH,
     WITH_DATA,
+    completion_write,
     dma_read,
     dma_write,
     doorbell,
@@ -68,11 +68,7 @@ PROFILE = NicProfile(
         nic_pipeline("send"),
         nic_pipeline("ingress"),
         dma_write(),
-        Stage(
-            name="completion_write",
-            place="notify",
-            latency=const(50_000, "ps", "assumed", BEHIND_PAYLOAD),
-        ),
+        completion_write(),
         Stage(
             name="interrupt",
             place="notify",

@@ -6,7 +6,7 @@ switch), its stages are not. Link-level retry and credits are what links do that
 
 from __future__ import annotations
 
-from nic_emulator.common import ACK_EVERY, RETRIES, TX_DEPTH
+from nic_emulator.common import ACK_EVERY, CONTROL_CLASS, RETRIES, TX_DEPTH
 from nic_emulator.congestion_defaults import FIXED_WINDOW
 from nic_emulator.profile import Batching, Choice, NicProfile, Stage, const
 
@@ -51,7 +51,7 @@ PROFILE = NicProfile(
     other_header_bytes=_COMPRESSED,
     ack_bytes=const(64, "byte", "E", "the smallest Ethernet frame holds headers and acknowledgement"),
     data_class=const(2, "priority", "assumed", "the first of four; SONiC's lossless ones are among them"),
-    ack_class=const(6, "priority", "assumed", "control above data"),
+    ack_class=CONTROL_CLASS,
     window_pkts=const(128, "packets", "assumed", "256 KiB in flight for each stream"),
     ack_every_pkts=ACK_EVERY,
     tx_depth_pkts=TX_DEPTH,

@@ -12,19 +12,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nic_emulator.common import PCIE_RATE, TX_DEPTH
+from nic_emulator.common import (
+    ACK_EVERY,
+    ACK_IN_HARDWARE,
+    CONTROL_CLASS,
+    DATA_CLASS,
+    PCIE_PER_KIB,
+    PCIE_SWITCH,
+    RETRIES,
+    TX_DEPTH,
+)
 from nic_emulator.congestion_defaults import DCTCP, FIXED_WINDOW
 from nic_emulator.profile import Batching, Choice, NicProfile, Stage, const
 
 _SPLIT = "a plausible share of the public 2 us, of which no breakdown is public (nic_emulator/transparent.py)"
-_PCIE_SWITCH = (
-    "Gen5 PCIe switch, PEX89000 class, about 115 ns; Gen4 PEX88000 is 105 ns (linleygroup num=6069)"
-)
 _MAC = (
     "half of FPGA MAC+PCS+FEC, 255 ns (no FEC) to 685 ns (RS-FEC) TX+RX loopback on F-tile (intel.com 750198)"
 )
 _FORMAT = "docs/wire-format.md; the real format is not public"
-
+_HEADER = const(26, "byte", "assumed", f"Ethernet 14 + thin header 8 + FCS 4: {_FORMAT}", (26, 52))
 _UDP_LAYERS = "Ethernet 14, IPv4 20, UDP 8, thin header 8, FCS 4"
 _UDP_HEADER = const(54, "byte", "assumed", f"{_UDP_LAYERS}: {_FORMAT}")
 
@@ -36,12 +42,12 @@ _STAGES = (
         latency=const(250_000, "ps", "assumed", _SPLIT),
         reads_payload=True,
     ),
-    Stage(name="pcie_switch", place="send", latency=const(115_000, "ps", "M", _PCIE_SWITCH)),
+    Stage(name="pcie_switch", place="send", latency=PCIE_SWITCH),
     Stage(
         name="nic_pcie",
         place="send",
         latency=const(200_000, "ps", "assumed", _SPLIT),
-        occupancy_per_kib=const(18_000, "ps/KiB", "E", PCIE_RATE),
+        occupancy_per_kib=PCIE_PER_KIB,
     ),
     Stage(name="nic_pipeline", place="send", latency=const(150_000, "ps", "assumed", _SPLIT)),
     Stage(name="mac_tx", place="send", latency=const(260_000, "ps", "E", _MAC, (127_500, 342_500))),
@@ -51,9 +57,9 @@ _STAGES = (
         name="nic_pcie",
         place="receive",
         latency=const(200_000, "ps", "assumed", _SPLIT),
-        occupancy_per_kib=const(18_000, "ps/KiB", "E", PCIE_RATE),
+        occupancy_per_kib=PCIE_PER_KIB,
     ),
-    Stage(name="pcie_switch", place="receive", latency=const(115_000, "ps", "M", _PCIE_SWITCH)),
+    Stage(name="pcie_switch", place="receive", latency=PCIE_SWITCH),
     Stage(name="card_write", place="receive", latency=const(125_000, "ps", "assumed", _SPLIT)),
     Stage(name="flag", place="notify", latency=const(25_000, "ps", "assumed", _SPLIT)),
     Stage(name="signal", place="signal", latency=const(25_000, "ps", "assumed", "a second flag")),
@@ -90,25 +96,19 @@ PROFILE = NicProfile(
     ops=("put", "put_signal", "get"),
     stages=_STAGES,
     mtu_bytes=const(4096, "byte", "assumed", _FORMAT),
-    first_header_bytes=const(
-        26, "byte", "assumed", f"Ethernet 14 + thin header 8 + FCS 4: {_FORMAT}", (26, 52)
-    ),
-    other_header_bytes=const(
-        26, "byte", "assumed", f"Ethernet 14 + thin header 8 + FCS 4: {_FORMAT}", (26, 52)
-    ),
+    first_header_bytes=_HEADER,
+    other_header_bytes=_HEADER,
     ack_bytes=const(64, "byte", "assumed", f"the smallest Ethernet frame: {_FORMAT}", (64, 128)),
-    data_class=const(
-        3, "priority", "V", "SONiC's first lossless class (files/build_templates/qos_config.j2)"
-    ),
-    ack_class=const(6, "priority", "assumed", "control above data"),
+    data_class=DATA_CLASS,
+    ack_class=CONTROL_CLASS,
     window_pkts=const(
         64, "packets", "assumed", "credits for 256 KiB a stream: 400 Gb/s times 5 us", (32, 64)
     ),
-    ack_every_pkts=const(16, "packets", "assumed", "and with each last packet of a message"),
+    ack_every_pkts=ACK_EVERY,
     tx_depth_pkts=TX_DEPTH,
-    ack_latency=const(50_000, "ps", "assumed", "NIC hardware alone"),
+    ack_latency=ACK_IN_HARDWARE,
     retransmission_timeout=const(100_000_000, "ps", "assumed", "100 us, some ten loaded round trips"),
-    retry_limit=const(7, "retries", "assumed", "as usual for reliable connections"),
+    retry_limit=RETRIES,
     reorder_window_pkts=const(32, "packets", "assumed", "half the window; only where switches reorder flows"),
     paths=const(1, "paths", "assumed", "one path; more need UDP's source port"),
     tail_loss_probe=const(0, "ps", "assumed", "off: a time-out finds what a lost tail hides"),

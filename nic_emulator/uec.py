@@ -9,11 +9,11 @@ from __future__ import annotations
 from nic_emulator.common import (
     ACK_EVERY,
     ACK_IN_HARDWARE,
-    BEHIND_PAYLOAD,
     CONTROL_CLASS,
     DATA_CLASS,
     RETRIES,
     TX_DEPTH,
+    completion_write,
     dma_read,
     dma_write,
     doorbell,
@@ -23,8 +23,6 @@ from nic_emulator.congestion_defaults import FIXED_WINDOW, NSCC
 from nic_emulator.profile import EVERY_GAP_IS_A_LOSS, Choice, NicProfile, Stage, const
 
 _XDP2 = "sizes of xdp2-dev/xdp2 src/include/uet, which conforms to UE 1.0.1"
-
-
 _REQUEST = const(
     102,
     "byte",
@@ -52,11 +50,7 @@ PROFILE = NicProfile(
         nic_pipeline("send"),
         nic_pipeline("ingress"),
         dma_write(),
-        Stage(
-            name="completion_write",
-            place="notify",
-            latency=const(50_000, "ps", "assumed", BEHIND_PAYLOAD),
-        ),
+        completion_write(),
         Stage(
             name="card_poll",
             place="notify",

@@ -3,7 +3,8 @@
 Public: 8 servers a rack, 8 cards a server, one NIC for up to 4 cards, so two NICs a server, 1 x 400 Gb/s or
 2 x 200 Gb/s each (The Register, 2025-09-08, and the vendor's product pages). One secondary source shows four
 NICs a server instead: use cards_per_nic=2. Which switches, how many and how they are cabled is not public:
-one or two switches, the trunk between them and all cable lengths are assumed.
+one or two switches, the trunk between them and all cable lengths are assumed. How many of a NIC's cards send is a
+setting of the NICs (nic_settings: cards=4); by default it is one.
 """
 
 from __future__ import annotations

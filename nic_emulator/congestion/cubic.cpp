@@ -5,9 +5,8 @@
 //     W_cubic(t) = C (t - K)^3 + W_max       W_est += a x MSS x bytes / window, a = 3 (1-b) / (1+b), 1 from W_prior on
 //     W_cubic(t) < W_est (Reno-friendly region):  window = W_est
 //     otherwise:  window += (target - window) x bytes / window, target = W_cubic(t + RTT), at most 1.5 windows
-//   loss, or a mark, once in each window of data: W_prior = window; W_max = window, or window (1+b)/2 if it is below
-//   the
-//     last W_max (fast convergence); window = threshold = b x window; at least 2 MSS, after a mark 1 MSS
+//   loss, or a mark, once in each window of data: W_prior = window; W_max = window, or window (1+b)/2 if it is
+//     below the last W_max (fast convergence); window = threshold = b x window; at least 2 MSS, after a mark 1 MSS
 //   time-out     threshold = b x window, window = 1 MSS, slow start; the next epoch has K = 0 and W_max = window
 //   A window that its sender does not fill does not grow, and its t stands still.
 //

@@ -12,13 +12,13 @@
 //   adjustment     after adjust_pkts packets or a base RTT: window += grown / window, grown = 0, and once in a base RTT
 //                  window += eta
 //   average        of the delays, with gain delay_gain_ppm; an unmarked delay above the target counts as base RTT / 4
-//   quick adapt    each base RTT + target delay: if a packet was lost, or the delay is above quick_adapt_delay, and
-//   less
-//                  than max window / 2^gate has arrived in that time, window = what has arrived; marks are then ignored
-//                  until what was in flight has arrived
-//   lost packet    (trimmed, or found missing) average takes in a delay of one base RTT; quick adapt, or window -=
-//   bytes time-out       window -= bytes 1 packet <= window <= max_window_permille of the bandwidth-delay product
-//   (BDP); it starts at the most
+//   quick adapt    each base RTT + target delay: if a packet was lost, or the delay is above quick_adapt_delay,
+//                  and less than max window / 2^gate has arrived in that time, window = what has arrived; marks are
+//                  then ignored until what was in flight has arrived
+//   lost packet    (trimmed, or found missing) average takes in a delay of one base RTT; quick adapt, or
+//                  window -= bytes
+//   time-out       window -= bytes
+//   1 packet <= window <= max_window_permille of the bandwidth-delay product (BDP); it starts at the most
 //
 // alpha, beta, eta, fast are given for the reference network and scale with BDP / (reference_bps x reference_rtt_ps):
 //   alpha = proportional x MTU x scale / reference RTT, beta = fair x MTU x scale, eta = eta x MTU x scale.

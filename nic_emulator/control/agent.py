@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nic_emulator.control.client import CardClient
+from nic_emulator.control.commands import peers_of
 from nic_emulator.control.protocol import ControlError
 
 _RETRY_S = 0.02
@@ -52,18 +53,8 @@ def attend(path: Path, workloads: Sequence[Mapping[str, Any]], *, patience_s: fl
 def prepare(nic: CardClient, workloads: Sequence[Mapping[str, Any]], *, first_card: int) -> None:
     """Open the streams of a NIC's cards, load, and start."""
     for card, workload in enumerate(workloads):
-        peers = peers_of(workload, own=first_card + card)
+        peers = sorted(peers_of(workload, own=first_card + card))
         if peers:
             nic.open_streams(peers, card=card)
         nic.load_workload(workload, card=card)
     nic.start()
-
-
-def peers_of(workload: Mapping[str, Any], *, own: int) -> list[int]:
-    """The cards to which a workload sends from card `own`."""
-    if workload.get("arrivals", "NONE") == "NONE":
-        return []
-    others = workload.get("others_of", 0)
-    if others > 1:
-        return [card for card in range(others) if card != own]
-    return sorted(set(workload.get("destinations", ())))

@@ -17,7 +17,14 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any
 
-from nic_emulator.control.commands import Level, Topic, bad_argument, parse_request, request_id
+from nic_emulator.control.commands import (
+    Level,
+    Topic,
+    bad_argument,
+    parse_request,
+    peers_of,
+    request_id,
+)
 from nic_emulator.control.protocol import VERSION, ControlError, Message, Splitter, decode, encode
 
 MOST_UNREAD_BYTES = 256 * 1024
@@ -174,7 +181,7 @@ class CardControl:
                 f"card {self.first_card + card} has no stream to one of these", "open it first"
             )
         workload = self._workloads[card]
-        if workload is not None and not self._peers_of(card, workload).isdisjoint(peers):
+        if workload is not None and not peers_of(workload, own=self.first_card + card).isdisjoint(peers):
             raise ControlError(
                 f"the workload of card {self.first_card + card} needs such a stream",
                 remedy="withdraw the workload with 'stop', or load another one",
@@ -182,15 +189,6 @@ class CardControl:
             )
         streams.difference_update(peers)
         return {"streams": len(streams)}
-
-    def _peers_of(self, card: int, workload: Message) -> frozenset[int]:
-        """The cards to which a workload that has been checked sends."""
-        if workload.get("arrivals", "NONE") == "NONE":
-            return frozenset()
-        others: int = workload.get("others_of", 0)
-        if others > 1:
-            return frozenset(range(others)) - {self.first_card + card}
-        return frozenset(workload.get("destinations", ()))
 
     def _load_workload(self, card: int, workload: Message) -> Message:
         self._local(card)
@@ -202,7 +200,7 @@ class CardControl:
             ) from error
         if workload.get("others_of", 0) > self.fabric_cards:
             raise bad_argument(f"the fabric has {self.fabric_cards} cards", "lower 'others_of'")
-        missing = self._peers_of(card, workload) - self._streams[card]
+        missing = peers_of(workload, own=self.first_card + card) - self._streams[card]
         if missing:
             raise ControlError(
                 f"card {self.first_card + card} has no stream to {len(missing)} of the workload's cards, e.g. to"

@@ -114,6 +114,16 @@ COMMANDS: Mapping[str, Mapping[str, Check]] = {
 """Every command with its arguments; all of them must be there."""
 
 
+def peers_of(workload: Mapping[str, Any], *, own: int) -> frozenset[int]:
+    """The cards to which a workload sends from card `own`."""
+    if workload.get("arrivals", "NONE") == "NONE":
+        return frozenset()
+    others: int = workload.get("others_of", 0)
+    if others > 1:
+        return frozenset(range(others)) - {own}
+    return frozenset(workload.get("destinations", ()))
+
+
 def request_id(message: Message) -> int | None:
     """The id of a request; None if it has none that can be echoed."""
     number = message.get("id")

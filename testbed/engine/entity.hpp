@@ -1,6 +1,6 @@
 // The boundary between models and whatever drives them.
 //
-// An entity (a card with its NIC, a switch) is a deterministic state machine without input or output: it is run up
+// An entity (a NIC with its cards, a switch) is a deterministic state machine without input or output: it is run up
 // to a horizon, it transmits frames on its ports with the time at which the transmission starts, and its slot tree
 // says when it next wants to be run. It reads no clock and knows neither its neighbour nor the process it lives in.
 #pragma once

@@ -72,8 +72,8 @@ struct Frame {
   std::uint32_t cookie = 0;          // sender's own: record of the message; never on the wire
   std::uint32_t buffer = kNoBuffer;  // real bytes, where there are any
   std::uint32_t telemetry = kNoTelemetry;  // in-band telemetry: place of its stack in the group, hops << 28
-  std::uint16_t src = 0;                   // endpoint that sent it
-  std::uint16_t dst = 0;                   // endpoint that it is for
+  std::uint16_t src = 0;                   // card that sent it
+  std::uint16_t dst = 0;                   // card that it is for
   std::uint16_t msn = 0;      // message sequence number of the stream; selective ack: psn that caused it; 16 bits
   std::uint16_t index = 0;    // packet of the message (not in a last packet); nack: cut packet less psn, plus 1
   std::uint16_t entropy = 0;  // UDP source port, where the format has one

@@ -47,7 +47,6 @@ bool find_format(const unsigned char* at, WireFormat& format) {
     default:
       return false;
   }
-  constexpr std::uint8_t kTcpProtocol = 6, kUdpProtocol = 17;
   if (at[kEthernet + 9] == kTcpProtocol) {
     format = WireFormat::kTcp;
     return true;

@@ -5,8 +5,6 @@ from __future__ import annotations
 from testbed.analysis.answers import approximate_time
 from testbed.analysis.sensitivity import TABLE_BASE, Group, Parameter
 
-_LOG2_UNIT = "log2"
-
 
 def short_path(path: str) -> str:
     """The paths of a merged row in one: `rdma.{post.host_post, notify.host_poll}.stall`."""

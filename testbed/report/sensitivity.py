@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from testbed.analysis.answers import approximate_time, readable_size
 from testbed.analysis.sensitivity import Group, Parameter, Point, Response, Sensitivity
+from testbed.report.layout import empty_table, printed, prose
 from testbed.report.parameters import quantity_name, range_text, short_path, value_text
-from testbed.report.text import empty_table, printed, prose
 
 MOST_ROWS = 20
 """So many parameters a table and a figure show, those that move the most; the others are counted."""

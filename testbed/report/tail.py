@@ -13,7 +13,7 @@ from testbed.analysis.explain import Explanation, Kind, Part
 from testbed.analysis.hops import CARD_TIER, Flow, Hop, Network, Outcome
 from testbed.analysis.tail import ExplainedTail, PlaceShare, Resends, Tail
 from testbed.report.describe import tier_name
-from testbed.report.text import Scale, choose_scale, empty_table, printed, prose
+from testbed.report.layout import Scale, choose_scale, empty_table, printed, prose
 from testbed.units import BYTES_PER_KIB, PPM_PER_WHOLE, PS_PER_US
 
 MOST_PLACES = 8

@@ -5,16 +5,11 @@ All values of a table share one unit and one number of decimals, so that they ca
 
 from __future__ import annotations
 
-import io
-import re
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rich import box
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from testbed.analysis.answers import MOST_PAIRED, approximate_time, readable_size
 from testbed.analysis.budget import shares
@@ -25,34 +20,26 @@ from testbed.analysis.summary import (
     RunSummary,
     largest_assumptions,
 )
+from testbed.report.layout import (
+    MISSING,
+    PROSE_CHARS,
+    Scale,
+    Triple,
+    aligned_columns,
+    choose_scale,
+    columns_of,
+    empty_table,
+    printed,
+    prose,
+)
 from testbed.spec.sourced import Assumption
-from testbed.units import PS_PER_MS, PS_PER_NS, PS_PER_US
+from testbed.units import PS_PER_US
 
-MISSING = "–"
 COLUMNS = ("p50", "p90", "p99", "p99.9", "p99.99")
 PIVOTED = ("p50", "p99.9")
 WITH_INTERVAL = frozenset({"p99.9", "p99.99"})
 
 _MOST_TOLD = 16
-_LABEL_CHARS = 13
-_PROSE_CHARS = 110
-_ROOMY_CHARS = 10_000
-_NO_BREAK = "\u00a0"
-_UNIT_BLANK = re.compile(r"(?<=\d) (?=(?:[pnµm]?s|[KMG]?i?B|%)(?!\w))|(?<==) ")
-"""The blanks before a unit and after an equals sign, which no line is broken at."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """The unit and the decimals that a table has for its times."""
-
-    ps: int
-    unit: str
-    decimals: int
-
-    def number(self, value_ps: int) -> str:
-        """A time without its unit."""
-        return f"{value_ps / self.ps:,.{self.decimals}f}"
 
 
 def report_text(
@@ -111,7 +98,7 @@ def cell_table(cells: Sequence[CellSummary], *, width: int | None = None, colour
     """One row per cell; where it is wider than `width`, units and n go first, then intervals, then p90."""
     for form in _FORMS:
         text = printed(_table(cells, form), colour)
-        if width is None or _columns_of(text) <= width:
+        if width is None or columns_of(text) <= width:
             break
     notes = [*_constant_labels(cells), *([form.note] if form.note else [])]
     if form.bare:
@@ -143,7 +130,7 @@ def nic_tables(cells: Sequence[CellSummary], *, width: int | None = None, colour
         c.saturated for c in cells
     )
     note = f"(times in {scale.unit}{full}; all percentiles and 95 % intervals: report.txt)"
-    return "\n".join(texts) + textwrap.fill(note, min(width or _PROSE_CHARS, _PROSE_CHARS)) + "\n"
+    return "\n".join(texts) + textwrap.fill(note, min(width or PROSE_CHARS, PROSE_CHARS)) + "\n"
 
 
 def _pivot_text(cell: CellSummary | None, percentile: str, scale: Scale) -> str:
@@ -309,7 +296,7 @@ def repeat_table(
     """Over the runs of several seeds: the mean of each percentile and its 95 % t-interval."""
     for shown in (COLUMNS, ("p50", "p99", "p99.9", "p99.99"), ("p50", "p99.9"), ("p99.9",)):
         text = printed(_repeat_table(runs[0].cells, spreads, shown), colour)
-        if width is None or _columns_of(text) <= width:
+        if width is None or columns_of(text) <= width:
             break
     seeds = ", ".join(str(seed) for seed in spreads.seeds)
     return text + f"mean over the seeds {seeds}, with its 95 % t-interval\n"
@@ -321,23 +308,9 @@ def _repeat_table(cells: Sequence[CellSummary], spreads: RepeatSummary, columns:
     scale = choose_scale(value for row in rows for value, _, _ in row if value is not None)
     labels = _labels(cells)
     table = empty_table(list(labels), columns)
-    for cell, row in zip(cells, _aligned_columns(rows, [True] * len(columns), scale), strict=True):
+    for cell, row in zip(cells, aligned_columns(rows, [True] * len(columns), scale), strict=True):
         table.add_row(*(label(cell) for label in labels.values()), *row)
     return table
-
-
-def choose_scale(values_ps: Iterable[int]) -> Scale:
-    """Nanoseconds, microseconds or milliseconds: the smallest value keeps three digits where it can."""
-    values = [value for value in values_ps if value > 0] or [PS_PER_US]
-    low, high = min(values), max(values)
-    if high < 2 * PS_PER_US:
-        ps, unit = PS_PER_NS, "ns"
-    elif low < 10 * PS_PER_MS:
-        ps, unit = PS_PER_US, "µs"
-    else:
-        ps, unit = PS_PER_MS, "ms"
-    decimals = 2 if low < 10 * ps else 1 if low < 100 * ps else 0
-    return Scale(ps, unit, max(decimals, 1) if unit == "ns" and high < 100 * ps else decimals)
 
 
 def clock_text(clock: ClockStatement) -> str:
@@ -398,24 +371,6 @@ def _assumed(found: Assumption) -> str:
     return approximate_time(found.value) if found.unit == "ps" else f"{found.value:,} {found.unit}"
 
 
-def prose(lines: Iterable[tuple[str, str]], width: int | None) -> str:
-    """Labels in a column of their own, sentences wrapped beside them; a long word is never broken."""
-    wrapped: list[str] = []
-    for label, text in lines:
-        if not text:
-            continue
-        first = f"{label:<{_LABEL_CHARS}}" if len(label) < _LABEL_CHARS else f"{label}  "
-        wrapped += textwrap.wrap(
-            _UNIT_BLANK.sub(_NO_BREAK, text),
-            min(width or _PROSE_CHARS, _PROSE_CHARS),
-            initial_indent=first,
-            subsequent_indent=" " * _LABEL_CHARS,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    return "\n".join(wrapped).replace(_NO_BREAK, " ")
-
-
 def _table(cells: Sequence[CellSummary], form: _Form) -> Table:
     counted = not (form.bare and _common_n(cells))
     labels = _labels(cells)
@@ -423,7 +378,7 @@ def _table(cells: Sequence[CellSummary], form: _Form) -> Table:
     rows = [[*(_triple(cell, name) for name in form.columns), (cell.max_ps, None, None)] for cell in cells]
     shown = [name in form.intervals for name in (*form.columns, "max")]
     scale = _scale_of(cells)
-    for cell, texts in zip(cells, _aligned_columns(rows, shown, scale, units=not form.bare), strict=True):
+    for cell, texts in zip(cells, aligned_columns(rows, shown, scale, units=not form.bare), strict=True):
         count = [f"{cell.n:,}"] if counted else []
         table.add_row(*(label(cell) for label in labels.values()), *texts, *count)
     return table
@@ -441,77 +396,6 @@ def _scale_of(cells: Sequence[CellSummary]) -> Scale:
     return choose_scale(v for v in (*percentiles, *(cell.max_ps for cell in cells)) if v is not None)
 
 
-Triple = tuple[int | None, int | None, int | None]
-"""A value and the bounds of its interval."""
-
-
 def _triple(cell: CellSummary, name: str) -> Triple:
     found = cell.percentiles.get(name)
     return (found.value_ps, found.low_ps, found.high_ps) if found else (None, None, None)
-
-
-def _aligned_columns(
-    rows: Sequence[Sequence[Triple]], intervals: Sequence[bool], scale: Scale, *, units: bool = True
-) -> list[list[str]]:
-    """The texts of all rows, padded so that values and bounds stand below each other in each column."""
-    columns = [
-        _aligned(column, shown, scale, f" {scale.unit}" if units else "")
-        for column, shown in zip(zip(*rows, strict=True), intervals, strict=True)
-    ]
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def _aligned(column: Sequence[Triple], interval: bool, scale: Scale, unit: str) -> list[str]:
-    pad = _padding(column, scale)
-    if not interval:
-        return [f"{pad(0, value)}{unit}" if value is not None else MISSING for value, _, _ in column]
-    texts = [
-        f"{pad(0, value)}{unit} [{pad(1, low)}, {pad(2, high)}]" if value is not None else MISSING
-        for value, low, high in column
-    ]
-    width = max(len(text) for text in texts)
-    return [
-        text.ljust(width) if text != MISSING else MISSING.rjust(len(pad(0, None))).ljust(width)
-        for text in texts
-    ]
-
-
-def _padding(column: Sequence[Triple], scale: Scale) -> Callable[[int, int | None], str]:
-    """A function that pads the value (0), the lower (1) or the upper bound (2) to the widest of its kind."""
-
-    def text(value: int | None) -> str:
-        return MISSING if value is None else scale.number(value)
-
-    widths = [max(len(text(triple[part])) for triple in column) for part in range(3)]
-    return lambda part, value: text(value).rjust(widths[part])
-
-
-def empty_table(left: Sequence[str], right: Sequence[str]) -> Table:
-    """A plain table: names to the left, numbers to the right."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
-    for name in left:
-        table.add_column(name, no_wrap=True)
-    for name in right:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
-
-
-def printed(table: Table, colour: bool) -> str:
-    """What a console of unlimited width makes of the table, without trailing blanks."""
-    console = Console(
-        file=io.StringIO(),
-        width=_ROOMY_CHARS,
-        force_terminal=colour,
-        color_system="standard" if colour else None,
-        highlight=False,
-        emoji=False,
-        markup=False,
-        legacy_windows=False,
-    )
-    with console.capture() as captured:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n"
-
-
-def _columns_of(text: str) -> int:
-    return max((len(Text.from_ansi(line).plain) for line in text.splitlines()), default=0)

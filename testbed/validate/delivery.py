@@ -7,6 +7,7 @@ lost of an unreliable transport is what its packets were lost with.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import count
 from typing import Any
@@ -92,7 +93,7 @@ def cases_of(nic: str) -> Iterator[tuple[str, Disorder, Settings, Sequence[Deliv
     for settings in MODES[nic]:
         for disorder in (*DISORDERS, *([TRIMMING] if nic in ("uec", "transparent") else [])):
             if "congestion" in settings or nic in ("kernel", "uec"):
-                disorder = _marking(disorder)
+                disorder = replace(disorder, switch_settings={**disorder.switch_settings, **ECN})
             words = ", ".join(f"{key}={value}" for key, value in settings.items())
             ops = Delivery(nic=nic, disorder=disorder, settings=settings).setup.profile.ops
             if "receive_depth" in settings:
@@ -111,18 +112,6 @@ def cases_of(nic: str) -> Iterator[tuple[str, Disorder, Settings, Sequence[Deliv
             yield f"{words + ', ' if words else ''}{disorder.name}", disorder, settings, loads
 
 
-def _marking(disorder: Disorder) -> Disorder:
-    return Disorder(
-        name=disorder.name,
-        links=disorder.links,
-        flaps=disorder.flaps,
-        switch=disorder.switch,
-        switch_settings={**disorder.switch_settings, **ECN},
-        incast=disorder.incast,
-        weight=disorder.weight,
-    )
-
-
 def delivery(quick: bool, *, nic: str) -> list[Row]:
     """Every mode of a NIC in every disorder."""
     cases = list(cases_of(nic))
@@ -135,7 +124,7 @@ def delivery(quick: bool, *, nic: str) -> list[Row]:
         found, trouble, lossy = Outcome(), "", loads[0].setup.profile.reliability == "unreliable"
         for load, (_, _, percent) in zip(loads, SIZES, strict=True):
             try:
-                outcome, _ = deliver_many(load, max(1, share * percent // 100))
+                outcome = deliver_many(load, max(1, share * percent // 100))
             except (TestbedError, RuntimeError) as error:
                 trouble = f" ({error})"
                 continue

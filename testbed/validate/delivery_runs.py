@@ -163,16 +163,16 @@ def deliver(one: Delivery, *, until_ps: int, seed: int) -> Outcome:
     )
 
 
-def deliver_many(one: Delivery, messages: int, *, first_seed: int = 1) -> tuple[Outcome, int]:
-    """Runs of as many seeds as it takes for so many messages, each as long as the last one tells; and the seeds."""
-    found, until_ps, seed = Outcome(), 50 * PS_PER_US, first_seed
+def deliver_many(one: Delivery, messages: int) -> Outcome:
+    """Runs of as many seeds as it takes for so many messages, each as long as the last one tells."""
+    found, until_ps, seed = Outcome(), 50 * PS_PER_US, 1
     while found.posted < messages:
         before = found.posted
         found += deliver(one, until_ps=until_ps, seed=seed)
         wanted = (messages - found.posted) * until_ps // max(1, found.posted - before)
         until_ps = min(max(wanted * 11 // 10, 20 * PS_PER_US), 200 * until_ps)
         seed += 1
-    return found, seed - first_seed
+    return found
 
 
 def _drain(twin: _engine.Twin, one: Delivery, until_ps: int) -> None:

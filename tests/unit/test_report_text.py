@@ -7,14 +7,8 @@ from typing import Any
 import pytest
 
 from testbed.analysis.summary import CellSummary, ClockStatement, summarise_repeats
-from testbed.report.text import (
-    cell_table,
-    choose_scale,
-    clock_text,
-    event_table,
-    repeat_table,
-    report_text,
-)
+from testbed.report.layout import choose_scale
+from testbed.report.text import cell_table, clock_text, event_table, repeat_table, report_text
 from tests.unit.samples import IDLE, cell_of, random_records, records_of, run_of
 
 REAL = "virtual, on real frames: 1,000 records"

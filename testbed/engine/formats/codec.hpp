@@ -38,6 +38,7 @@ extern const Codec kThinCodec, kThinUdpCodec, kRoceCodec, kMacControlCodec, kTcp
     kSueCompressedCodec, kUalinkCodec;
 
 inline constexpr std::size_t kEthernet = 14, kIp = 20, kUdp = 8;
+inline constexpr std::uint8_t kTcpProtocol = 6, kUdpProtocol = 17;
 inline constexpr std::size_t kMinOnVeth = kMinFrameBytes - kFcsBytes;
 
 constexpr std::uint32_t bit_of(Opcode opcode) { return 1U << static_cast<unsigned>(opcode); }

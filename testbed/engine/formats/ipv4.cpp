@@ -31,8 +31,6 @@ namespace ipv4 {
 
 namespace {
 
-constexpr std::uint8_t kUdpProtocol = 17;
-
 std::uint32_t address(std::uint16_t endpoint) { return 0x0A000001U | (std::uint32_t{endpoint} << 8); }
 
 // The checksum of a header whose own field is left out.
@@ -78,7 +76,7 @@ bool get_ip(const unsigned char* ip, Frame& frame, std::size_t& bytes, std::uint
 }
 
 void put_ip_udp(const Frame& frame, unsigned char* ip, std::uint16_t port, std::size_t bytes, std::uint16_t id) {
-  put_ip(frame, ip, ipv4::kUdpProtocol, kUdp + bytes, id);
+  put_ip(frame, ip, kUdpProtocol, kUdp + bytes, id);
   put(ip + kIp, frame.entropy, 2);
   put(ip + kIp + 2, port, 2);
   put(ip + kIp + 4, kUdp + bytes, 2);

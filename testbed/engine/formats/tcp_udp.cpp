@@ -1,11 +1,12 @@
 // What sockets send: TCP with timestamps, and UDP with a header of the application's.
+#include <algorithm>
+
 #include "codec.hpp"
 
 namespace tb::sockets {
 
 namespace {
 
-constexpr std::uint8_t kTcpProtocol = 6;
 constexpr std::size_t kAt = kEthernet + kIp;
 constexpr std::size_t kTcpData = 32, kTcpAnswer = 56;  // 12 and 36 bytes of options
 constexpr std::size_t kTcpChecksum = 16, kUdpChecksum = 6;
@@ -15,6 +16,11 @@ constexpr std::uint32_t kExperiment = 0xFD10544E;   // kind 253, 16 bytes, exper
 constexpr std::uint32_t kAccurateEcn = 0xAC080000;  // kind 172, 8 bytes: ECT(0) bytes, CE bytes (RFC 9768)
 constexpr unsigned kWindowOpen = 0x8000;
 constexpr unsigned kSaysNack = 1, kSaysResponse = 2;
+
+// Behind what is here of an IPv4 datagram.
+const unsigned char* end_of(const unsigned char* at, std::size_t size) {
+  return at + std::min(kEthernet + std::size_t{get16(at + kEthernet + 2)}, size);
+}
 
 std::size_t tcp_bytes(const Frame& frame) { return is_data(frame) ? kTcpData : kTcpAnswer; }
 
@@ -120,8 +126,7 @@ bool get_tcp(std::span<const unsigned char> bytes, Frame& frame, IntStack& /*sta
 }
 
 void seal_tcp(const Frame& /*frame*/, unsigned char* at, std::size_t size) {
-  const std::size_t here = kEthernet + std::size_t{get16(at + kEthernet + 2)};
-  seal_transport(at + kEthernet, at + (here < size ? here : size), kTcpChecksum, 0);
+  seal_transport(at + kEthernet, end_of(at, size), kTcpChecksum, 0);
 }
 
 constexpr std::size_t kInUdp = kAt + kUdp;
@@ -182,8 +187,7 @@ bool get_udp(std::span<const unsigned char> bytes, Frame& frame, IntStack& /*sta
 }
 
 void seal_udp(const Frame& /*frame*/, unsigned char* at, std::size_t size) {
-  const std::size_t here = kEthernet + std::size_t{get16(at + kEthernet + 2)};
-  seal_transport(at + kEthernet, at + (here < size ? here : size), kUdpChecksum, 0xFFFF);  // 0 says: none
+  seal_transport(at + kEthernet, end_of(at, size), kUdpChecksum, 0xFFFF);  // 0 says: none
 }
 
 }  // namespace
