@@ -61,9 +61,7 @@ class Dctcp final : public CongestionControl {
   }
 
   [[nodiscard]] std::uint64_t window_bytes() const override { return window_bytes_; }
-  [[nodiscard]] std::uint64_t least_window_bytes() const override {
-    return std::min(p_.min_window_bytes, 2 * mss_bytes_);
-  }
+  [[nodiscard]] std::uint64_t least_window_bytes() const override { return mss_bytes_; }  // after a time-out
 
  private:
   static constexpr std::uint64_t kOne = 1ULL << 32;  // alpha = 1

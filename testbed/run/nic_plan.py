@@ -123,7 +123,8 @@ def _config(setup: NicSetup) -> dict[str, Any]:
 def _flags(setup: NicSetup) -> dict[str, Any]:
     """What differs from the engine's defaults."""
     profile = setup.profile
-    on = {"ordered": profile.ordered, "avoid_marked": profile.avoid_marked and setup.sprays}
+    hears_marks = profile.congestion != ""
+    on = {"ordered": profile.ordered, "avoid_marked": profile.avoid_marked and setup.sprays and hears_marks}
     flags: dict[str, Any] = {name: True for name, is_on in on.items() if is_on}
     if not profile.nacks and profile.reliability != "unreliable":
         flags["nacks"] = False

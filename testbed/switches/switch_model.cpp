@@ -5,6 +5,8 @@
 #include <numeric>
 #include <stdexcept>
 
+#include "../engine/wire.hpp"
+
 namespace tb {
 
 namespace {
@@ -249,7 +251,7 @@ bool SwitchEntity::keep(std::uint32_t egress, Frame* frame, ps_t now_ps) {
 bool SwitchEntity::trim(std::uint32_t egress, Frame* frame, ps_t now_ps) {
   const std::uint32_t header = frame->frame_bytes - frame->payload_bytes;
   const std::uint32_t kept = std::max(config_.trim_bytes, header);
-  if (frame->opcode != Opcode::kData || frame->frame_bytes <= kept) return false;
+  if (frame->opcode != Opcode::kData || frame->frame_bytes <= kept || !limits_of(frame->format).trimmed) return false;
   const Frame whole = *frame;
   frame->frame_bytes = kept;
   frame->payload_bytes = std::min(frame->payload_bytes, kept - header);

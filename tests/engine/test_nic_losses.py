@@ -38,6 +38,17 @@ from tests.engine.two_cards import (
     pair,
 )
 
+PARAMETERS = {
+    "dctcp": {"g_log2": 4, "initial_window_pkts": 10, "min_window_pkts": 2, "max_window_bytes": 1 << 22},
+    "cubic": {
+        "beta_permille": 700,
+        "c_permille": 400,
+        "initial_window_pkts": 10,
+        "max_window_bytes": 1 << 22,
+        "fast_convergence": 1,
+    },
+}
+
 
 def first_lost(until_ps: int) -> Wire:
     """A wire on which all is lost that leaves card 0 before a time."""
@@ -274,3 +285,18 @@ def test_unreliable_stream_takes_what_was_held_up_and_no_copy_of_it() -> None:
     assert len(records_of(twin)) > 90_000
     assert counters["rx_duplicates"] > 1000
     assert counters["rx_out_of_order"] > 1000
+
+
+@pytest.mark.parametrize("part", ["dctcp", "cubic"])
+def test_message_behind_an_outage_waits_for_one_time_out_and_no_second(part: str) -> None:
+    config = {
+        "congestion": part,
+        "congestion_parameters": PARAMETERS[part],
+        "ack_every_pkts": 2,
+        "rto_ps": 100_000_000,
+        "ack_latency_ps": ACK,
+    }
+    wire = first_lost(50_000_000)
+    twin = finished(chain(card(one_message(1, 8 * 4096), **config), card(**config), [wire]))
+    assert twin.counters()["n0"]["tx_timeouts"] == 1
+    assert latency_ps(records_of(twin)) < 110_000_000

@@ -122,3 +122,11 @@ def test_hop_of_a_cut_packet_says_so() -> None:
     cut = hops[hops["outcome"] == Outcome.TRIMMED]
     assert len(cut) == twin.counters()["n9"]["port1.c3.trimmed"]
     assert set(cut["entity"]) == {9}
+
+
+def test_frame_whose_format_cannot_say_that_it_was_cut_is_dropped() -> None:
+    flits = train(0, 1, 4, 1260, format=_engine.WireFormat.UALINK, payload_bytes=1000)
+    sink = Station(byte_ps=SLOW_PS)
+    counters = served([Station(sends=flits), sink], **TRIM | {"trim_bytes": 64, "buffer_bytes": 2_600})
+    assert counters["port2.out_discards"] > 0
+    assert {one.frame.opcode for one in sink.data} == {_engine.Opcode.DATA}
