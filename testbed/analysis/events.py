@@ -13,7 +13,7 @@ EVENTS: Mapping[str, str] = {
     "pause_frames": r"port\d+\.c\d\.pfc_tx",
     "pause_ps": r"port\d+\.c\d\.pause_tx_ps",
     "watchdog_storms": r"port\d+\.c\d\.watchdog_storms",
-    "fcs_errors": r"port\d+\.fcs_errors",
+    "fcs_errors": r"(port\d+\.|rx_)fcs_errors",
     "llr_replays": r"port\d+\.llr_replays",
 }
 """The counters that each event is summed from. Pauses count where they are sent: a class of a port, stopped once."""

@@ -27,7 +27,7 @@ from testbed.analysis.percentiles import (
     percentile_name,
     percentiles,
 )
-from testbed.analysis.records import Records, digest, latencies_ps
+from testbed.analysis.records import Picoseconds, Records, digest, latencies_ps
 from testbed.analysis.recovery import Recovery, recovery_of
 from testbed.spec.experiment import Cell, Scenario
 from testbed.spec.sourced import Assumption
@@ -36,6 +36,8 @@ from testbed.units import PS_PER_S, format_permille
 STEADY_PERMILLE = 950
 """Of an offered load, what must arrive while it is offered for latencies to be those of a steady state."""
 _LEAST_RATED = 100
+_LEAST_STEADY = 10_000
+"""Messages of a run that is long enough to tell a load that cannot be carried from one that has just begun."""
 _OPEN_LOOP = frozenset({"poisson", "incast", "pairs"})
 ANSWER_QUANTILE_PPM = 999_000
 """The answers compare NICs or variants at p99.9."""
@@ -97,7 +99,7 @@ class CellSummary:
     @property
     def saturated(self) -> bool:
         """Whether messages come faster than they arrive: latencies grow as long as the run lasts."""
-        if self.offered_bps is None or self.goodput_bps is None:
+        if self.offered_bps is None or self.goodput_bps is None or self.n < _LEAST_STEADY:
             return False
         return self.goodput_bps * 1000 < self.offered_bps * STEADY_PERMILLE
 
@@ -162,8 +164,12 @@ def summarise_cell(
     counters: Mapping[str, Mapping[str, int]] | None = None,
     *,
     lost: int = 0,
+    goodput_bps: int | None = None,
 ) -> CellSummary:
-    """Everything the summary says of one cell; its records are in canonical order, and without what was lost."""
+    """Everything the summary says of one cell; its records are in canonical order, and without what was lost.
+
+    `goodput_bps` is of all that arrived, where that is more than what was recorded.
+    """
     records = measured(all_records, cell.scenario.measured_destination)
     latency = latencies_ps(records)
     n = len(latency)
@@ -191,24 +197,28 @@ def summarise_cell(
         lost=lost,
         recovery=recovery_of(records),
         load_permille=cell.scenario.load_permille or None,
-        offered_bps=rate_bps(records, "intended_ps") if cell.scenario.kind in _OPEN_LOOP else None,
+        offered_bps=rate_bps(records["intended_ps"], cell.size_bytes)
+        if cell.scenario.kind in _OPEN_LOOP
+        else None,
         closed_loop=cell.scenario.kind == "permutation" and not cell.scenario.load_permille,
-        goodput_bps=rate_bps(records, "completed_ps"),
+        goodput_bps=goodput_bps
+        if goodput_bps is not None
+        else rate_bps(records["completed_ps"], cell.size_bytes),
         records_digest=digest([("", all_records)]),
     )
 
 
-def rate_bps(records: Records, time: str) -> int | None:
+def rate_bps(times_ps: Picoseconds, size_bytes: int) -> int | None:
     """Payload per time between the tenth and the ninetieth of a hundred messages, in order of one of their times.
 
     Both ends of a run are left out: there the fabric fills, and empties. None with fewer than 100 messages.
     """
-    n = len(records)
+    n = len(times_ps)
     if n < _LEAST_RATED:
         return None
-    times = np.partition(records[time], (n // 10, n - n // 10))
+    times = np.partition(times_ps, (n // 10, n - n // 10))
     span_ps = int(times[n - n // 10]) - int(times[n // 10])
-    payload = int(records["message_bytes"][0]) * (n - 2 * (n // 10))
+    payload = size_bytes * (n - 2 * (n // 10))
     return payload * 8 * PS_PER_S // span_ps if span_ps else None
 
 

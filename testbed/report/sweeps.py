@@ -120,8 +120,9 @@ def _drawn(runs: Sequence[RunView], x: Axis) -> Figure:
     every = [cell for run in runs for cell in run.cells]
     panels = list(dict.fromkeys(x.panel(cell.summary) for cell in every))
     several_nics = len({cell.summary.nic for cell in every}) > 1
-    figure, axes = canvas.figure_of(len(PERCENTILES), len(panels))
-    for row, percentile in zip(axes, PERCENTILES, strict=True):
+    percentiles = _stated(every)
+    figure, axes = canvas.figure_of(len(percentiles), len(panels))
+    for row, percentile in zip(axes, percentiles, strict=True):
         drawn: list[float] = []
         for panel, axis in zip(panels, row, strict=True):
             values = [
@@ -143,6 +144,17 @@ def _drawn(runs: Sequence[RunView], x: Axis) -> Figure:
     title = f"Latency by {by}, with 95 % intervals; hollow, or out of sight: beyond what it can carry"
     canvas.caption(figure, title, runs, dots=True, by_nic=x.by_variant)
     return figure
+
+
+def _stated(cells: Sequence[CellView]) -> tuple[str, ...]:
+    """The percentiles that are drawn: for one that no cell has enough messages for, the highest that any has."""
+
+    def is_stated(name: str) -> bool:
+        return any(cell.summary.percentiles[name].value_ps is not None for cell in cells)
+
+    names = [name for name in cells[0].summary.percentiles if is_stated(name)] if cells else []
+    drawn = [name if is_stated(name) else names[-1] for name in PERCENTILES] if names else list(PERCENTILES)
+    return tuple(dict.fromkeys(drawn))
 
 
 def _lines(cells: Sequence[CellView], x: Axis) -> list[list[CellView]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.sharedctypes import SynchronizedArray
@@ -16,13 +16,13 @@ import numpy.typing as npt
 
 from testbed.analysis.depths import SAMPLE_DTYPE, columns_of, followed_in
 from testbed.analysis.records import RECORD_DTYPE, Records, digest, first_difference
-from testbed.analysis.summary import CellSummary, summarise_cell
+from testbed.analysis.summary import CellSummary, rate_bps, summarise_cell
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
 from testbed.errors import MeasurementError
 from testbed.run import cell_files
 from testbed.run.engine_errors import engine_error
-from testbed.run.join import count_lost, is_lossy, join_records
+from testbed.run.join import RX_DTYPE, count_lost, is_lossy, join_records
 from testbed.spec.experiment import Cell
 from testbed.units import PS_PER_US
 
@@ -92,7 +92,7 @@ def run_twin_cell(job: TwinJob) -> TwinOutcome:
     )
     return TwinOutcome(
         summary=replace(
-            summarise_cell(job.cell, kept, counters, lost=lost),
+            summarise_cell(job.cell, kept, counters, lost=lost, goodput_bps=_goodput_bps(job, halves[1])),
             emulated_records=len(emulated),
             emulated_digest=digest([("", emulated)]) if len(emulated) else "",
         ),
@@ -109,6 +109,14 @@ def run_twin_cell(job: TwinJob) -> TwinOutcome:
 def _last_ps(job: TwinJob, kept: Records) -> int:
     """When the last message was intended that would be kept, had it arrived."""
     return int(kept["intended_ps"][-1]) if len(kept) == job.records else job.measure_until_ps
+
+
+def _goodput_bps(job: TwinJob, rx_parts: Sequence[bytes]) -> int | None:
+    """Of all messages that arrived: those kept are the first that were intended, and in a closed loop of few cards."""
+    arrived = np.concatenate([np.frombuffer(part, RX_DTYPE) for part in rx_parts])
+    if (measured := _measured(job)) is not None:
+        arrived = arrived[arrived["dst"] == measured]
+    return rate_bps(arrived["completed_ps"], job.cell.size_bytes)
 
 
 def _measured(job: TwinJob) -> int | None:

@@ -109,10 +109,11 @@ def test_summarise_repeats_is_the_spread_over_the_runs() -> None:
 def test_goodput_is_of_the_messages_between_both_ends_of_the_run() -> None:
     steady = records_of(n=1000)  # 4096 bytes a microsecond
     assert cell_of(LOAD, 4096, "a", steady).goodput_bps == 4096 * 8 * 10**6
-    late = records_of(n=1000, network=300 + 1_000_000 * np.arange(1000))  # takes longer and longer
+    late = records_of(n=10_000, network=300 + 1_000_000 * np.arange(10_000))  # takes longer and longer
     cell = cell_of(LOAD, 4096, "a", late)
     assert (cell.offered_bps, cell.goodput_bps) == (4096 * 8 * 10**6, 4096 * 4 * 10**6)
     assert cell.saturated
+    assert not cell_of(LOAD, 4096, "a", late[:9_000]).saturated  # too short to tell
     assert not cell_of(LOAD, 4096, "a", steady).saturated
     assert cell_of(LOAD, 4096, "a", records_of(n=99)).goodput_bps is None
 
