@@ -118,13 +118,13 @@ def tier_name(tier: int, highest: int) -> str:
     return "spine" if highest == 1 else "core"
 
 
-def networks_line(networks: Sequence[tuple[Fabric, str]]) -> str:
-    """Fabrics with their switches in one line: `leaf_spine 2 x 4, 16 cards, 400 Gb/s, tomahawk5, 3 m DAC`.
+def networks_line(networks: Sequence[tuple[Fabric, str, int]]) -> str:
+    """Fabrics with switch and cards a NIC in one line: `leaf_spine 2 x 4, 16 cards, 400 Gb/s, tomahawk5, 3 m DAC`.
 
     The counts are those of the switches of each tier, the highest first; a single switch needs none. Rate and
     cable are those of the cards' own links. What is not the same in all fabrics is told for each, or counted.
     """
-    parts = zip(*(_line_parts(fabric, switch) for fabric, switch in networks), strict=True)
+    parts = zip(*(_line_parts(*network) for network in networks), strict=True)
     return ", ".join(
         _alternatives(list(dict.fromkeys(values)), what)
         for values, what in zip(parts, ("fabrics", "sizes", "rates", "switches", "cables"), strict=True)
@@ -135,14 +135,14 @@ def _alternatives(texts: Sequence[str], what: str) -> str:
     return " or ".join(texts) if len(texts) <= _MOST_ALTERNATIVES else f"{len(texts)} {what}"
 
 
-def _line_parts(fabric: Fabric, switch: str) -> list[str]:
+def _line_parts(fabric: Fabric, switch: str, cards_per_nic: int) -> list[str]:
     """Counts, cards, rate, switch, cable."""
     counts = sorted(Counter(one.tier for one in fabric.switches).items(), reverse=True)
     tiers = " x ".join(f"{number:,}" for _, number in counts)
     if len(counts) == 1:
         tiers = "" if tiers == "1" else f"{tiers} switches"
     nics = len(fabric.endpoints)
-    cards = f"{fabric.cards():,} cards" + (f" behind {nics:,} NICs" if nics != fabric.cards() else "")
+    cards = f"{nics * cards_per_nic:,} cards" + (f" behind {nics:,} NICs" if cards_per_nic > 1 else "")
     links = [link for endpoint in fabric.endpoints for link in fabric.links_of(endpoint.name)]
     rate = _span({link.rate_bps for link in links}, format_rate).replace("bps", "b/s")
     media = "/".join(dict.fromkeys(link.medium.upper() for link in links))

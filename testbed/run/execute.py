@@ -362,7 +362,7 @@ def _summary(
         experiment=experiment.name,
         question=experiment.question,
         seed=experiment.seed,
-        fabric=networks_line([(one.fabric, one.switch.profile.name) for one in resolved.networks]),
+        fabric=networks_line([one.in_short() for one in resolved.networks]),
         variants={variant.name: variant.changes() for variant in experiment.variants},
         budget_ps=experiment.budget_ps,
         places=places,

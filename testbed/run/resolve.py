@@ -50,6 +50,10 @@ class Network:
         """The NIC of a cell."""
         return self.nics[cell.nic]
 
+    def in_short(self) -> tuple[Fabric, str, int]:
+        """Fabric, switch, and how many cards the NICs have."""
+        return self.fabric, self.switch.profile.name, max(nic.cards for nic in self.nics.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:

@@ -153,7 +153,7 @@ def find(study: Study, progress: Progress) -> Sensitivity:
     return Sensitivity(
         experiment=experiment.name,
         question=experiment.question,
-        fabric=networks_line([(one.fabric, one.switch.profile.name) for one in resolved.networks]),
+        fabric=networks_line([one.in_short() for one in resolved.networks]),
         seed=experiment.seed,
         records=_fewest(resolved),
         runs=runner.runs,

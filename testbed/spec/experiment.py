@@ -104,7 +104,8 @@ class Variant:
 
     def changes(self) -> str:
         """What it sets, in words: `tomahawk5, alpha_log2=-2`; empty where it is the experiment as it stands."""
-        sets = (self.topology_parameters, self.switch_settings, self.nic_settings)
+        of_nics = {f"nic.{key}": value for key, value in self.nic_settings.items()}
+        sets = (self.topology_parameters, self.switch_settings, of_nics)
         texts = [f"{key}={value}" for pairs in sets for key, value in pairs.items()]
         agents = [f"host agents {self.host_agents}"] * bool(self.host_agents)
         named = [name for name in (self.topology, self.switch) if name]

@@ -108,11 +108,16 @@ def test_draw_into_a_bad_file_is_refused(tmp_path: Path, name: str) -> None:
         ("leaf_spine", {}, "leaf_spine 2 x 4, 16 cards, 400 Gb/s, X, 3 m DAC"),
         ("rail_optimized", {"spines": 3}, "rail_optimized 3 x 4, 16 cards, 400 Gb/s, X, 3 m DAC"),
         ("fat_tree", {"rate": "100Gbps"}, "fat_tree 4 x 8 x 8, 16 cards, 100 Gb/s, X, 3 m DAC"),
-        ("squadrack", {}, "squadrack, 64 cards behind 16 NICs, 400 Gb/s, X, 2 m DAC"),
+        ("squadrack", {}, "squadrack, 16 cards, 400 Gb/s, X, 2 m DAC"),
     ],
 )
 def test_networks_line_of_each_topology(topology: str, parameters: dict[str, str | int], line: str) -> None:
-    assert networks_line([(build_fabric(topology, parameters), "X")]) == line
+    assert networks_line([(build_fabric(topology, parameters), "X", 1)]) == line
+
+
+def test_networks_line_counts_cards_and_not_nics() -> None:
+    fabric = build_fabric("single_switch", {"cards": 4})
+    assert networks_line([(fabric, "X", 4)]) == "single_switch, 16 cards behind 4 NICs, 400 Gb/s, X, 3 m DAC"
 
 
 def test_describe_fabric_narrow_wraps_long_rows() -> None:

@@ -283,7 +283,7 @@ def test_resolve_variants_merge_over_the_experiment() -> None:
         "stopped",
         "killed",
     ]
-    assert several.variants[2].changes() == "leaves=8, rdma.post=blueflame, host agents killed"
+    assert several.variants[2].changes() == "leaves=8, nic.rdma.post=blueflame, host agents killed"
     assert [cell.id for cell in resolved.cells][:4] == [
         "idle-4KiB-transparent-a",
         "idle-4KiB-transparent-b",
