@@ -61,7 +61,7 @@ def variant_answers(cells: Sequence[CellSummary], where: str, references: Collec
         sentences = [f"{where}, {'; '.join(clauses)}."]
     alike = [[cell for cell in cells if cell.size_bytes == size] for size in sizes]
     counted = [tell(same) for same in alike for tell in (_goodputs, _drops, _marks)]
-    return sentences + [f"{where}, {text}." for text in counted if text]
+    return sentences + [f"{where}, {text}." for text in dict.fromkeys(counted) if text]
 
 
 def nic_answers(cells: Sequence[CellSummary]) -> list[str]:
