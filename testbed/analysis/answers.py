@@ -165,12 +165,15 @@ def agent_answers(cells: Sequence[CellSummary], disturbed: Mapping[str, str]) ->
         if not all(cell.emulated_digest for cell in hit):
             sentences.append("host agents are processes beside real frames: the twin has none to disturb.")
             continue
+        calm = [cell for cell in own if cell.variant not in disturbed]
         digests: dict[tuple[str, int], set[str]] = {}
         for cell in own:
             digests.setdefault((cell.scenario, cell.size_bytes), set()).add(cell.emulated_digest)
         ways = _listed(list(dict.fromkeys(disturbed[cell.variant] for cell in hit)))
-        if all(len(found) == 1 for found in digests.values()):
-            told = f"all {sum(cell.emulated_records for cell in own):,} records of {nic} on real frames are the same"
+        if digests.keys() != {(cell.scenario, cell.size_bytes) for cell in calm}:
+            sentences.append(f"{nic} has no variant with undisturbed host agents to compare with.")
+        elif all(len(found) == 1 for found in digests.values()):
+            told = f"all {sum(cell.emulated_records for cell in hit):,} records of {nic} on real frames are the same"
             sentences.append(
                 f"with host agents {ways} in mid-run, {told}, bit for bit, as with none disturbed "
                 f"(SHA-256 {', '.join(next(iter(found))[:12] for found in digests.values())})."

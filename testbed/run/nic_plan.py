@@ -77,7 +77,7 @@ def _asked(setup: NicSetup, switch: SwitchSetup, fabric: Fabric, name: str) -> d
     keeps_order = switch.keeps_order and not fabric.reorders
     if setup.bears_reordering(keeps_order=keeps_order) and profile.reorder_window_pkts.number:
         asked["reorder_window_pkts"] = profile.reorder_window_pkts.number
-    if switch.telemetry and profile.wire_format == "thin" and profile.batching is None:
+    if switch.telemetry and profile.wire_format == "thin":
         asked["int_enabled"] = True
     return asked
 

@@ -138,6 +138,8 @@ def _network(name: str, experiment: Experiment, problems: Problems) -> Network |
             _check_messages(nic, experiment, problems)
         if switch is not None:
             _check_switch_ports(fabric, switch, problems)
+            for nic in (nics or {}).values():
+                _check_telemetry(nic, switch, problems)
     if fabric is None or switch is None or nics is None:
         return None
     return Network(variant=name, fabric=fabric, switch=switch, nics=nics, host_agents=experiment.host_agents)
@@ -252,6 +254,16 @@ def _check_cards(nic: NicSetup, fabric: Fabric, problems: Problems) -> None:
             "topology",
             f"{nic.profile.name} reaches cards on its own switch, and these are on {len(near)}",
             "use single_switch, or squadrack with switches=1",
+        )
+
+
+def _check_telemetry(nic: NicSetup, switch: SwitchSetup, problems: Problems) -> None:
+    """A packet that messages share has no room for telemetry."""
+    if switch.telemetry and nic.profile.wire_format == "thin" and nic.profile.batching is not None:
+        problems.add(
+            "nic_settings.batch",
+            f"packets of {nic.profile.name} with in-band telemetry hold one message",
+            "set batch=off, or int=off of the switches",
         )
 
 

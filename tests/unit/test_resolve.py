@@ -125,6 +125,12 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
         "unknown mode",
     ),
     ("NIC settings are a list", {"nic_settings": ["cards"]}, "nic_settings", "no mapping"),
+    (
+        "telemetry in shared packets",
+        {"switch_settings": {"int": "on"}, "nic_settings": {"transparent.batch": "1KiB:200ns"}},
+        "nic_settings.batch",
+        "with in-band telemetry hold one message",
+    ),
     ("five cards", {"nic_settings": {"cards": 5}}, "nic_settings.cards", "from 1 to 4"),
     ("operation unknown", scenario(op="pull"), "scenarios[0].op", "unknown operation 'pull'"),
     ("operation not of the NIC", {**scenario(op="send")}, "scenarios[0].op", "transparent cannot send"),
