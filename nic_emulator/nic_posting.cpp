@@ -242,6 +242,7 @@ void NicEntity::local_done(ps_t now_ps) {
     next_post(message.to, to.generate_ps);
   }
   completed(message.card, message.record, now_ps);
+  check_done(now_ps);
 }
 
 // -------------------------------------------------------------------------------------------------- completion

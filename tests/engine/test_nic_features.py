@@ -179,6 +179,18 @@ def test_neighbours_use_the_bridge_and_the_others_the_local_path() -> None:
     assert took[2] == took[3] == POST + 500_000 + 2 * 18_000 + NOTIFY
 
 
+def test_closed_loop_between_neighbours_ends_when_its_messages_are_measured() -> None:
+    load = {
+        "arrivals": "CLOSED",
+        "destinations": [1],
+        "message_bytes": 64,
+        "window": 2,
+        "measure_until_ps": 10**7,
+    }
+    records = run(two_servers([load, {}], at={**AT, "local": [stage(500_000)]}))
+    assert len(records) == 2 * -(-(10**7) // (POST + 500_000))
+
+
 def test_cards_share_a_stage_of_the_nic_and_not_their_own() -> None:
     per_kib_ps = 50_000
 
