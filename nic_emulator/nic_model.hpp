@@ -2,11 +2,12 @@
 //
 // Sending: the workload of a card posts a message at its intended time -> `post` stages (host or device software,
 // descriptor; one item per message) -> the stream's queue, where small messages may share a packet -> scheduler (round
-// robin over the streams that may send, at most `tx_depth_pkts` packets and `tx_depth_bytes` of a card under way) -> `send` stages (memory
-// read, NIC pipeline; one item per packet) -> port. Receiving: last bit + `ingress_latency_ps` -> reliability ->
-// `receive` stages (memory write; per packet) -> the message is delivered with its last packet -> `notify` stages (per
-// message) -> the message is complete. An acknowledgement leaves `ack_latency_ps` after the packet that causes it.
-// A message to a card behind the same NIC takes the `local` or `bridge` stages instead of wire and reliability.
+// robin over the streams that may send, at most `tx_depth_pkts` packets and `tx_depth_bytes` of a card under way) ->
+// `send` stages (memory read, NIC pipeline; one item per packet) -> port. Receiving: last bit + `ingress_latency_ps` ->
+// reliability -> `receive` stages (memory write; per packet) -> the message is delivered with its last packet ->
+// `notify` stages (per message) -> the message is complete. An acknowledgement leaves `ack_latency_ps` after the packet
+// that causes it. A message to a card behind the same NIC takes the `local` or `bridge` stages instead of wire and
+// reliability.
 //
 // nic_posting.cpp: workloads, batches, completion; nic_sending.cpp: scheduler and port; nic_receiving.cpp: arrivals;
 // nic_answers.cpp: acknowledgements and timers. Keep in step: the slots below and `NicEntity::handle`.
