@@ -43,7 +43,7 @@ _OPEN_LOOP: frozenset[str] = frozenset({"poisson", "incast", "pairs"})
 _OPTIONAL_LOAD: frozenset[str] = frozenset({"permutation", "victim"})
 _TAKES_BATCHES: frozenset[str] = frozenset({"idle", "poisson", "incast", "pairs"})
 _LOADS_CARDS: frozenset[str] = frozenset({"poisson", "pairs"})
-_VARIANT_PARAMETERS = ("topology_parameters", "switch_settings", "nic_settings")
+_VARIANT_PARAMETERS = ("topology_parameters", "switch_settings", "nic_settings", "control_settings")
 """What an experiment gives by name and a variant merges over."""
 
 
@@ -91,6 +91,10 @@ class Variant:
     """In place of the experiment's."""
     topology_parameters: Mapping[str, ParameterValue] = field(default_factory=Parameters)
     """Merged over the experiment's."""
+    control_settings: Mapping[str, ParameterValue] = field(default_factory=Parameters)
+    """Merged over the experiment's."""
+    failures: tuple[str, ...] = ()
+    """In place of the experiment's, if there are any."""
     row: str = ""
     """Where a table of many variants puts it, and in which column; none: a row of its own."""
     column: str = ""
@@ -99,14 +103,16 @@ class Variant:
 
     def __post_init__(self) -> None:
         _freeze_parameters(self, _VARIANT_PARAMETERS)
-        if isinstance(self.nics, list):
-            object.__setattr__(self, "nics", tuple(self.nics))
+        for name in ("nics", "failures"):
+            value = getattr(self, name)
+            if isinstance(value, list):
+                object.__setattr__(self, name, tuple(value))
 
     def changes(self) -> str:
         """What it sets, in words: `tomahawk5, alpha_log2=-2`; empty where it is the experiment as it stands."""
         of_nics = {f"nic.{key}": value for key, value in self.nic_settings.items()}
-        sets = (self.topology_parameters, self.switch_settings, of_nics)
-        texts = [f"{key}={value}" for pairs in sets for key, value in pairs.items()]
+        sets = (self.topology_parameters, self.switch_settings, of_nics, self.control_settings)
+        texts = [f"{key}={value}" for pairs in sets for key, value in pairs.items()] + list(self.failures)
         agents = [f"host agents {self.host_agents}"] * bool(self.host_agents)
         named = [name for name in (self.topology, self.switch) if name]
         return ", ".join(named + texts + agents)
@@ -155,6 +161,13 @@ class Experiment:
     """What it sets of its NICs, e.g. `{"cards": 4, "rdma.post": "blueflame"}`; the rest is the profiles'."""
     host_agents: HostAgents = ""
     """What befalls the hosts' control processes; real frames only."""
+    failures: tuple[str, ...] = ()
+    """What goes wrong, and when (`testbed.spec.failures`), e.g. `["l1<>s1@100us-300us:down"]`."""
+    control_settings: Mapping[str, ParameterValue] = field(default_factory=Parameters)
+    """What it sets of its control plane, e.g. `{"failover": "on", "control_latency": "2ms"}`."""
+    controller: str = ""
+    """Who programs the switches: static, ryu, os-ken, an application (PATH.py), or a dump of tables (PATH.json);
+    empty: ryu on real frames, static in the twin alone, which have the same rules."""
     variants: tuple[Variant, ...] = ()
     """Alternatives to compare; none: the experiment as it stands."""
     budget_ps: int = 0
@@ -162,7 +175,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         _freeze_parameters(self, _VARIANT_PARAMETERS)
-        for name in ("nics", "sizes_bytes", "scenarios", "variants"):
+        for name in ("nics", "sizes_bytes", "scenarios", "variants", "failures"):
             value = getattr(self, name)
             if isinstance(value, list | tuple):
                 object.__setattr__(self, name, tuple(value))
@@ -197,6 +210,8 @@ class Experiment:
                 **({} if variant.topology else self.topology_parameters),
                 **variant.topology_parameters,
             },
+            control_settings={**self.control_settings, **variant.control_settings},
+            failures=variant.failures or self.failures,
             variants=(),
         )
 
