@@ -9,6 +9,9 @@ plane and nothing else of the project, so that a NIC costs a few MiB.
 
 The plan says nothing of what a NIC is to send: its host agent does, by the NIC's socket, and a NIC is not ready for
 the clock before it has been told to start. From then on nothing waits for the agent.
+
+While the clock is held the orchestrator may append orders to `orders_fd`, one line of JSON each: {"node", "time_ps",
+"tables"} gives a switch new tables from a time on. Each process reads them when it next has the token.
 """
 
 from __future__ import annotations
@@ -86,7 +89,9 @@ def _child(
         group = _engine.VirtualGroup(plan, group_of, number, clock, places, job["snap_bytes"])
         if nics:
             nics.read_from(group.snapshot)
-        quit_reason = group.run()
+        orders = _Orders(job["orders_fd"], _names_of(job, number))
+        while (quit_reason := group.run()) == _engine.Quit.RUNNING:
+            orders.carry_out(group)
     except (_engine.ClockError, _engine.StreamError, OSError, RuntimeError, ValueError) as error:
         clock.quit(_engine.Quit.ERROR)
         fault = "host agent" if isinstance(error, _NotStartedError) else "group"
@@ -104,6 +109,30 @@ def _child(
     if nics:
         nics.end(quit_reason.name)
     return 0
+
+
+def _names_of(job: Mapping[str, Any], number: int) -> frozenset[str]:
+    """The nodes of a group."""
+    nodes = job["plan"]["nodes"]
+    return frozenset(nodes[entity]["name"] for entity, group in enumerate(job["group_of"]) if group == number)
+
+
+class _Orders:
+    """What the orchestrator has written for the nodes here."""
+
+    def __init__(self, fd: int, names: frozenset[str]) -> None:
+        self._fd = fd
+        self._names = names
+        self._offset = 0
+
+    def carry_out(self, group: _engine.VirtualGroup) -> None:
+        """Those that are new."""
+        text = os.pread(self._fd, os.fstat(self._fd).st_size - self._offset, self._offset)
+        self._offset += len(text)
+        for line in text.splitlines():
+            order = json.loads(line)
+            if order["node"] in self._names:
+                group.apply_update(order["node"], order["time_ps"], order["tables"])
 
 
 def _plan_of_agents(nics: NicControls, clock: _engine.Clock, patience_s: float) -> _engine.Plan:

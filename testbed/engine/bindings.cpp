@@ -140,6 +140,19 @@ void bind_clock(nb::module_& m) {
       .def_prop_ro("ready", &Clock::ready)
       .def("start", &Clock::start)
       .def("quit", [](Clock& clock, Quit reason) { clock.segment_.quit(reason); })
+      .def_prop_ro("held", [](Clock& clock) { return clock.segment_.header().held.load() != 0; })
+      .def_prop_ro("barrier_ps", [](Clock& clock) { return clock.segment_.header().barrier_ps.load(); })
+      .def(
+          "release",
+          [](Clock& clock, ps_t barrier_ps, std::uint32_t orders) { clock.segment_.release(barrier_ps, orders); },
+          nb::arg("barrier_ps"), nb::arg("orders"))
+      .def(
+          "lower",
+          [](Clock& clock, std::uint32_t group, ps_t time_ps) {
+            if (group >= clock.groups_) throw nb::value_error("no such group");
+            clock.segment_.lower(group, time_ps);
+          },
+          nb::arg("group"), nb::arg("time_ps"))
       .def("reach_ps",
            [](Clock& clock, std::uint32_t from, std::uint32_t to) { return clock.segment_.reach(from, to); })
       .def("set_reach_ps", [](Clock& clock, std::uint32_t from, std::uint32_t to,

@@ -50,6 +50,7 @@ ClockSegment::ClockSegment(int fd, std::uint32_t groups, std::uint32_t wires, bo
     header_->magic = kClockMagic;
     header_->groups = groups;
     header_->wires = wires;
+    header_->barrier_ps = kNever;
     for (std::uint32_t group = 0; group < groups; ++group) next_[group] = kNever;
   } else if (header_->magic != kClockMagic || header_->groups != groups || header_->wires != wires) {
     throw std::invalid_argument("the clock's shared memory belongs to another plan or version");
@@ -77,9 +78,28 @@ bool ClockSegment::wait(std::uint32_t group, int milliseconds) {
   return true;
 }
 
+void ClockSegment::hold() {
+  header_->held.store(1);
+  const timespec timeout{0, 500'000'000L};
+  while (header_->held.load() == 1 && header_->quit.load() == 0) futex(&header_->held, FUTEX_WAIT, 1, &timeout);
+}
+
+void ClockSegment::release(ps_t barrier_ps, std::uint32_t orders) {
+  header_->barrier_ps.store(barrier_ps);
+  header_->orders.store(orders);
+  header_->held.store(0);
+  futex(&header_->held, FUTEX_WAKE, INT_MAX, nullptr);
+}
+
+void ClockSegment::lower(std::uint32_t group, ps_t time_ps) {
+  next_[group] = std::min<std::uint64_t>(next_[group], time_ps);
+  if (lines_[group].waits_for_frame.load() != 0) kill(static_cast<pid_t>(lines_[group].pid), SIGUSR1);
+}
+
 void ClockSegment::quit(Quit reason) {
   auto running = static_cast<std::uint32_t>(Quit::kRunning);
   header_->quit.compare_exchange_strong(running, static_cast<std::uint32_t>(reason));
+  futex(&header_->held, FUTEX_WAKE, INT_MAX, nullptr);
   for (std::uint32_t group = 0; group < header_->groups; ++group) {
     lines_[group].futex.store(1);
     futex(&lines_[group].futex, FUTEX_WAKE, INT_MAX, nullptr);

@@ -199,7 +199,7 @@ void VirtualGroup::turn() {
   drain();
   const ClockHeader& header = clock_.header();
   group_.stop_when_done(reported_done_ + header.sources - header.sources_done);  // then nobody waits for anything
-  group_.run(horizon());
+  group_.run(std::min<ps_t>(horizon(), header.barrier_ps.load(std::memory_order_relaxed)));
   clock_ps_ = std::max(clock_ps_, std::min(group_.limit_ps(), kNever));
   clock_.next(number_) = group_.next_event_ps();
   line.clock_ps = group_.now_ps();
@@ -217,13 +217,19 @@ bool VirtualGroup::pass_on() {
     return true;
   }
   const std::uint64_t* next = clock_.next_all();
-  const auto first = static_cast<std::uint32_t>(std::min_element(next, next + header.groups) - next);
-  if (next[first] >= kNever) {
-    clock_.quit(Quit::kDeadlock);
-    return true;
+  auto first = std::min_element(next, next + header.groups);
+  while (*first >= header.barrier_ps.load(std::memory_order_relaxed)) {
+    if (header.barrier_ps.load() >= kNever) {
+      clock_.quit(Quit::kDeadlock);
+      return true;
+    }
+    clock_.hold();
+    if (header.quit.load() != 0) return true;
+    first = std::min_element(next, next + header.groups);
   }
-  if (first == number_) return true;
-  clock_.wake(first);
+  const auto group = static_cast<std::uint32_t>(first - next);
+  if (group == number_) return true;
+  clock_.wake(group);
   return false;
 }
 
@@ -246,21 +252,30 @@ bool VirtualGroup::wait_for_token() {
   return clock_.wait(number_, kWaitMilliseconds);
 }
 
-Quit VirtualGroup::run() {
+void VirtualGroup::get_ready() {
   clock_.line(number_).pid = static_cast<std::uint32_t>(getpid());
   {
     const std::lock_guard turning(turning_);
     group_.start();
   }
   clock_.next(number_) = group_.next_event_ps();
-  ClockHeader& header = clock_.header();
-  header.ready.fetch_add(1);
-  bool here = false;
+  clock_.header().ready.fetch_add(1);
+  ready_ = true;
+}
+
+Quit VirtualGroup::run() {
+  if (!ready_) get_ready();
+  const ClockHeader& header = clock_.header();
   while (header.quit.load(std::memory_order_relaxed) == 0) {
-    if (!here && !wait_for_token()) continue;
+    if (!holds_token_ && !wait_for_token()) continue;
     if (header.quit.load(std::memory_order_relaxed) != 0) break;
+    holds_token_ = true;
+    if (const std::uint32_t orders = header.orders.load(); orders != orders_read_) {
+      orders_read_ = orders;
+      return Quit::kRunning;
+    }
     turn();
-    here = pass_on();
+    holds_token_ = pass_on();
   }
   return static_cast<Quit>(header.quit.load());
 }

@@ -9,6 +9,9 @@
 //  4. The holder drains its socket up to the frames counted as sent to it before it acts, and no frame may lie in its
 //     past: that is asserted for each one, since comparing results would not find every overstated reach.
 //  5. The token goes to the group with the earliest event. That group can always act, since every reach is above zero.
+//  6. No event at `barrier_ps` or later is processed. A holder that finds nothing earlier holds the clock: virtual time
+//     stands still until the orchestrator, which may have written orders and lowered `next` for those concerned, moves
+//     the barrier. Whoever has the token next looks for orders before it acts.
 // WARNING: `Group::send`, `Port::lookahead_ps`, `reach_matrix` and `echo_delays` must agree on when a frame becomes an
 // event, and `NodeModel::turnaround_ps` on what an event can cause.
 #pragma once
@@ -61,9 +64,12 @@ struct ClockHeader {
   std::atomic<std::uint32_t> ready;   // groups that wait for the start
   std::atomic<std::uint64_t> beat;    // hand-offs
   std::atomic<std::uint32_t> holder;  // group with the token
-  std::uint32_t reserved[5];
+  std::atomic<std::uint32_t> held;    // 1: the clock stands at the barrier
+  std::atomic<std::uint64_t> barrier_ps;
+  std::atomic<std::uint32_t> orders;  // written so far
+  std::uint32_t reserved[17];
 };
-static_assert(sizeof(ClockHeader) == 64);
+static_assert(sizeof(ClockHeader) == 128);
 
 /// The shared memory of a run: header, lines, next, sent by wire, echo by wire, reach.
 class ClockSegment {
@@ -91,6 +97,12 @@ class ClockSegment {
   bool wait(std::uint32_t group, int milliseconds);
   /// End the run for `reason` unless it has ended, and wake everybody.
   void quit(Quit reason);
+  /// Stand still until the orchestrator calls `release`, or the run is over.
+  void hold();
+  /// Let the clock go on until `barrier_ps`; `orders` have been written by then.
+  void release(ps_t barrier_ps, std::uint32_t orders);
+  /// A held clock: a group has something to do at a time.
+  void lower(std::uint32_t group, ps_t time_ps);
 
  private:
   void* base_ = nullptr;
@@ -154,7 +166,8 @@ class VirtualGroup final : public FrameIo {
   /// `places[i]` says where member i (in order of entity number) lives.
   VirtualGroup(const Plan& plan, std::vector<std::uint32_t> group_of, std::uint32_t number, ClockSegment& clock,
                const std::vector<MemberPlace>& places, std::uint32_t snap_bytes);
-  /// Run until the run is over; returns why. Throws ClockError, StreamError, std::system_error.
+  /// Run until the run is over, and return why; or until there are orders, which the caller reads and carries out before
+  /// it calls again (kRunning). Throws ClockError, StreamError, std::system_error.
   Quit run();
   [[nodiscard]] Group& group() { return group_; }
   /// Look at the group from another thread while it runs: `look(group)` sees it between two turns. May wait for one.
@@ -195,6 +208,7 @@ class VirtualGroup final : public FrameIo {
   void turn();
   bool pass_on();
   bool wait_for_token();
+  void get_ready();
 
   Group group_;
   std::mutex turning_;  // held while entities change; nobody else wants it unless a control plane reads counters
@@ -209,6 +223,9 @@ class VirtualGroup final : public FrameIo {
   IntStack written_stack_;                              // of the frame that is being written
   ps_t clock_ps_ = 0;                                   // events before this are processed
   std::uint32_t reported_done_ = 0;
+  std::uint32_t orders_read_ = 0;
+  bool ready_ = false;
+  bool holds_token_ = false;
 };
 
 }  // namespace tb

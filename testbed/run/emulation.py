@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from nic_emulator.control.nics import without_workloads, workloads_of
 from testbed.analysis.records import Records
@@ -42,6 +42,16 @@ _TOGETHER_MS = 20
 _GRACE_MS = 500
 _PARENTS = frozenset({"launcher", "namespaces"})
 """Processes with which others die."""
+
+class Control(Protocol):
+    """Who acts while the clock is held."""
+
+    def next_ps(self) -> int:
+        """When the clock is to be held next, in virtual time; `_engine.NEVER_PS`: never of its own accord."""
+
+    def act(self, now_ps: int) -> Sequence[Mapping[str, Any]]:
+        """Do what is due; orders for the processes (`process_main`), each for `now_ps` or later."""
+
 
 Report = Callable[[int, int], None]
 """Called with virtual time in ps and messages completed."""
@@ -77,6 +87,7 @@ def emulate(
     report: Report | None = None,
     groups: Sequence[Sequence[str]] | None = None,
     host_agents: str = "",
+    control: Control | None = None,
 ) -> Emulated:
     """Run one cell's plan on a standing fabric.
 
@@ -85,11 +96,13 @@ def emulate(
 
     Nor do they depend on the host agents once the clock has started: with `host_agents` all of these are "stopped"
     (SIGSTOP), "starved" (of processor time) or "killed" then.
+
+    With `control` the clock is held at each of its times; what it then orders takes effect later.
     """
     apart = [[name] for name in live.fabric.node_names()]
     with ExitStack() as stack:
         snap = NO_SNAP if snap_bytes is None else snap_bytes
-        run = _Run(live, plan_data, snap, groups or apart, stack, host_agents)
+        run = _Run(live, plan_data, snap, groups or apart, stack, host_agents, control)
         run.start(state)
         return run.finish(report or (lambda _virtual_ps, _messages: None))
 
@@ -105,8 +118,10 @@ class _Run:
         groups: Sequence[Sequence[str]],
         stack: ExitStack,
         host_agents: str = "",
+        control: Control | None = None,
     ) -> None:
         self._live = live
+        self._control = control
         nodes = live.fabric.node_names()
         self._groups = [sorted(group, key=nodes.index) for group in groups]
         self._names = [group[0] for group in self._groups]
@@ -119,6 +134,8 @@ class _Run:
         self._clock_fd = self._memory("tb-clock")
         self._clock = _engine.Clock(self._clock_fd, plan, self._group_of, True)
         self._results = [self._memory(f"tb-result-{name}") for name in self._names]
+        self._orders_fd = self._memory("tb-orders")
+        self._orders = 0
         self._supervisor = stack.enter_context(Supervisor())
         self._own = stack.enter_context(Supervisor())
         self._launcher: subprocess.Popen[bytes] | None = None
@@ -137,7 +154,7 @@ class _Run:
         """Start the launchers, learn the processes, wait until each has its socket and each NIC its work."""
         self._sockets = self._stack.enter_context(state.sockets())
         self._agents.launch()
-        fds = (self._clock_fd, *self._results)
+        fds = (self._clock_fd, self._orders_fd, *self._results)
         self._launcher = subprocess.Popen(
             [sys.executable, "-P", "-m", "nic_emulator.process_main"],
             cwd=ROOT,
@@ -172,6 +189,7 @@ class _Run:
             "sockets": str(self._sockets),
             "patience_s": PATIENCE_S,
             "clock_fd": self._clock_fd,
+            "orders_fd": self._orders_fd,
             "cpu": self._cpu,
             "priority": FIFO_PRIORITY,
             "snap_bytes": self._snap_bytes,
@@ -262,6 +280,8 @@ class _Run:
     def finish(self, report: Report) -> Emulated:
         """Let the clock run; collect when it is over."""
         began = time.monotonic()
+        if self._control:
+            self._clock.release(self._control.next_ps(), 0)
         self._clock.start()
         self._watch(report)
         wall_s = time.monotonic() - began
@@ -301,11 +321,25 @@ class _Run:
                 raise self._reported_error()
             if progress["quit"] != _engine.Quit.RUNNING.value:
                 return
+            if self._control and self._clock.held:
+                self._obey(self._control)
+                since = time.monotonic()
             now = (progress["beat"], progress["virtual_ps"], progress["hops"])
             if now != last:
                 last, since = now, time.monotonic()
             elif time.monotonic() - since > _STILL_S:
                 self._check_stopped()
+
+    def _obey(self, control: Control) -> None:
+        """Virtual time stands still: let the control plane act, and tell the processes what it has decided."""
+        orders = control.act(self._clock.barrier_ps)
+        lines = "".join(json.dumps(order) + "\n" for order in orders)
+        os.pwrite(self._orders_fd, lines.encode(), os.fstat(self._orders_fd).st_size)
+        self._orders += len(orders)
+        nodes = self._live.fabric.node_names()
+        for order in orders:
+            self._clock.lower(self._group_of[nodes.index(order["node"])], order["time_ps"])
+        self._clock.release(control.next_ps(), self._orders)
 
     def _check_stopped(self) -> None:
         """A clock that stands still is an error if its holder is stopped or asleep; a busy one may go on."""
