@@ -12,6 +12,9 @@ the clock before it has been told to start. From then on nothing waits for the a
 
 While the clock is held the orchestrator may append orders to `orders_fd`, one line of JSON each: {"node", "time_ps",
 "tables"} gives a switch new tables from a time on. Each process reads them when it next has the token.
+
+A job with `resume_ps` starts one process in the place of one that was ended while the clock was held at that time. Its
+plan has the workloads, since no agent tells it again.
 """
 
 from __future__ import annotations
@@ -42,9 +45,10 @@ def main() -> int:
     _engine.prepare_process("tb-launcher", -1, 0)
     plan = build_plan(job["plan"])
     pids: dict[str, int] = {}
-    for number, group in enumerate(job["groups"]):
+    for group in job["groups"]:
+        number = group["number"]
         # Before the fork: an agent that knows the pids finds the sockets; closed after it, they end with their NIC.
-        listeners = _listen(job, number)
+        listeners = {} if "resume_ps" in job else _listen(job, number)
         pid = os.fork()
         if pid == 0:
             os._exit(_child(plan, job, number, group, listeners))
@@ -89,6 +93,8 @@ def _child(
         group = _engine.VirtualGroup(plan, group_of, number, clock, places, job["snap_bytes"])
         if nics:
             nics.read_from(group.snapshot)
+        if "resume_ps" in job:
+            group.resume(plan, job["resume_ps"])
         orders = _Orders(job["orders_fd"], _names_of(job, number))
         while (quit_reason := group.run()) == _engine.Quit.RUNNING:
             orders.carry_out(group)

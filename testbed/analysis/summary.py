@@ -19,6 +19,7 @@ from testbed.analysis.breakdown import (
     window_of,
 )
 from testbed.analysis.events import events_of
+from testbed.analysis.failures import FailureEvent, Outage
 from testbed.analysis.percentiles import (
     QUANTILES_PPM,
     Percentile,
@@ -79,6 +80,10 @@ class CellSummary:
     """Messages of an unreliable transport that never arrived; `n` and all times are without them."""
     recovery: Recovery | None = None
     """Of the messages with a packet that was sent again; None where there are none."""
+    failures: tuple[FailureEvent, ...] = ()
+    """What went wrong, and what followed from it, in order of time; the first 1,000."""
+    outage: Outage | None = None
+    """What that did to messages; None without failures."""
     load_permille: int | None = None
     """What an open loop offers; None: it is idle, or its senders wait for their messages."""
     offered_bps: int | None = None

@@ -1,5 +1,5 @@
 """What a switch's OpenFlow 1.3 tables hold, as plain values: what `rules.py` computes, Ryu installs, `mirror.py` reads
-back and `asic.py` loads into the switch's model. Equal tables compare equal, whatever the order they were made in. Pure.
+back and `asic.py` loads into the model. Equal tables compare equal, whatever the order they were made in. Pure.
 
 Table 0 gives a frame its class, table 1 its port. Ports are numbered as in the fabric (from 1 on a switch).
 """
@@ -39,7 +39,16 @@ class Match:
         """Orders matches of which some fields are None."""
         return tuple(
             repr(getattr(self, name))
-            for name in ("in_port", "eth_dst", "eth_src", "eth_type", "vlan_vid", "vlan_pcp", "ip_dscp", "other")
+            for name in (
+                "in_port",
+                "eth_dst",
+                "eth_src",
+                "eth_type",
+                "vlan_vid",
+                "vlan_pcp",
+                "ip_dscp",
+                "other",
+            )
         )
 
 

@@ -138,6 +138,7 @@ void bind_clock(nb::module_& m) {
       .def(nb::init<int, const Plan&, const std::vector<std::uint32_t>&, bool>(), nb::arg("fd"), nb::arg("plan"),
            nb::arg("group_of"), nb::arg("create"))
       .def_prop_ro("ready", &Clock::ready)
+      .def_prop_ro("ready_count", [](Clock& clock) { return clock.segment_.header().ready.load(); })
       .def("start", &Clock::start)
       .def("quit", [](Clock& clock, Quit reason) { clock.segment_.quit(reason); })
       .def_prop_ro("held", [](Clock& clock) { return clock.segment_.header().held.load() != 0; })
@@ -176,6 +177,13 @@ void bind_clock(nb::module_& m) {
           nb::arg("plan"), nb::arg("group_of"), nb::arg("number"), nb::arg("clock"), nb::arg("places"),
           nb::arg("snap_bytes") = 0xFFFFFFFFU, nb::keep_alive<1, 2>(), nb::keep_alive<1, 5>())
       .def("run", &VirtualGroup::run, nb::call_guard<nb::gil_scoped_release>())
+      .def(
+          "resume",
+          [](VirtualGroup& group, const Plan& plan, ps_t now_ps) {
+            const std::uint32_t entity = group.group().entities().front()->id();
+            group.resume(frames_to(plan, entity, now_ps, [](Group& /*all*/) {}), now_ps);
+          },
+          nb::arg("plan"), nb::arg("now_ps"))
       .def("tx_records", [](VirtualGroup& g) { return raw(g.group().tx_records); })
       .def("rx_records", [](VirtualGroup& g) { return raw(g.group().rx_records); })
       .def("int_samples", [](VirtualGroup& g) { return raw(g.group().telemetry.int_samples); })

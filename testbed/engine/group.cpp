@@ -109,6 +109,15 @@ Frame* Group::copy_of(const Frame& frame) {
   return copy;
 }
 
+void Group::lead_out(std::uint32_t entity) {
+  for (const auto& member : entities_) {
+    for (std::uint32_t number = 0; number < member->ports().size(); ++number) {
+      Port& port = member->port(number);
+      if (port.wire != kNoWire && port.peer_entity == entity) port.peer = nullptr;
+    }
+  }
+}
+
 void Group::start() {
   for (const auto& entity : entities_) {
     entity->start();

@@ -68,6 +68,8 @@ class Group {
   [[nodiscard]] Entity* entity(std::uint32_t id) { return by_id_[id]; }
   [[nodiscard]] const std::vector<std::unique_ptr<Entity>>& entities() const { return entities_; }
   void set_io(FrameIo* io) { io_ = io; }
+  /// Frames for a member go by `FrameIo`, as those for strangers do.
+  void lead_out(std::uint32_t entity);
   /// A frame from another group arrives; `first_bit_ps` is the ideal arrival of its first bit.
   void deliver(std::uint32_t entity, std::uint32_t port, Frame* frame, ps_t event_ps) {
     by_id_[entity]->accept(port, frame, event_ps);

@@ -83,6 +83,10 @@ void VirtualGroup::open_member(const Plan& plan, std::uint32_t entity, const Mem
 
 ps_t VirtualGroup::send(const Entity& from, std::uint32_t port_number, Frame* frame, ps_t first_bit_ps, ps_t event_ps) {
   const Port& port = from.ports()[port_number];
+  if (mute_) {
+    group_.give_back(frame);
+    return kNever;
+  }
   if (frame->buffer == kNoBuffer) {
     frame->buffer = buffers_.take();
     const std::span<unsigned char> room{buffers_.at(frame->buffer), buffers_.bytes()};
@@ -252,11 +256,38 @@ bool VirtualGroup::wait_for_token() {
   return clock_.wait(number_, kWaitMilliseconds);
 }
 
+void VirtualGroup::resume(const std::vector<Reached>& frames, ps_t now_ps) {
+  if (group_.entities().size() != 1 || started_) throw std::invalid_argument("one entity, not started, is resumed");
+  const std::uint32_t entity = group_.entities().front()->id();
+  mute_ = true;
+  group_.start();
+  started_ = true;
+  for (const Reached& reached : frames) {
+    Frame* frame = group_.take_frame();
+    *frame = reached.frame;
+    frame->cookie = frame->ingress = frame->queue = 0;
+    if (frame->telemetry != kNoTelemetry) {
+      const std::uint32_t place = group_.telemetry.int_stacks.take();
+      group_.telemetry.int_stacks.at(place) = reached.hops;
+      frame->telemetry = place + telemetry_hops(reached.frame) * kTelemetryHop;
+    }
+    group_.deliver(entity, reached.port, frame, reached.event_ps);
+  }
+  while (group_.next_event_ps() < now_ps) group_.run(now_ps);
+  mute_ = false;
+  clock_ps_ = now_ps;
+  reported_done_ = group_.sources_done();
+  for (Inlet& inlet : inlets_.front()) {
+    if (inlet.wire != kNoWire) inlet.received = clock_.sent(inlet.wire);
+  }
+}
+
 void VirtualGroup::get_ready() {
   clock_.line(number_).pid = static_cast<std::uint32_t>(getpid());
-  {
+  if (!started_) {
     const std::lock_guard turning(turning_);
     group_.start();
+    started_ = true;
   }
   clock_.next(number_) = group_.next_event_ps();
   clock_.header().ready.fetch_add(1);

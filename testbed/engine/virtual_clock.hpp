@@ -25,6 +25,7 @@
 #include "group.hpp"
 #include "packet_io.hpp"
 #include "plan.hpp"
+#include "replay.hpp"
 
 namespace tb {
 
@@ -169,6 +170,10 @@ class VirtualGroup final : public FrameIo {
   /// Run until the run is over, and return why; or until there are orders, which the caller reads and carries out before
   /// it calls again (kRunning). Throws ClockError, StreamError, std::system_error.
   Quit run();
+  /// Take the place of a process that has ended while the clock is held at `now_ps`: everything that its entity has
+  /// received so far is given to this one, which comes to the same state by it. Before `run`, in a group of one entity;
+  /// throws std::invalid_argument otherwise.
+  void resume(const std::vector<Reached>& frames, ps_t now_ps);
   [[nodiscard]] Group& group() { return group_; }
   /// Look at the group from another thread while it runs: `look(group)` sees it between two turns. May wait for one.
   template <typename Look>
@@ -224,7 +229,9 @@ class VirtualGroup final : public FrameIo {
   ps_t clock_ps_ = 0;                                   // events before this are processed
   std::uint32_t reported_done_ = 0;
   std::uint32_t orders_read_ = 0;
+  bool started_ = false;
   bool ready_ = false;
+  bool mute_ = false;  // what is sent has been sent before
   bool holds_token_ = false;
 };
 

@@ -39,6 +39,13 @@ class Supervisor:
         self._alive[pidfd] = (name, pid)
         self._selector.register(pidfd, selectors.EVENT_READ)
 
+    def forget(self, name: str) -> None:
+        """Watch a process no longer, whatever becomes of it."""
+        for pidfd in [pidfd for pidfd, (known, _) in self._alive.items() if known == name]:
+            self._selector.unregister(pidfd)
+            os.close(pidfd)
+            del self._alive[pidfd]
+
     def poll(self, timeout_ms: int = 0) -> tuple[str, int] | None:
         """Name and pid of the first process found dead; each is reported once, None if there is no news."""
         if not self._dead:

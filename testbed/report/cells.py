@@ -1,4 +1,4 @@
-"""The figures that each cell has of its own: its queues as a heat map, and its pauses as a timeline."""
+"""The figures that each cell has of its own: its failures and its pauses as timelines, its queues as a heat map."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from testbed.analysis.records import Records
 from testbed.analysis.summary import RunSummary
 from testbed.report import canvas
 from testbed.report.cell_figure import Source
+from testbed.report.failure_figure import failure_figure
 from testbed.report.heatmap import heatmap_figure
 from testbed.report.timeline import Window, timeline_figure
 
@@ -33,6 +34,9 @@ def write_cell_figures(
     are drawn whose queues were deepest: pictures that nobody looks at take longer than the runs.
     """
     written: list[Path] = []
+    for cell in [cell for cell in summary.cells if cell.failures][:MOST_DRAWN]:
+        figure = failure_figure(records(cell.id), cell.failures, Source.of(cell, summary, result_id))
+        written += canvas.save(figure, directory, f"failures-{cell.id}")
     shown = _deepest(columns)
     for cell in summary.cells:
         if cell.id not in shown:

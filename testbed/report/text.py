@@ -56,6 +56,7 @@ def report_text(
         rate_table(summary.cells, colour=colour),
         event_table(summary.cells, colour=colour),
         recovery_table(summary.cells, colour=colour),
+        outage_table(summary.cells, colour=colour),
         prose(_closing(summary, result), width),
     ]
     return "\n\n".join(part.rstrip() for part in parts if part) + "\n"
@@ -264,6 +265,27 @@ def recovery_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str
         table.add_row(*(label(cell) for label in labels.values()), f"{one.messages:,}", *texts)
     note = "messages with a packet that was sent again: latency beyond the median of the others"
     return printed(table, colour) + f"({note})\n"
+
+
+def outage_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
+    """For how long failures hit messages, beside how long they last for the fabric; empty without failures."""
+    found = [(cell, cell.outage) for cell in cells if cell.outage is not None]
+    if not found:
+        return ""
+    scale = choose_scale(
+        value for _, one in found for value in (one.until_ps - one.from_ps, one.slowest_ps) if value
+    )
+    labels = _labels(cells)
+    table = empty_table(list(labels), ("hit", "for", "stated", "slowest"))
+    for cell, one in found:
+        times = (one.until_ps - one.from_ps, one.stated_ps, one.slowest_ps)
+        texts = (MISSING if not value else f"{scale.number(value)} {scale.unit}" for value in times)
+        table.add_row(*(label(cell) for label in labels.values()), f"{one.hit:,}", *texts)
+    note = (
+        "messages sent again since the first failure: from the first of them that was posted to the last; stated: how"
+        " long frames are lost until another way is used"
+    )
+    return printed(table, colour) + textwrap.fill(f"({note})", PROSE_CHARS) + "\n"
 
 
 def _labels(cells: Sequence[CellSummary]) -> dict[str, Callable[[CellSummary], str]]:

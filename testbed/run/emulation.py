@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -43,14 +44,25 @@ _GRACE_MS = 500
 _PARENTS = frozenset({"launcher", "namespaces"})
 """Processes with which others die."""
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acts:
+    """What is decided while the clock is held."""
+
+    orders: Sequence[Mapping[str, Any]] = ()
+    """For the processes (`process_main`), each for the time of the hold or later."""
+    processes: Sequence[str] = ()
+    """NICs whose process is ended with SIGKILL, and another started in its place."""
+
+
 class Control(Protocol):
     """Who acts while the clock is held."""
 
     def next_ps(self) -> int:
         """When the clock is to be held next, in virtual time; `_engine.NEVER_PS`: never of its own accord."""
 
-    def act(self, now_ps: int) -> Sequence[Mapping[str, Any]]:
-        """Do what is due; orders for the processes (`process_main`), each for `now_ps` or later."""
+    def act(self, now_ps: int) -> Acts:
+        """Do what is due."""
 
 
 Report = Callable[[int, int], None]
@@ -138,7 +150,7 @@ class _Run:
         self._orders = 0
         self._supervisor = stack.enter_context(Supervisor())
         self._own = stack.enter_context(Supervisor())
-        self._launcher: subprocess.Popen[bytes] | None = None
+        self._launchers: list[subprocess.Popen[bytes]] = []
         stack.callback(self._end)
         self._agents = HostAgents(stack, host_agents)
         self._cpu = max(os.sched_getaffinity(0))
@@ -154,36 +166,50 @@ class _Run:
         """Start the launchers, learn the processes, wait until each has its socket and each NIC its work."""
         self._sockets = self._stack.enter_context(state.sockets())
         self._agents.launch()
-        fds = (self._clock_fd, self._orders_fd, *self._results)
-        self._launcher = subprocess.Popen(
+        self._state = state
+        launcher = self._launch(self._job())
+        self._agents.start(self._agent_jobs(), state)  # they and the processes come to be side by side
+        self._learn(launcher)
+        for name, pid in self._live.processes().items():
+            self._supervisor.add(name, pid)
+        self._wait_ready()
+
+    def _launch(self, job: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+        """Start a process that forks those of a job."""
+        launcher = subprocess.Popen(
             [sys.executable, "-P", "-m", "nic_emulator.process_main"],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=fds,
+            pass_fds=(self._clock_fd, self._orders_fd, *self._results),
             process_group=0,  # a Ctrl-C at the terminal is for the orchestrator, which ends it
         )
-        state.record_child("launcher", self._launcher.pid)
-        assert self._launcher.stdin is not None
-        assert self._launcher.stdout is not None
-        self._launcher.stdin.write(json.dumps(self._job()).encode() + b"\n")
-        self._launcher.stdin.close()
-        self._agents.start(self._agent_jobs(), state)  # they and the processes come to be side by side
-        line = self._launcher.stdout.readline()
+        self._launchers.append(launcher)
+        self._state.record_child("launcher", launcher.pid)
+        assert launcher.stdin is not None
+        launcher.stdin.write(json.dumps(job).encode() + b"\n")
+        launcher.stdin.close()
+        return launcher
+
+    def _learn(self, launcher: subprocess.Popen[bytes], name: str = "launcher") -> None:
+        """Which processes it has forked."""
+        assert launcher.stdout is not None
+        line = launcher.stdout.readline()
         if not line:
             raise FabricError(
                 "the launcher ended before it started a process", remedy="see its message above"
             )
-        self._pids = json.loads(line)
-        state.record_children(self._pids)
-        for name, pid in {"launcher": self._launcher.pid, **self._pids, **self._live.processes()}.items():
-            self._supervisor.add(name, pid)
-        for name, pid in self._pids.items():
-            self._own.add(name, pid)
-        self._wait_ready()
+        pids = json.loads(line)
+        self._pids |= pids
+        self._state.record_children(pids)
+        self._supervisor.add(name, launcher.pid)
+        for group, pid in pids.items():
+            self._supervisor.add(group, pid)
+            self._own.add(group, pid)
 
-    def _job(self) -> dict[str, Any]:
+    def _job(self, only: int | None = None) -> dict[str, Any]:
+        """For the processes of all groups, or of one."""
         return {
             "plan": without_workloads(self._data),
             "sockets": str(self._sockets),
@@ -195,8 +221,14 @@ class _Run:
             "snap_bytes": self._snap_bytes,
             "group_of": self._group_of,
             "groups": [
-                {"name": group[0], "places": [self._place(name) for name in group], "result_fd": fd}
-                for group, fd in zip(self._groups, self._results, strict=True)
+                {
+                    "name": group[0],
+                    "number": number,
+                    "places": [self._place(name) for name in group],
+                    "result_fd": fd,
+                }
+                for number, (group, fd) in enumerate(zip(self._groups, self._results, strict=True))
+                if only in (None, number)
             ],
         }
 
@@ -332,14 +364,41 @@ class _Run:
 
     def _obey(self, control: Control) -> None:
         """Virtual time stands still: let the control plane act, and tell the processes what it has decided."""
-        orders = control.act(self._clock.barrier_ps)
+        now_ps = self._clock.barrier_ps
+        acts = control.act(now_ps)
+        orders = acts.orders
         lines = "".join(json.dumps(order) + "\n" for order in orders)
         os.pwrite(self._orders_fd, lines.encode(), os.fstat(self._orders_fd).st_size)
         self._orders += len(orders)
         nodes = self._live.fabric.node_names()
         for order in orders:
             self._clock.lower(self._group_of[nodes.index(order["node"])], order["time_ps"])
+        orphaned = [self._replace(name, now_ps) for name in acts.processes]
         self._clock.release(control.next_ps(), self._orders)
+        if any(orphaned):
+            self._clock.start()
+
+    def _replace(self, name: str, now_ps: int) -> bool:
+        """End the process of a NIC, and start another that comes to the same state; whether it had the token."""
+        number = self._group_of[self._live.fabric.node_names().index(name)]
+        had_token = self._clock.progress()["holder"] == number
+        waiting = self._clock.ready_count
+        launcher_name = f"launcher of {name}"  # it ends with its only child
+        for supervisor in (self._supervisor, self._own):
+            supervisor.forget(name)
+            supervisor.forget(launcher_name)
+        os.kill(self._pids[name], signal.SIGKILL)
+        launcher = self._launch({**self._job(number), "resume_ps": now_ps, "plan": dict(self._data)})
+        self._learn(launcher, launcher_name)
+        deadline = time.monotonic() + _START_DEADLINE_S
+        while self._clock.ready_count == waiting:
+            self._check_alive(timeout_ms=2)
+            if time.monotonic() > deadline:
+                raise FabricError(
+                    f"the new process of '{name}' was not ready after {_START_DEADLINE_S:.0f} s",
+                    remedy="the machine may be out of memory or very loaded; try fewer records",
+                )
+        return had_token
 
     def _check_stopped(self) -> None:
         """A clock that stands still is an error if its holder is stopped or asleep; a busy one may go on."""
@@ -384,11 +443,11 @@ class _Run:
         self._clock.quit(_engine.Quit.STOPPED)
         if self._own.wait(_GRACE_MS):
             self._own.kill_all()
-        if self._launcher is not None:
-            self._launcher.kill()
-            self._launcher.wait()
-            if self._launcher.stdout is not None:
-                self._launcher.stdout.close()
+        for launcher in self._launchers:
+            launcher.kill()
+            launcher.wait()
+            if launcher.stdout is not None:
+                launcher.stdout.close()
 
 
 def _read_result(fd: int) -> tuple[dict[str, Any], bytes]:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from testbed.analysis.depths import SAMPLE_DTYPE, columns_of, followed_in
+from testbed.analysis.failures import FailureEvent, outage_of
 from testbed.analysis.records import RECORD_DTYPE, Records, digest, first_difference
 from testbed.analysis.summary import CellSummary, rate_bps, summarise_cell
 from testbed.engine import _engine
@@ -29,6 +30,7 @@ from testbed.units import PS_PER_US
 TRACE_PS = 200 * PS_PER_US
 TRACE_SAMPLES = 1_200_000
 """Three for each change of a queue, of which `testbed.analysis.depths` keeps two where one class is in use."""
+MOST_EVENTS = 1_000
 _SLICES = 200
 
 _progress: SynchronizedArray[Any] | None = None
@@ -49,6 +51,10 @@ class TwinJob:
     emulated: Path | None
     """Raw records of real frames to compare with, if there are any."""
     emulated_until_ps: int
+    failures: tuple[FailureEvent, ...] = ()
+    """What goes wrong in the cell, and what follows."""
+    stated_ps: int | None = None
+    """For how long the first of it costs frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +101,8 @@ def run_twin_cell(job: TwinJob) -> TwinOutcome:
             summarise_cell(job.cell, kept, counters, lost=lost, goodput_bps=_goodput_bps(job, halves[1])),
             emulated_records=len(emulated),
             emulated_digest=digest([("", emulated)]) if len(emulated) else "",
+            failures=job.failures[:MOST_EVENTS],
+            outage=outage_of(kept, job.failures, job.stated_ps),
         ),
         records=len(kept),
         counters=counters,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 from tests.fabric.emulated import assert_equal, cell_data, twin_run
@@ -12,7 +11,7 @@ from tests.fabric.emulated import assert_equal, cell_data, twin_run
 from testbed.engine import _engine
 from testbed.fabric.build import build_fabric
 from testbed.fabric.state import RunState
-from testbed.run.emulation import emulate
+from testbed.run.emulation import Acts, emulate
 from testbed.units import PS_PER_US
 from topologies import build_fabric as fabric_of
 
@@ -24,19 +23,22 @@ FABRIC = fabric_of("leaf_spine", {"leaves": 2, "spines": 2, "cards": 4})
 class Idle:
     """Holds the clock at given times, and notes when it was."""
 
-    def __init__(self, times_ps: Sequence[int], *, pause_s: float = 0.0) -> None:
+    def __init__(
+        self, times_ps: Sequence[int], *, pause_s: float = 0.0, processes: Sequence[str] = ()
+    ) -> None:
         self._left = list(times_ps)
         self._pause_s = pause_s
+        self._processes = processes
         self.held_ps: list[int] = []
 
     def next_ps(self) -> int:
         return self._left[0] if self._left else _engine.NEVER_PS
 
-    def act(self, now_ps: int) -> Sequence[Mapping[str, Any]]:
+    def act(self, now_ps: int) -> Acts:
         self.held_ps.append(now_ps)
         time.sleep(self._pause_s)
         self._left.pop(0)
-        return ()
+        return Acts(processes=self._processes)
 
 
 @pytest.mark.parametrize("nic", ["transparent", "rdma"])
@@ -62,3 +64,18 @@ def test_virtual_clock_is_held_where_nothing_is_left_to_happen(state: RunState) 
         emulated = emulate(live, data, state=state, control=control)
     assert_equal(emulated, twin)
     assert control.held_ps == [between_ps]
+
+
+@pytest.mark.parametrize("nic", ["transparent", "rdma", "kernel", "uec", "sue"])
+def test_virtual_process_of_a_nic_is_ended_and_another_goes_on_in_its_place(
+    state: RunState, nic: str
+) -> None:
+    """Whatever is lost with a process, the plan has it: the new one comes to the same state."""
+    data = cell_data(FABRIC, kind="poisson", size_bytes=8192, nic=nic, records=200)
+    twin = twin_run(data)
+    last_ps = int(twin.records["completed_ps"].max())
+    control = Idle([last_ps // 3, last_ps // 2, last_ps * 4 // 5], processes=("c2", "c3"))
+    with build_fabric(FABRIC, state=state) as live:
+        emulated = emulate(live, data, state=state, control=control)
+    assert_equal(emulated, twin, nic)
+    assert len(control.held_ps) == 3

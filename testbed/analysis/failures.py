@@ -1,0 +1,55 @@
+"""What a failure did to messages: which it hit, for how long, and what that cost. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from testbed.analysis.records import Records, latencies_ps
+
+EventKind: TypeAlias = Literal["begins", "ends", "noticed", "rules", "controller"]
+"""A failure begins, and ends; switches notice that a port is down or up; new rules are in effect; the controller is
+lost, or is back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureEvent:
+    """One line of the log of a cell with failures."""
+
+    time_ps: int
+    kind: EventKind
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """The messages of a cell that had to be sent again, from its first failure on."""
+
+    hit: int
+    from_ps: int
+    """When the first of them was posted; 0 where there is none."""
+    until_ps: int
+    """When the last of them was posted."""
+    slowest_ps: int
+    """The longest latency among them."""
+    stated_ps: int | None
+    """How long the first failure that costs frames lasts for the fabric: until it ends, until switches notice it and
+    have another way, or until new rules are in effect, whichever is first. None: it goes on."""
+
+
+def outage_of(records: Records, events: Sequence[FailureEvent], stated_ps: int | None) -> Outage | None:
+    """What the failures of a cell did to its messages; None without failures."""
+    begins = [event.time_ps for event in events if event.kind == "begins"]
+    if not begins:
+        return None
+    hit = records[(records["retransmits"] > 0) & (records["completed_ps"] >= min(begins))]
+    if not len(hit):
+        return Outage(hit=0, from_ps=0, until_ps=0, slowest_ps=0, stated_ps=stated_ps)
+    return Outage(
+        hit=len(hit),
+        from_ps=int(hit["posted_ps"].min()),
+        until_ps=int(hit["posted_ps"].max()),
+        slowest_ps=int(latencies_ps(hit).max()),
+        stated_ps=stated_ps,
+    )
