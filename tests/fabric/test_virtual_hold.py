@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 
 import pytest
-from tests.fabric.emulated import assert_equal, cell_data, twin_run
 
 from testbed.engine import _engine
 from testbed.fabric.build import build_fabric
 from testbed.fabric.state import RunState
 from testbed.run.emulation import Acts, emulate
 from testbed.units import PS_PER_US
+from tests.fabric.emulated import assert_equal, cell_data, twin_run
 from topologies import build_fabric as fabric_of
 
 pytestmark = pytest.mark.fabric
