@@ -1,5 +1,7 @@
-"""What a switch's OpenFlow 1.3 tables hold, as plain values: what `rules.py` computes, Ryu installs, `mirror.py` reads
-back and `asic.py` loads into the model. Equal tables compare equal, whatever the order they were made in. Pure.
+"""What a switch's OpenFlow 1.3 tables hold, as plain values. Pure.
+
+`rules.py` computes them, Ryu installs them, `mirror.py` reads them back and `asic.py` loads them into the switch's
+model. Equal tables compare equal, whatever the order they were made in.
 
 Table 0 gives a frame its class, table 1 its port. Ports are numbered as in the fabric (from 1 on a switch).
 """
@@ -35,20 +37,17 @@ class Match:
     other: tuple[str, ...] = ()
     """Fields that no switch here knows, as `ovs-ofctl` writes them; a rule that has any is refused by `asic.py`."""
 
-    def key(self) -> tuple[str, ...]:
-        """Orders matches of which some fields are None."""
-        return tuple(
-            repr(getattr(self, name))
-            for name in (
-                "in_port",
-                "eth_dst",
-                "eth_src",
-                "eth_type",
-                "vlan_vid",
-                "vlan_pcp",
-                "ip_dscp",
-                "other",
-            )
+    def key(self) -> tuple[object, ...]:
+        """Orders matches of which some fields are None: these first."""
+        return (
+            -1 if self.in_port is None else self.in_port,
+            self.eth_dst or "",
+            self.eth_src or "",
+            -1 if self.eth_type is None else self.eth_type,
+            -1 if self.vlan_vid is None else self.vlan_vid,
+            -1 if self.vlan_pcp is None else self.vlan_pcp,
+            -1 if self.ip_dscp is None else self.ip_dscp,
+            self.other,
         )
 
 
@@ -68,7 +67,7 @@ class Flow:
     other: tuple[str, ...] = ()
     """Actions that no switch here knows."""
 
-    def key(self) -> tuple[int, int, tuple[str, ...]]:
+    def key(self) -> tuple[int, int, tuple[object, ...]]:
         """By table, then the highest priority first."""
         return (self.table, -self.priority, self.match.key())
 
