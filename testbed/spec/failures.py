@@ -28,11 +28,13 @@ from testbed.registry import unknown_name
 from testbed.spec.disturbance import PLACE, TIME, Place, spans
 from testbed.spec.fabric import FOREVER_PS, Link
 from testbed.spec.settings import time_above_zero
-from testbed.units import RATIO_UNIT, byte_time_ps, format_time, parse_ppm, parse_rate, parse_ratio
+from testbed.units import PS_PER_S, RATIO_UNIT, byte_time_ps, format_time, parse_ppm, parse_rate, parse_ratio
 
 FailureKind: TypeAlias = Literal["down", "loss", "ber", "rate", "delay", "restart", "process", "lost"]
 CONTROLLER = "controller"
 FAILURE_EXAMPLE = "l1<>s1@100us-300us:down"
+MAX_DELAY_PS = PS_PER_S
+"""`kMostExtraPs` in testbed/engine/plan.hpp."""
 MOMENT_PS = 1
 """What has no duration is over after so long."""
 
@@ -173,6 +175,17 @@ def _rate(text: str) -> int:
     return rate_bps
 
 
+def _delay(text: str) -> int:
+    """Picoseconds above zero, up to the engine's limit."""
+    delay_ps = time_above_zero(text)
+    if delay_ps > MAX_DELAY_PS:
+        raise SpecError(
+            f"a link that is {format_time(delay_ps)} longer",
+            remedy=f"write at most {format_time(MAX_DELAY_PS)}",
+        )
+    return delay_ps
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
     """What may be written of one kind of failure."""
@@ -190,7 +203,7 @@ _KINDS: Mapping[str, _Kind] = {
     "loss": _Kind("link", "l1>s1@100us-200us:loss=100%", "loss_ppm", _loss, everywhere=True),
     "ber": _Kind("link", "l1>s1@100us-200us:ber=1e-6", "ber_e18", _ber, everywhere=True),
     "rate": _Kind("link", "l1<>s1@100us-200us:rate=100Gbps", "rate_bps", _rate),
-    "delay": _Kind("link", "l1<>s1@100us-200us:delay=1us", "delay_ps", time_above_zero),
+    "delay": _Kind("link", "l1<>s1@100us-200us:delay=1us", "delay_ps", _delay),
     "restart": _Kind("node", "s1@100us-200us:restart"),
     "process": _Kind("node", "c3@100us:process"),
     "lost": _Kind("controller", "controller@100us-200us:lost"),
