@@ -35,12 +35,18 @@ class Match:
     other: tuple[str, ...] = ()
     """Fields that no switch here knows, as `ovs-ofctl` writes them; a rule that has any is refused by `asic.py`."""
 
-    def key(self) -> tuple[str, ...]:
-        """Orders matches of which some fields are None."""
-        return tuple(
-            repr(getattr(self, name))
-            for name in ("in_port", "eth_dst", "eth_src", "eth_type", "vlan_vid", "vlan_pcp", "ip_dscp", "other")
+    def key(self) -> tuple[object, ...]:
+        """Orders matches of which some fields are None: these first."""
+        values = (
+            self.in_port,
+            self.eth_dst,
+            self.eth_src,
+            self.eth_type,
+            self.vlan_vid,
+            self.vlan_pcp,
+            self.ip_dscp,
         )
+        return (*((value is not None, value) for value in values), self.other)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +65,7 @@ class Flow:
     other: tuple[str, ...] = ()
     """Actions that no switch here knows."""
 
-    def key(self) -> tuple[int, int, tuple[str, ...]]:
+    def key(self) -> tuple[int, int, tuple[object, ...]]:
         """By table, then the highest priority first."""
         return (self.table, -self.priority, self.match.key())
 
