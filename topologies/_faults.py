@@ -13,56 +13,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from testbed.errors import Problems, SpecError
-from testbed.registry import nearest
-from testbed.spec.fabric import FOREVER_PS, Link, LinkFault
-from testbed.units import PS_PER_S, format_time, parse_ppm, parse_time
+from testbed.spec.disturbance import PLACE, TIME, Place, spans
+from testbed.spec.fabric import Link, LinkFault
+from testbed.units import parse_ppm
 
 NO_FAULTS = "none"
 FAULTS_EXAMPLE = "l1>s1@100us-200us:100%"
-EVERY = "*"
-MAX_REPETITIONS = 10_000
-"""Of one fault; each is a line of the plan."""
-FLAPPING_PS = PS_PER_S
-"""A fault with a period and no number comes back for so long, which is longer than most cells last."""
-_WAYS_NAMED = 8
 
-_FAULT = re.compile(
-    r"\s*(?P<sender>(?P<every>\*)(?=\s*<>)|[a-z][a-z0-9]*)(?:\.(?P<port>\d{1,9}))?\s*(?P<both><?)>"
-    r"\s*(?P<receiver>(?(every)\*|[a-z][a-z0-9]*))\s*"
-    r"(?:@\s*(?P<start>[^-:]+)-(?P<end>[^-:/]+)(?:/(?P<period>[^-:*]+)(?:\*\s*(?P<times>\d{1,9})\s*)?)?)?"
-    r":(?P<loss>[^-:]+)",
-    re.ASCII,
-)
+_FAULT = re.compile(rf"\s*{PLACE}\s*(?:@\s*{TIME})?:(?P<loss>[^-:]+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultText:
     """One fault as it was written: nodes by name, links not known yet."""
 
-    sender: str
-    receiver: str
-    port: int | None
-    """Of the sender; None for every link between the two."""
+    place: Place
     faults: tuple[LinkFault, ...]
-    """Each time that it comes, of each direction that it is of."""
-
-    @property
-    def everywhere(self) -> bool:
-        """Whether every link has it."""
-        return EVERY in (self.sender, self.receiver)
+    """Each time that it comes, toward the receiver."""
 
     def of(self, link: Link) -> tuple[LinkFault, ...]:
         """What of it a link has."""
-        if self.everywhere:
-            once = [fault for fault in self.faults if fault.toward == self.receiver]
-            once = once[: len(self.faults) // 2]  # both ways are written alike
-            return tuple(replace(fault, toward=end) for end in (link.a, link.b) for fault in once)
-        return self.faults if self.is_of(link) else ()
-
-    def is_of(self, link: Link) -> bool:
-        """Whether a link has it."""
-        joined = {link.a, link.b} == {self.sender, self.receiver}
-        return joined and self.port in (None, link.port_at(self.sender))
+        return tuple(replace(fault, toward=end) for end in self.place.toward(link) for fault in self.faults)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +57,7 @@ def parse_faults(text: str) -> tuple[FaultText, ...]:
 def with_impairments(links: Sequence[Link], impairments: Impairments) -> tuple[Link, ...]:
     """The links, each with what it does; a fault of no link is refused."""
     for one in impairments.faults:
-        _check(one, links)
+        _check(one.place, links)
     if impairments == SOUND:
         return tuple(links)
     return tuple(
@@ -102,66 +73,24 @@ def with_impairments(links: Sequence[Link], impairments: Impairments) -> tuple[L
 
 
 def _parsed(text: str) -> FaultText:
-    """One fault."""
+    """One fault; it has an end if it has a beginning."""
     match = _FAULT.fullmatch(text)
-    if match is None:
+    if match is None or (match["start"] and not match["end"]):
         raise SpecError(f"'{text.strip()}' is no fault", remedy=f"write e.g. '{FAULTS_EXAMPLE}'")
-    sender, receiver, start, end = match["sender"], match["receiver"], match["start"], match["end"]
-    first = LinkFault(
-        toward=receiver,
-        from_ps=parse_time(start) if start else 0,
-        until_ps=parse_time(end) if end else FOREVER_PS,
-        loss_ppm=parse_ppm(match["loss"]),
+    place, loss_ppm = Place.of(match), parse_ppm(match["loss"])
+    times = spans(match, "fault")
+    faults = tuple(
+        LinkFault(toward=place.receiver, from_ps=from_ps, until_ps=until_ps, loss_ppm=loss_ppm)
+        for from_ps, until_ps in times
     )
-    times = _repeated(first, match["period"], match["times"]) if match["period"] else (first,)
-    return FaultText(
-        sender=sender,
-        receiver=receiver,
-        port=int(match["port"]) if match["port"] else None,
-        faults=times + tuple(replace(fault, toward=sender) for fault in times if match["both"]),
-    )
+    return FaultText(place=place, faults=faults)
 
 
-def _repeated(first: LinkFault, period: str, times: str | None) -> tuple[LinkFault, ...]:
-    """A fault each time that it comes."""
-    period_ps, lasts_ps = parse_time(period), first.until_ps - first.from_ps
-    if lasts_ps >= period_ps:
-        raise SpecError(
-            f"a fault that lasts {format_time(lasts_ps)} and comes back every {format_time(period_ps)} never ends",
-            remedy="write a longer period, or leave it out",
-        )
-    number = int(times) if times else -(-FLAPPING_PS // period_ps)
-    if not 1 <= number <= MAX_REPETITIONS:
-        raise SpecError(
-            f"a fault every {format_time(period_ps)} comes {number:,} times"
-            + ("" if times else f" in {format_time(FLAPPING_PS)}"),
-            remedy=f"write how often, 1 to {MAX_REPETITIONS:,}, e.g. '/{format_time(period_ps)}*100'",
-        )
-    starts = range(first.from_ps, first.from_ps + number * period_ps, period_ps)
-    return tuple(replace(first, from_ps=start_ps, until_ps=start_ps + lasts_ps) for start_ps in starts)
-
-
-def _check(one: FaultText, links: Sequence[Link]) -> None:
-    """Both nodes must be there, and a link between them."""
-    if one.everywhere:
-        return
-    nodes = dict.fromkeys(name for link in links for name in (link.a, link.b))
-    for name in (one.sender, one.receiver):
-        if name not in nodes:
-            near = nearest(name, nodes)
-            raise _refused(
-                f"unknown node '{name}'" + (f"; did you mean '{near}'?" if near else ""),
-                f"write '{near}'" if near else "name a node that `./tb show TOPOLOGY` lists",
-            )
-    if not any(one.is_of(link) for link in links):
-        port = "" if one.port is None else f" on port {one.port} of {one.sender}"
-        of = [link for link in links if one.sender in (link.a, link.b)][:_WAYS_NAMED]
-        ways = ", ".join(f"{one.sender}.{link.port_at(one.sender)}>{link.other(one.sender)}" for link in of)
-        raise _refused(f"no link from {one.sender} to {one.receiver}{port}", f"use e.g. {ways}")
-
-
-def _refused(problem: str, remedy: str) -> SpecError:
+def _check(place: Place, links: Sequence[Link]) -> None:
     """An error under the name of the parameter."""
-    problems = Problems()
-    problems.add("faults", problem, remedy)
-    return SpecError.collect(problems)
+    try:
+        place.check(links)
+    except SpecError as error:
+        problems = Problems()
+        problems.add("faults", str(error), error.remedy)
+        raise SpecError.collect(problems) from None

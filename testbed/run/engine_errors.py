@@ -10,7 +10,9 @@ from testbed.units import format_time
 _MEANINGS: dict[str, tuple[type[TestbedError], str]] = {
     "StreamError": (
         NicError,
-        "the peer did not answer: look for faults and drops on the way there and back, or lower the load",
+        "the peer did not answer: look for failures, faults and drops on the way there and back, or lower the load;"
+        " a failure must be over before the last retry (docs/failures.md): let it end sooner, give the traffic another"
+        " path (control.failover=on), or set a longer nic.retransmission_timeout",
     ),
     "LosslessDropError": (
         MeasurementError,

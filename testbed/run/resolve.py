@@ -11,8 +11,11 @@ from typing import get_args
 
 from nic_emulator import NICS
 from nic_emulator.setup import NicSetup, configured_all
+from testbed.controller.timing import ControlSetup
+from testbed.controller.timing import configured as configured_control
 from testbed.errors import Problems, SpecError
 from testbed.registry import unknown_name
+from testbed.run.failure_checks import checked_failures
 from testbed.spec.experiment import (
     FAN_IN_KINDS,
     MAX_SIZE_BYTES,
@@ -25,6 +28,7 @@ from testbed.spec.experiment import (
     experiment_problems,
 )
 from testbed.spec.fabric import Fabric
+from testbed.spec.failures import Failure
 from testbed.spec.parameters import Parameters
 from testbed.switches import SWITCHES
 from testbed.switches.setup import SwitchSetup, configured
@@ -45,6 +49,10 @@ class Network:
     nics: Mapping[str, NicSetup]
     host_agents: HostAgents = ""
     """What befalls the hosts' control processes, on real frames."""
+    failures: tuple[Failure, ...] = ()
+    """What goes wrong, each time that it does."""
+    control: ControlSetup
+    """What the switches' rules are, and how soon they follow a failure."""
 
     def nic(self, cell: Cell) -> NicSetup:
         """The NIC of a cell."""
@@ -125,12 +133,15 @@ def _networks(experiment: Experiment, problems: Problems) -> tuple[Network, ...]
 
 def _network(name: str, experiment: Experiment, problems: Problems) -> Network | None:
     """Fabric and switch of one variant."""
-    fabric, switch, nics = (
+    fabric, switch, nics, control = (
         _fabric(experiment, problems),
         _switch(experiment, problems),
         _nics(experiment, problems),
+        _control(experiment, problems),
     )
+    failures: tuple[Failure, ...] = ()
     if fabric is not None:
+        failures = checked_failures(experiment, fabric, problems)
         _check_endpoints(fabric, problems)
         _check_scenarios(experiment, fabric, nics or {}, problems)
         for nic in (nics or {}).values():
@@ -140,14 +151,22 @@ def _network(name: str, experiment: Experiment, problems: Problems) -> Network |
             _check_switch_ports(fabric, switch, problems)
             for nic in (nics or {}).values():
                 _check_telemetry(nic, switch, problems)
-    if fabric is None or switch is None or nics is None:
+    if fabric is None or switch is None or nics is None or control is None:
         return None
-    return Network(variant=name, fabric=fabric, switch=switch, nics=nics, host_agents=experiment.host_agents)
+    return Network(
+        variant=name,
+        fabric=fabric,
+        switch=switch,
+        nics=nics,
+        host_agents=experiment.host_agents,
+        failures=failures,
+        control=control,
+    )
 
 
 def _is_sound(spec: Experiment | Variant) -> bool:
     """Whether what names a network has the types it should have."""
-    parameters = (spec.topology_parameters, spec.switch_settings, spec.nic_settings)
+    parameters = (spec.topology_parameters, spec.switch_settings, spec.nic_settings, spec.control_settings)
     return isinstance(spec.switch, str) and all(isinstance(one, Parameters) for one in parameters)
 
 
@@ -164,6 +183,15 @@ def _switch(experiment: Experiment, problems: Problems) -> SwitchSetup | None:
         return configured(profile, experiment.switch_settings)
     except SpecError as error:
         problems.absorb(error, path="switch_settings")
+        return None
+
+
+def _control(experiment: Experiment, problems: Problems) -> ControlSetup | None:
+    """The control plane with what the experiment sets of it, if it takes that."""
+    try:
+        return configured_control(experiment.control_settings)
+    except SpecError as error:
+        problems.absorb(error, path="control_settings")
         return None
 
 

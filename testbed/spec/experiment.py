@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, get_args
 
-from testbed.errors import Problems
+from testbed.errors import Problems, SpecError
 from testbed.registry import unknown_name
+from testbed.spec.failures import FAILURE_EXAMPLE, parse_failures
 from testbed.spec.parameters import Parameters, ParameterValue
 from testbed.units import format_size
 
@@ -24,6 +25,10 @@ LoadOf: TypeAlias = Literal["port", "card"]
 """Whose load: of a NIC's port, which its cards share, or of each card."""
 HostAgents: TypeAlias = Literal["", "stopped", "starved", "killed"]
 """What befalls the hosts' control processes in mid-run; empty: nothing."""
+
+CONTROLLERS = ("static", "ryu", "os-ken")
+"""Who programs switches; or an application or a dump of tables, by its file."""
+CONTROLLER_FILES = (".py", ".json")
 
 VICTIM_DESTINATION = 1
 """The endpoint that the measured flow of a `victim` scenario goes to; its incast goes to endpoint 0."""
@@ -256,6 +261,30 @@ def _check_texts(experiment: Experiment, problems: Problems) -> None:
     for path in _VARIANT_PARAMETERS:
         _check_parameters(getattr(experiment, path), path, problems)
     _check_host_agents(experiment.host_agents, "host_agents", problems)
+    _check_failures(experiment.failures, "", problems)
+    _check_controller(experiment.controller, problems)
+
+
+def _check_controller(value: object, problems: Problems) -> None:
+    """One by name, or a file."""
+    if not isinstance(value, str):
+        problems.add("controller", f"{value!r} is no text", f"write one of {', '.join(CONTROLLERS)}, or ''")
+    elif value and value not in CONTROLLERS and not value.endswith(CONTROLLER_FILES):
+        error = unknown_name("controller", value, CONTROLLERS)
+        remedy = f"{error.remedy}, an application (PATH.py), or a dump of tables (PATH.json)"
+        problems.add("controller", str(error), remedy)
+
+
+def _check_failures(failures: object, path: str, problems: Problems) -> None:
+    """Texts that say what goes wrong, and when."""
+    if not isinstance(failures, tuple) or not all(isinstance(one, str) for one in failures):
+        where = f"{path}.failures" if path else "failures"
+        problems.add(where, f"{failures!r} is no list of texts", f"write e.g. ['{FAILURE_EXAMPLE}']")
+        return
+    try:
+        parse_failures(failures)
+    except SpecError as error:
+        problems.absorb(error, path=path)
 
 
 def _check_host_agents(value: object, path: str, problems: Problems) -> None:
@@ -294,6 +323,7 @@ def _check_variants(experiment: Experiment, problems: Problems) -> None:
         for name in _VARIANT_PARAMETERS:
             _check_parameters(getattr(variant, name), f"{path}.{name}", problems)
         _check_host_agents(variant.host_agents, f"{path}.host_agents", problems)
+        _check_failures(variant.failures, path, problems)
     _check_unique(
         [v.name for v in _items(experiment.variants) if isinstance(v, Variant)], "variants", problems
     )

@@ -16,6 +16,7 @@ from testbed.spec.experiment import Experiment, Scenario, Variant
 from testbed.spec.parameters import Parameters, ParameterValue
 from testbed.units import parse_permille, parse_size
 
+NO_FAILURES = "none"
 _WHOLE = re.compile(r"[+-]?\d[\d_]*", re.ASCII)
 _MAX_DIGITS = 40
 _Named = TypeVar("_Named", Scenario, Variant)
@@ -63,6 +64,11 @@ def _apply(experiment: Experiment, key: str, value: str) -> Experiment:
     if head == "nic" and dot and tail:
         settings = Parameters(experiment.nic_settings).merged(tail, _parameter(value))
         return replace(experiment, nic_settings=settings)
+    if head == "control" and dot and tail:
+        settings = Parameters(experiment.control_settings).merged(tail, _parameter(value))
+        return replace(experiment, control_settings=settings)
+    if key == "failures":
+        return _with_failures(experiment, () if value == NO_FAILURES else _names(value))
     scenarios = {scenario.name: scenario for scenario in experiment.scenarios}
     if dot and head in scenarios and tail in _SCENARIO_FIELDS:
         field, parse = _SCENARIO_FIELDS[tail]
@@ -78,6 +84,12 @@ def _with_nics(experiment: Experiment, nics: tuple[str, ...]) -> Experiment:
     return replace(experiment, nics=nics, variants=kept)
 
 
+def _with_failures(experiment: Experiment, failures: tuple[str, ...]) -> Experiment:
+    """Other failures, also in place of those that a variant has."""
+    kept = tuple(replace(variant, failures=()) for variant in experiment.variants)
+    return replace(experiment, failures=failures, variants=kept)
+
+
 def override_keys(experiment: Experiment) -> tuple[str, ...]:
     """Every key that `apply_overrides` takes for this experiment."""
     of_scenarios = (f"{s.name}.{field}" for s in experiment.scenarios for field in _SCENARIO_FIELDS)
@@ -91,6 +103,8 @@ def override_keys(experiment: Experiment) -> tuple[str, ...]:
         "topology",
         "topology.PARAMETER",
         "switch.SETTING",
+        "failures",
+        "control.SETTING",
         *of_nics,
         *of_scenarios,
     )
@@ -141,6 +155,7 @@ _FIELDS: dict[str, tuple[str, _Parser]] = {
     "snap": ("snap_bytes", _snap),
     "switch": ("switch", str),
     "host_agents": ("host_agents", str),
+    "controller": ("controller", str),
     "sizes": ("sizes_bytes", _sizes),
 }
 _SCENARIO_FIELDS: dict[str, tuple[str, _Parser]] = {
