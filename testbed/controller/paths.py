@@ -103,7 +103,7 @@ class Graph:
 
 
 def whole_weights(shares: Mapping[int, Fraction]) -> dict[int, int]:
-    """The smallest whole numbers in proportion to shares; rounded where they would add up to more than a group takes."""
+    """The smallest whole numbers in proportion to shares; rounded where they would add up to too much."""
     common = lcm(*(share.denominator for share in shares.values()))
     numbers = {port: int(share * common) for port, share in shares.items()}
     divisor = gcd(*numbers.values())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TypeAlias
 from zlib import crc32
 
@@ -60,9 +60,7 @@ def forwarding(fabric: Fabric) -> Rules:
         for name, ports in graph.ways_to(home).ports.items():
             for place, port in attached:
                 found[name][place] = (port,) if name == home else ports
-    return {
-        name: {names[place]: ports for place, ports in sorted(of.items())} for name, of in found.items()
-    }
+    return {name: {names[place]: ports for place, ports in sorted(of.items())} for name, of in found.items()}
 
 
 def switch_tables(
@@ -103,12 +101,10 @@ def _tables(
     whole = _ways(fabric, options, frozenset())
     now = _ways(fabric, options, down) if down else whole
     fixed = (*_class_flows(options), _miss())
-    matches: dict[tuple[int, int | None], list[Match]] = {}
 
+    @cache
     def matches_of(slot: _Slot) -> list[Match]:
-        if slot not in matches:
-            matches[slot] = [Match(in_port=slot[1], eth_dst=mac) for mac in macs[slot[0]]]
-        return matches[slot]
+        return [Match(in_port=slot[1], eth_dst=mac) for mac in macs[slot[0]]]
 
     return {name: _switch(whole[name], now[name], matches_of, fixed) for name in whole}
 
@@ -147,9 +143,7 @@ def _ways(fabric: Fabric, options: RuleOptions, down: frozenset[int]) -> dict[st
     return found
 
 
-def _add_endpoints(
-    found: dict[_Slot, _Way], to_home: _ToHome, switch: Switch, places: Iterable[int]
-) -> None:
+def _add_endpoints(found: dict[_Slot, _Way], to_home: _ToHome, switch: Switch, places: Iterable[int]) -> None:
     """The ways of one switch to all endpoints of a home, which differ only where each has a path of its own."""
     same: dict[int | None, _Way] | None = None
     for place in places:
@@ -191,7 +185,7 @@ class _ToHome:
             ports = (*ports, around)
         if len(ports) == 1:
             return (None, (Bucket(port=ports[0]),))
-        if self.options.paths == "single" or around is not None and len(ports) == 2 and ports[1] == around:
+        if self.options.paths == "single" or (around is not None and len(ports) == 2 and ports[1] == around):
             return ("fast_failover", tuple(Bucket(port=port, watched=True) for port in ports))
         weights = dict.fromkeys(ports, 1)
         if self.options.weights:
@@ -208,23 +202,29 @@ def _switch(
 ) -> SwitchTables:
     """Flows and groups of one switch. `whole`: its ways with no link down, which its groups are numbered by."""
     numbers = {way: number for number, way in enumerate(_groups_of(whole.values()), start=1)}
-    groups = _numbered(whole, now, numbers) if now is not whole else {(n, way): n for way, n in numbers.items()}
+    groups = (
+        _numbered(whole, now, numbers) if now is not whole else {(n, way): n for way, n in numbers.items()}
+    )
     flows = list(fixed)
+    found: dict[tuple[int, int], int | None] = {}  # by the ways' identity: endpoints of a home share them
     for slot, way in now.items():
-        number = groups.get((numbers.get(whole.get(slot, way), 0), _as_group(way)))
+        before = whole.get(slot, way)
+        if (id(before), id(way)) not in found:
+            found[id(before), id(way)] = groups.get((numbers.get(before, 0), _as_group(way)))
+        number = found[id(before), id(way)]
         priority = FORWARD_PRIORITY if slot[1] is None else DEFLECTED_PRIORITY
         output = way[1][0].port if number is None else None
-        flows += [
-            Flow(table=FORWARDING_TABLE, priority=priority, match=match, output=output, group=number)
-            for match in matches_of(slot)
-        ]
+        for match in matches_of(slot):
+            flows.append(
+                Flow(table=FORWARDING_TABLE, priority=priority, match=match, output=output, group=number)
+            )
     held = [_group(number, way) for (_, way), number in groups.items()]
     return SwitchTables(flows=tuple(flows), groups=tuple(held))
 
 
 def _groups_of(ways: Iterable[_Way]) -> list[_Way]:
     """Those that need a group, each once, by their ports."""
-    several = {way for way in ways if way[0] is not None}
+    several = {way for way in {id(way): way for way in ways}.values() if way[0] is not None}
     return sorted(several, key=lambda way: (way[1], str(way[0])))
 
 
@@ -255,7 +255,9 @@ def _numbered(
             wanted[(number, _as_group(way))] += 1
     found: dict[tuple[int, _Way], int] = {}
     taken = set(before)
-    order = sorted(wanted, key=lambda one: (-wanted[one], before.get(one[0]) != one[1], one[1], str(one[1][0])))
+    order = sorted(
+        wanted, key=lambda one: (-wanted[one], before.get(one[0]) != one[1], one[1], str(one[1][0]))
+    )
     for number, way in order:
         if number in before and number not in found.values():
             found[(number, way)] = number

@@ -1,5 +1,7 @@
-"""What a switch's OpenFlow 1.3 tables hold, as plain values: what `rules.py` computes, Ryu installs, `mirror.py` reads
-back and `asic.py` loads into the switch's model. Equal tables compare equal, whatever the order they were made in. Pure.
+"""What a switch's OpenFlow 1.3 tables hold, as plain values. Pure.
+
+`rules.py` computes them, Ryu installs them, `mirror.py` reads them back and `asic.py` loads them into the switch's
+model. Equal tables compare equal, whatever the order they were made in.
 
 Table 0 gives a frame its class, table 1 its port. Ports are numbered as in the fabric (from 1 on a switch).
 """
@@ -37,16 +39,16 @@ class Match:
 
     def key(self) -> tuple[object, ...]:
         """Orders matches of which some fields are None: these first."""
-        values = (
-            self.in_port,
-            self.eth_dst,
-            self.eth_src,
-            self.eth_type,
-            self.vlan_vid,
-            self.vlan_pcp,
-            self.ip_dscp,
+        return (
+            -1 if self.in_port is None else self.in_port,
+            self.eth_dst or "",
+            self.eth_src or "",
+            -1 if self.eth_type is None else self.eth_type,
+            -1 if self.vlan_vid is None else self.vlan_vid,
+            -1 if self.vlan_pcp is None else self.vlan_pcp,
+            -1 if self.ip_dscp is None else self.ip_dscp,
+            self.other,
         )
-        return (*((value is not None, value) for value in values), self.other)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,6 +99,9 @@ class RuleOptions:
     class_of_dscp: tuple[int, ...] = DSCP_CLASSES
 
 
+DEFAULT_RULES = RuleOptions()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlSetup:
     """A control plane as an experiment uses it."""
@@ -107,7 +110,7 @@ class ControlSetup:
     """Its numbers, those that the experiment sets in their place."""
     settings: Parameters = field(default_factory=Parameters)
     """As written."""
-    rules: RuleOptions = RuleOptions()
+    rules: RuleOptions = DEFAULT_RULES
 
     @property
     def detection_ps(self) -> int:
@@ -166,8 +169,8 @@ def configured(settings: Mapping[str, ParameterValue]) -> ControlSetup:
             if key in _OPTIONS:
                 options[key] = _OPTIONS[key](value)
             elif key in _NUMBERS:
-                number = Sourced(_NUMBERS[key](str(value)), "ps", "V", BY_EXPERIMENT)
-                timing = replace(timing, **{key: number})
+                changed: dict[str, Any] = {key: Sourced(_NUMBERS[key](str(value)), "ps", "V", BY_EXPERIMENT)}
+                timing = replace(timing, **changed)
             else:
                 raise unknown_name("control setting", key, CONTROL_KEYS)
         except SpecError as error:

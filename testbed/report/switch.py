@@ -21,6 +21,7 @@ from testbed.switches.profile import (
     Scheduling,
     ShippedHeadroom,
     SwitchProfile,
+    TableSizes,
     Voq,
 )
 from testbed.units import format_rate, format_time
@@ -64,6 +65,7 @@ def _groups(profile: SwitchProfile) -> Iterator[tuple[str, list[tuple[str, Sourc
     yield "scheduling, with scheduling=dwrr", _named(profile.scheduling)
     if profile.features.dlb.number or profile.features.per_packet.number:
         yield "paths that know the load", _named(profile.paths)
+    yield "forwarding tables", _named(profile.tables)
     if profile.features.llr.number or profile.features.cbfc.number:
         yield "links that retry, and links with credits", _named(profile.links)
 
@@ -85,7 +87,7 @@ def _pfc_groups(profile: SwitchProfile) -> Iterator[tuple[str, list[tuple[str, S
 
 
 def _named(
-    group: Buffer | Ecn | Features | Links | Paths | Pfc | Scheduling | Voq,
+    group: Buffer | Ecn | Features | Links | Paths | Pfc | Scheduling | TableSizes | Voq,
 ) -> list[tuple[str, Sourced]]:
     """The numbers of one group by their names."""
     values = [(one.name, getattr(group, one.name)) for one in fields(group)]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
-from testbed.controller.rules import forwarding
+from testbed.controller.asic import check_tables, lower
+from testbed.controller.rules import switch_tables
+from testbed.controller.timing import DEFAULT_RULES, RuleOptions
 from testbed.spec.fabric import Fabric, Link
-from testbed.switches.profile import CLASSES, NO_THRESHOLD, Voq
+from testbed.switches.profile import CLASSES, NO_THRESHOLD, SwitchProfile, Voq
 from testbed.switches.setup import SwitchSetup
 from testbed.units import PS_PER_S
 
@@ -21,10 +24,15 @@ _PATHS = {
 
 
 def switch_nodes(
-    fabric: Fabric, setup: SwitchSetup, seed: int, *, cards_per_nic: int = 1
+    fabric: Fabric,
+    setup: SwitchSetup,
+    seed: int,
+    *,
+    cards_per_nic: int = 1,
+    rules: RuleOptions = DEFAULT_RULES,
 ) -> list[dict[str, Any]]:
-    """All switches with their forwarding tables, which know each card by its NIC."""
-    rules = forwarding(fabric)
+    """All switches with the tables that the controller's rules give them."""
+    routes = _routes(fabric, setup.profile, rules, cards_per_nic)
     return [
         {
             "kind": "switch" if setup.profile.voq is None else "voq_switch",
@@ -32,7 +40,7 @@ def switch_nodes(
             "config": {
                 **_behaviour(setup, fabric.links_of(switch.name), switch.name),
                 "hash_seed": _hash_seed(seed, "" if setup.same_seed else switch.name),
-                **_routes(fabric, rules[switch.name], cards_per_nic),
+                **routes[switch.name],
             },
         }
         for switch in fabric.switches
@@ -179,16 +187,19 @@ def _extras(setup: SwitchSetup) -> dict[str, Any]:
     return config
 
 
-def _routes(fabric: Fabric, ports_of: Mapping[str, tuple[int, ...]], cards_per_nic: int) -> dict[str, Any]:
-    """Groups of equal-cost ports, and each card's group."""
-    groups = sorted(set(ports_of.values()))
-    place = {ports: index for index, ports in enumerate(groups)}
-    return {
-        "groups": [list(ports) for ports in groups],
-        "route": [
-            place[ports_of[endpoint.name]] for endpoint in fabric.endpoints for _ in range(cards_per_nic)
-        ],
-    }
+@lru_cache(maxsize=16)
+def _routes(
+    fabric: Fabric, profile: SwitchProfile, rules: RuleOptions, cards_per_nic: int
+) -> dict[str, dict[str, Any]]:
+    """Each switch's tables as its ASIC holds them; the cells of an experiment have the same."""
+    tables = switch_tables(fabric, rules, cards_per_nic=cards_per_nic)
+    cards = len(fabric.endpoints) * cards_per_nic
+    found = {}
+    for name, of_switch in tables.items():
+        check_tables(name, of_switch, profile)
+        ports = [link.port_at(name) for link in fabric.links_of(name)]
+        found[name] = lower(of_switch, cards=cards, ports=ports)
+    return found
 
 
 def _hash_seed(seed: int, name: str) -> int:

@@ -16,6 +16,7 @@ from testbed.switches.profile import (
     Response,
     Scheduling,
     ShippedHeadroom,
+    TableSizes,
 )
 
 GBPS = 10**9
@@ -96,6 +97,17 @@ GENERIC_SCHEDULING = Scheduling(
 GENERIC_PATHS = Paths(
     flowlet_entries=Sourced(32_768, "entries", "assumed", f"{_NO_SOURCE}; few flows share an entry"),
     load_quantum=Sourced(8_192, "byte", "assumed", f"{_NO_SOURCE}; two large frames"),
+)
+_TOMAHAWK = (
+    "that of the first Tomahawk, taken for its successors and others, whose sizes were not found: Cumulus Linux 3.7,"
+    " cl-resource-query:"
+    " https://docs.cumulusnetworks.com/cumulus-linux-37/Monitoring-and-Troubleshooting/Resource-Diagnostics-Using-cl-resource-query/"
+)
+GENERIC_TABLES = TableSizes(
+    mac_entries=Sourced(40_960, "entries", "E", _TOMAHAWK),
+    acl_entries=Sourced(1_536, "entries", "E", _TOMAHAWK),
+    groups=Sourced(1_024, "groups", "assumed", f"{_NO_SOURCE}; members enough for 15 ports each"),
+    group_members=Sourced(16_327, "members", "E", f"ECMP next hops; {_TOMAHAWK}"),
 )
 GENERIC_LINKS = Links(
     llr_latency=Sourced(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from testbed.spec.sourced import Sourced
 from testbed.switches import common
 from testbed.switches.common import yes
-from testbed.switches.profile import NO_THRESHOLD, Buffer, Features, Links, Paths, SwitchProfile
+from testbed.switches.profile import NO_THRESHOLD, Buffer, Features, Links, Paths, SwitchProfile, TableSizes
 
 _BY_DEFINITION = "by definition of an ideal switch"
 _HAS = yes("V", _BY_DEFINITION)
@@ -37,6 +37,12 @@ PROFILE = SwitchProfile(
     paths=Paths(
         flowlet_entries=Sourced(1 << 20, "entries", "V", f"{_BY_DEFINITION}; flows hardly ever share one"),
         load_quantum=Sourced(1, "byte", "V", _BY_DEFINITION),
+    ),
+    tables=TableSizes(
+        mac_entries=Sourced(1 << 20, "entries", "V", _BY_DEFINITION),
+        acl_entries=Sourced(1 << 20, "entries", "V", _BY_DEFINITION),
+        groups=Sourced(1 << 20, "groups", "V", _BY_DEFINITION),
+        group_members=Sourced(1 << 20, "members", "V", _BY_DEFINITION),
     ),
     links=Links(
         llr_latency=Sourced(0, "ps", "V", _BY_DEFINITION),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from testbed.spec.sourced import Sourced
 from testbed.switches import common
 from testbed.switches.common import MEMORY, no, yes
-from testbed.switches.profile import NO_THRESHOLD, Buffer, Features, SwitchProfile
+from testbed.switches.profile import NO_THRESHOLD, Buffer, Features, SwitchProfile, TableSizes
 
 _NONE = no("M", f"not in the bridge of the kernel; {MEMORY}")
 _NO_PFC = Sourced(0, "byte", "M", f"the bridge knows no PFC; {MEMORY}")
+_UNLIMITED = Sourced(1 << 20, "entries", "assumed", "its tables are in main memory; not limited here")
 
 PROFILE = SwitchProfile(
     name="linux_bridge",
@@ -50,6 +51,12 @@ PROFILE = SwitchProfile(
     ecn=common.GENERIC_ECN,
     scheduling=common.GENERIC_SCHEDULING,
     paths=common.GENERIC_PATHS,
+    tables=TableSizes(
+        mac_entries=_UNLIMITED,
+        acl_entries=_UNLIMITED,
+        groups=_UNLIMITED,
+        group_members=_UNLIMITED,
+    ),
     links=common.GENERIC_LINKS,
     features=Features(
         cut_through=no("V", "the kernel sees a frame only when its NIC has all of it"),

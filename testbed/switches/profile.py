@@ -125,6 +125,19 @@ class Paths:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TableSizes:
+    """What its forwarding tables have room for."""
+
+    mac_entries: Sourced
+    """Rules for a destination."""
+    acl_entries: Sourced
+    """Rules that look at the port a frame came in by, too."""
+    groups: Sourced
+    group_members: Sourced
+    """Ports in all groups; one with a weight counts as many times."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
     """What links do beside carrying frames, where an experiment asks for it."""
 
@@ -209,6 +222,7 @@ class SwitchProfile:
     ecn: Ecn
     scheduling: Scheduling
     paths: Paths
+    tables: TableSizes
     links: Links
     features: Features
     voq: Voq | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from testbed.spec.sourced import Sourced
 from testbed.switches import common
 from testbed.switches.common import GBPS, MEMORY, sonic, yes
@@ -38,6 +40,17 @@ PROFILE = SwitchProfile(
     ecn=common.GENERIC_ECN,
     scheduling=common.GENERIC_SCHEDULING,
     paths=common.GENERIC_PATHS,
+    tables=replace(
+        common.GENERIC_TABLES,
+        mac_entries=Sourced(
+            50_000,
+            "entries",
+            "V",
+            "Spectrum-2 and -3, default profile, 50k: Cumulus Linux 4.4:"
+            " https://docs.nvidia.com/networking-ethernet-software/cumulus-linux-44/Layer-3/Routing/"
+            "Supported-Route-Table-Entries/",
+        ),
+    ),
     links=common.GENERIC_LINKS,
     features=common.features(
         cut_through=yes("M", MEMORY),

@@ -79,6 +79,7 @@ PROFILE = SwitchProfile(
     ),
     scheduling=common.GENERIC_SCHEDULING,
     paths=common.GENERIC_PATHS,
+    tables=common.GENERIC_TABLES,
     links=common.GENERIC_LINKS,
     features=common.features(
         cut_through=yes("M", "as the earlier generations of its family; from memory, not verified"),

@@ -39,6 +39,7 @@ PROFILE = SwitchProfile(
     ecn=common.GENERIC_ECN,
     scheduling=common.GENERIC_SCHEDULING,
     paths=common.GENERIC_PATHS,
+    tables=common.GENERIC_TABLES,
     links=common.GENERIC_LINKS,
     features=common.features(
         cut_through=yes("assumed", "250 ns port to port leave no time to store a frame"),

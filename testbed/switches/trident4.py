@@ -62,6 +62,7 @@ PROFILE = SwitchProfile(
     ecn=common.GENERIC_ECN,
     scheduling=common.GENERIC_SCHEDULING,
     paths=common.GENERIC_PATHS,
+    tables=common.GENERIC_TABLES,
     links=common.GENERIC_LINKS,
     features=common.features(
         cut_through=yes("M", MEMORY),
