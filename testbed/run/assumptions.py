@@ -28,7 +28,7 @@ def assumptions_of_run(resolved: Resolved) -> tuple[Assumption, ...]:
         keeps_order = network.switch.keeps_order and not network.fabric.reorders
         for setup in network.nics.values():
             found += _of_setup(setup, keeps_order=keeps_order, signals=signals)
-        for path, number in (switch_numbers(network) | used_numbers(network.fabric)).items():
+        for path, number in network_numbers(network).items():
             found += assumptions_of(number, path)
     return tuple(dict.fromkeys(found))
 
@@ -42,6 +42,12 @@ def _of_setup(setup: NicSetup, *, keeps_order: bool, signals: bool) -> list[Assu
         unused.add("reorder_window_pkts")
     paths = {f"{profile.name}.{name}" for name in unused}
     return [row for row in assumptions_of_nic(profile) if row.path not in paths]
+
+
+def network_numbers(network: Network) -> dict[str, Sourced]:
+    """What a variant rests on beside its NICs: switches, links, and where something fails, the control plane."""
+    control = network.control.used_numbers() if network.failures else {}
+    return switch_numbers(network) | used_numbers(network.fabric) | control
 
 
 def switch_numbers(network: Network) -> dict[str, Sourced]:

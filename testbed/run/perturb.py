@@ -15,12 +15,12 @@ from typing import Any, TypeAlias
 
 from nic_emulator import NICS
 from testbed.analysis.sensitivity import TABLE_BASE, LeftOut, Parameter
+from testbed.controller.timing import TIMINGS
 from testbed.errors import SpecError
 from testbed.links import MEDIA
-from testbed.links.features import used_numbers
 from testbed.links.fec import FECS
 from testbed.registry import Registry, nearest
-from testbed.run.assumptions import assumptions_of_run, switch_numbers
+from testbed.run.assumptions import assumptions_of_run, network_numbers
 from testbed.run.ranges import parameter_of
 from testbed.run.resolve import Resolved
 from testbed.spec.sourced import Assumption, Sourced
@@ -130,10 +130,10 @@ def varied_numbers(resolved: Resolved) -> tuple[tuple[Varied, ...], tuple[LeftOu
 
 
 def _numbers_of_networks(resolved: Resolved) -> dict[str, Sourced]:
-    """Of switches and links, by path."""
+    """Of switches, links and control planes, by path."""
     found: dict[str, Sourced] = {}
     for network in resolved.networks:
-        found |= switch_numbers(network) | used_numbers(network.fabric)
+        found |= network_numbers(network)
     return found
 
 
@@ -141,9 +141,9 @@ _Places: TypeAlias = tuple[tuple[Registry[Any], str], ...]
 
 
 def _of_network(row: Assumption, number: Sourced) -> tuple[_Places, Found]:
-    """A number of a switch, in that switch alone; of a link, in all that share it."""
+    """A number of a switch, in that switch alone; of a link or a control plane, in all that share it."""
     switch = row.path.partition(".")[0]
-    tables: Sequence[Registry[Any]] = (MEDIA, FECS)
+    tables: Sequence[Registry[Any]] = (MEDIA, FECS, TIMINGS)
     own: _Places = ()
     if switch in SWITCHES:
         tables, own = (HEADROOM,), ((SWITCHES, switch),)

@@ -6,11 +6,13 @@ same intended times; headers and acknowledgements come on top.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from nic_emulator.setup import NicSetup
 from testbed.links.features import link_features
 from testbed.links.latency import link_latency_ps
+from testbed.run.failure_plan import UNDISTURBED, FailurePlan, failure_plan
 from testbed.run.nic_plan import nic_nodes
 from testbed.run.resolve import Network
 from testbed.run.schedule import Schedule
@@ -32,6 +34,9 @@ def cell_plan(
         schedule=schedule,
         seed=seed,
         measure_until_ps=measure_until_ps,
+        disturbed=failure_plan(
+            network.fabric, network.control, network.failures, cards_per_nic=network.nic(cell).cards
+        ),
     )
 
 
@@ -43,20 +48,20 @@ def plan_data(
     schedule: Schedule,
     seed: int,
     measure_until_ps: int,
+    disturbed: FailurePlan = UNDISTURBED,
 ) -> dict[str, Any]:
     """Everything the engine needs to run one cell until every message intended before a time is complete."""
     assert schedule.cards_per_nic == nic.cards, "a schedule is of the cards that its NICs have"
-    return {
-        "seed": seed,
-        "nodes": [
-            *nic_nodes(fabric, nic, switch, schedule, measure_until_ps),
-            *switch_nodes(fabric, switch, seed, cards_per_nic=nic.cards),
-        ],
-        "links": _links(fabric, switch),
-    }
+    nodes = [
+        *nic_nodes(fabric, nic, switch, schedule, measure_until_ps),
+        *switch_nodes(fabric, switch, seed, cards_per_nic=nic.cards),
+    ]
+    for node in nodes:
+        node["config"] |= disturbed.nodes.get(node["name"], {})
+    return {"seed": seed, "nodes": nodes, "links": _links(fabric, switch, disturbed)}
 
 
-def _links(fabric: Fabric, switch: SwitchSetup) -> list[list[Any]]:
+def _links(fabric: Fabric, switch: SwitchSetup, disturbed: FailurePlan) -> list[list[Any]]:
     """Links by entity number; what they do beside carrying frames, if anything, comes last."""
     number = {name: index for index, name in enumerate(fabric.node_names())}
     return [
@@ -67,13 +72,14 @@ def _links(fabric: Fabric, switch: SwitchSetup) -> list[list[Any]]:
             link.b_port,
             byte_time_ps(link.rate_bps),
             link_latency_ps(link.medium, link.length_mm, link.rate_bps, lanes=link.lanes, fec=link.fec),
-            *filter(None, [_features(link, switch)]),
+            *filter(None, [_features(link, switch, disturbed.links.get(index, {}))]),
         ]
-        for link in fabric.links
+        for index, link in enumerate(fabric.links)
     ]
 
 
-def _features(link: Link, switch: SwitchSetup) -> dict[str, Any]:
+def _features(link: Link, switch: SwitchSetup, disturbed: Mapping[str, list[Any]]) -> dict[str, Any]:
     """What a link loses, and what both its ends do about it; nothing for a sound link as it is."""
     latency_ps = switch.profile.links.llr_latency.number
-    return link_features(link, llr=switch.llr, llr_latency_ps=latency_ps, cbfc=switch.cbfc)
+    features = link_features(link, llr=switch.llr, llr_latency_ps=latency_ps, cbfc=switch.cbfc)
+    return features | {name: features.get(name, []) + rows for name, rows in disturbed.items()}

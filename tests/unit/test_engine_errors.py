@@ -10,6 +10,7 @@ from testbed.run.engine_errors import engine_error
     ("name", "kind", "remedy"),
     [
         ("StreamError", NicError, "lower the load"),
+        ("StreamError", NicError, "a failure must be over before the last retry"),
         ("LosslessDropError", MeasurementError, "headroom"),
         ("DeadlockError", MeasurementError, "watchdog"),
         ("RuntimeError: testbed.engine._engine.DeadlockError: s1 port 2", MeasurementError, "watchdog"),

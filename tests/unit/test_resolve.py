@@ -37,6 +37,10 @@ def variants(*several: object) -> dict[str, Any]:
     return {"variants": several}
 
 
+def failures(*texts: str) -> dict[str, Any]:
+    return {"failures": texts}
+
+
 A = Variant(name="a")
 TWICE = (Scenario(name="a", kind="idle"), Scenario(name="a", kind="pingpong"))
 
@@ -198,6 +202,65 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ("seed negative", {"seed": -1}, "seed", "out of range"),
     ("seed too large", {"seed": 2**64}, "seed", "out of range"),
     ("snap negative", {"snap_bytes": -1}, "snap_bytes", "out of range"),
+    ("failures are one text", {"failures": "l1>s1:down"}, "failures", "no list of texts"),
+    ("failure is a number", {"failures": (7,)}, "failures", "no list of texts"),
+    ("failure unknown", failures("l1>s1@1us:dwn"), "failures[0]", "did you mean 'down'?"),
+    ("failure of no node", failures("l1>s1:down", "l1>s9:down"), "failures[1]", "unknown node 's9'; did you mean"),
+    ("failure of no link", failures("l1>l2:down"), "failures[0]", "no link from l1 to l2"),
+    ("failure of no port", failures("l1.9>s1:down"), "failures[0]", "no link from l1 to s1 on port 9"),
+    ("restart of no node", failures("x1@1us-2us:restart"), "failures[0]", "unknown node 'x1'"),
+    ("restart of a far node", failures("c77@1us-2us:restart"), "failures[0]", "did you mean 'c7'?"),
+    ("process of a switch", failures("s1@1us:process"), "failures[0]", "s1 is a switch"),
+    ("card that stays away", failures("c1@1us:restart"), "failures[0]", "never comes back"),
+    ("rate as it is", failures("l1>s1:rate=800Gbps"), "failures[0]", "not slower than the 800Gbps of l1-s1"),
+    ("rate above", failures("c1>l1:rate=800Gbps"), "failures[0]", "not slower than the 400Gbps of c1-l1"),
+    (
+        "restarts at once",
+        failures("s1@1us-9us:restart", "s1@5us-6us:restart"),
+        "failures",
+        "are of s1 at one time",
+    ),
+    ("restart that touches", failures("c1@1us-5us:restart", "c1@5us:process"), "failures", "c1 at one time"),
+    (
+        "controller lost twice",
+        failures("controller@1us:lost", "controller@9us:lost"),
+        "failures",
+        "are of controller at one time",
+    ),
+    (
+        "no controller to lose",
+        {"controller": "static"} | failures("controller@1us:lost"),
+        "failures[0]",
+        "there is none that could be lost",
+    ),
+    ("controller unknown", {"controller": "ruy"}, "controller", "did you mean 'ryu'?"),
+    ("controller is a number", {"controller": 7}, "controller", "is no text"),
+    (
+        "control setting unknown",
+        {"control_settings": {"falover": "on"}},
+        "control_settings.falover",
+        "'failover'",
+    ),
+    ("control time", {"control_settings": {"detection": "fast"}}, "control_settings.detection", "not a time"),
+    ("control settings a list", {"control_settings": ["failover"]}, "control_settings", "no mapping"),
+    (
+        "variant's failure unknown",
+        variants(Variant(name="a", failures=("l1>s1@1us:dwn",))),
+        "variants[0].failures[0]",
+        "did you mean 'down'?",
+    ),
+    (
+        "variant's failure of no node",
+        variants(A, Variant(name="b", failures=("l1>s9:down",))),
+        "variant 'b': failures[0]",
+        "unknown node 's9'",
+    ),
+    (
+        "variant's control setting",
+        variants(A, Variant(name="b", control_settings={"paths": "all"})),
+        "variant 'b': control_settings.paths",
+        "no use of paths",
+    ),
 ]
 
 
@@ -246,6 +309,33 @@ def test_resolve_fault_of_all_variants_is_named_once_and_without_them() -> None:
         "switch",
         "variant 'b': topology_parameters.leafs",
     ]
+
+
+def test_resolve_failures_and_control_plane_are_those_of_each_variant() -> None:
+    down, lost = "l1<>s1@1us-2us/10us*2:down", "controller@5us:lost"
+    several = replace(
+        GOOD,
+        failures=(down,),
+        control_settings={"detection": "20us", "failover": "on"},
+        variants=(
+            A,
+            Variant(name="b", failures=(lost,), control_settings={"failover": "off", "link_up": "3us"}),
+        ),
+    )
+    a, b = resolve(several).networks
+    assert [(one.kind, one.from_ps) for one in a.failures] == [("down", 10**6), ("down", 11 * 10**6)]
+    assert [(one.kind, one.text) for one in b.failures] == [("lost", lost)]
+    assert [(one.control.rules.failover, one.control.detection_ps) for one in (a, b)] == [
+        (True, 20 * 10**6),
+        (False, 20 * 10**6),
+    ]
+    assert b.control.link_up_ps == 3 * 10**6
+    assert resolve(GOOD).networks[0].failures == ()
+
+
+@pytest.mark.parametrize("controller", ["", "static", "ryu", "os-ken", "my/app.py", "tables.json"])
+def test_resolve_takes_every_way_to_program_switches(controller: str) -> None:
+    assert resolve(replace(GOOD, controller=controller)).experiment.controller == controller
 
 
 def test_resolve_variants_merge_over_the_experiment() -> None:

@@ -26,6 +26,7 @@ SCENARIOS = st.builds(
 )
 AGENTS = st.sampled_from(["", "stopped", "starved", "killed"])
 PARAMETERS = st.dictionaries(NAMES, st.integers() | st.text())
+FAILURES = st.lists(st.sampled_from(["l1<>s1@1us-2us:down", "c3@1us:process"]), max_size=2).map(tuple)
 VARIANTS = st.builds(
     Variant,
     name=NAMES,
@@ -34,6 +35,8 @@ VARIANTS = st.builds(
     nic_settings=PARAMETERS,
     host_agents=AGENTS,
     topology_parameters=PARAMETERS,
+    control_settings=PARAMETERS,
+    failures=FAILURES,
 )
 EXPERIMENTS = st.builds(
     Experiment,
@@ -45,6 +48,9 @@ EXPERIMENTS = st.builds(
     switch_settings=PARAMETERS,
     nic_settings=PARAMETERS,
     host_agents=AGENTS,
+    failures=FAILURES,
+    control_settings=PARAMETERS,
+    controller=st.sampled_from(["", "ryu", "app.py"]),
     variants=st.lists(VARIANTS, max_size=3).map(tuple),
     nics=st.lists(NAMES, min_size=1).map(tuple),
     sizes_bytes=st.lists(st.integers(1, 2**30), min_size=1).map(tuple),
@@ -89,7 +95,16 @@ def test_codec_writes_its_version_once_and_first() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("seed", 1), ("variants", ()), ("switch_settings", {}), ("nic_settings", {}), ("host_agents", "")],
+    [
+        ("seed", 1),
+        ("variants", ()),
+        ("switch_settings", {}),
+        ("nic_settings", {}),
+        ("host_agents", ""),
+        ("failures", ()),
+        ("control_settings", {}),
+        ("controller", ""),
+    ],
 )
 def test_codec_field_with_default_may_be_absent(name: str, value: object) -> None:
     stored = {key: stored for key, stored in GOOD.items() if key != name}
@@ -97,9 +112,15 @@ def test_codec_field_with_default_may_be_absent(name: str, value: object) -> Non
     assert getattr(from_dict(Experiment, stored), name) == value
 
 
+def test_codec_variant_of_before_there_were_failures_is_read() -> None:
+    (variant,) = from_dict(Experiment, GOOD | {"variants": [{"name": "a", "switch": "ideal"}]}).variants
+    assert (variant.failures, dict(variant.control_settings)) == ((), {})
+
+
 @pytest.mark.parametrize(
     ("change", "path"),
     [
+        ({"failures": [7]}, "failures[0]"),
         ({"recrods": 1}, "recrods"),
         ({"records": "many"}, "records"),
         ({"records": True}, "records"),

@@ -27,6 +27,9 @@ def quickstart() -> Experiment:
         ("snap=full", "snap_bytes", None),
         ("switch=spectrum4", "switch", "spectrum4"),
         ("host_agents=stopped", "host_agents", "stopped"),
+        ("controller=ryu", "controller", "ryu"),
+        ("failures=s1@1us-2us:restart", "failures", ("s1@1us-2us:restart",)),
+        ("failures=l1>s1:loss=1%, c3@1us:process", "failures", ("l1>s1:loss=1%", "c3@1us:process")),
         ("nics=rdma", "nics", ("rdma",)),
         ("sizes=4KiB, 64KiB", "sizes_bytes", (4096, 65536)),
         ("topology=fat_tree", "topology", "fat_tree"),
@@ -81,6 +84,25 @@ def test_override_of_a_nic_setting_keeps_the_others(quickstart: Experiment) -> N
     assert dict(changed.nic_settings) == {"cards": 4, "rdma.post": "inline", "rdma.congestion.g_log2": 4}
 
 
+def test_override_of_a_control_setting_keeps_the_others(quickstart: Experiment) -> None:
+    changed = apply_overrides(quickstart, ["control.failover=on", "control.detection=5us"])
+
+    assert dict(changed.control_settings) == {"failover": "on", "detection": "5us"}
+
+
+def test_override_of_failures_is_in_place_of_all_and_none_clears_them(quickstart: Experiment) -> None:
+    several = replace(
+        quickstart,
+        failures=("l1>s1:down",),
+        variants=(Variant(name="a", failures=("l1>s2:down",)), Variant(name="b")),
+    )
+
+    for text, failures in (("failures=c3@1us:process", ("c3@1us:process",)), ("failures=none", ())):
+        changed = apply_overrides(several, [text])
+        assert changed.failures == failures
+        assert [changed.of_variant(variant).failures for variant in changed.variants] == [failures] * 2
+
+
 def test_override_of_operation_and_batch_is_of_one_scenario(quickstart: Experiment) -> None:
     changed = apply_overrides(quickstart, ["load.op=put_signal", "load.batch=16"])
 
@@ -129,6 +151,8 @@ def test_override_twice_takes_the_last(quickstart: Experiment) -> None:
         ("load.load=0.6", "is not a share"),
         ("switch.=3", "unknown key 'switch.'"),
         ("nic.=3", "unknown key 'nic.'"),
+        ("control.=3", "unknown key 'control.'"),
+        ("failurs=none", "did you mean 'failures'?"),
         ("load.batch=some", "is no whole number"),
         ("scenarios=idle,laod", "did you mean 'load'?"),
         ("topology.k=" + "9" * 5000, "is no whole number"),
