@@ -5,9 +5,11 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
 #include <memory>
+#include <variant>
 
 #include "../../nic_emulator/nic_model.hpp"
 #include "../switches/switch_model.hpp"
@@ -33,6 +35,17 @@ std::map<std::string, Counters> all_counters(Group& group) {
   std::map<std::string, Counters> all;
   for (const auto& entity : group.entities()) all[entity->name()] = entity->counters();
   return all;
+}
+
+/// From a time on a switch, by name or number, has other tables.
+void update_tables(Group& group, const std::variant<std::uint32_t, std::string>& node, ps_t time_ps,
+                   ForwardingTables tables) {
+  for (const auto& entity : group.entities()) {
+    const auto* name = std::get_if<std::string>(&node);
+    if (name != nullptr ? entity->name() != *name : entity->id() != std::get<std::uint32_t>(node)) continue;
+    return apply_update(group, entity->id(), {time_ps, std::move(tables)});
+  }
+  throw std::invalid_argument("no node of this group has that name or number");
 }
 
 class Twin {
@@ -124,6 +137,13 @@ void bind_twin(nb::module_& m) {
       .def("hop_samples", [](Twin& twin) { return raw(twin.telemetry().hop_samples); })
       .def("flow_samples", [](Twin& twin) { return raw(twin.telemetry().flow_samples); })
       .def("int_samples", [](Twin& twin) { return raw(twin.telemetry().int_samples); })
+      .def("punt_samples", [](Twin& twin) { return raw(twin.telemetry().punt_samples); })
+      .def(
+          "apply_update",
+          [](Twin& twin, const std::variant<std::uint32_t, std::string>& node, ps_t time_ps, const nb::dict& tables) {
+            update_tables(twin.group_, node, time_ps, read_tables(tables));
+          },
+          nb::arg("node"), nb::arg("time_ps"), nb::arg("tables"))
       .def("counters", [](Twin& twin) { return all_counters(twin.group_); });
 }
 
@@ -188,6 +208,16 @@ void bind_clock(nb::module_& m) {
       .def("rx_records", [](VirtualGroup& g) { return raw(g.group().rx_records); })
       .def("int_samples", [](VirtualGroup& g) { return raw(g.group().telemetry.int_samples); })
       .def("flow_samples", [](VirtualGroup& g) { return raw(g.group().telemetry.flow_samples); })
+      .def("punt_samples", [](VirtualGroup& g) { return raw(g.group().telemetry.punt_samples); })
+      .def(
+          "apply_update",
+          [](VirtualGroup& g, const std::variant<std::uint32_t, std::string>& node, ps_t time_ps,
+             const nb::dict& tables) {
+            ForwardingTables read = read_tables(tables);
+            const nb::gil_scoped_release release;
+            g.between_turns([&](Group& group) { update_tables(group, node, time_ps, std::move(read)); });
+          },
+          nb::arg("node"), nb::arg("time_ps"), nb::arg("tables"))
       .def_prop_ro("hops", [](VirtualGroup& g) { return g.group().hops(); })
       .def("counters", [](VirtualGroup& g) { return all_counters(g.group()); })
       .def("snapshot", [](VirtualGroup& g) {

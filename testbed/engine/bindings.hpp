@@ -2,6 +2,7 @@
 #pragma once
 #include <nanobind/nanobind.h>
 
+#include "../switches/forwarding.hpp"
 #include "wire.hpp"
 
 namespace tb {
@@ -16,6 +17,9 @@ inline void require_whole(const Frame& frame, std::uint32_t max_frame_bytes) {
     throw nanobind::value_error("a frame has 64 bytes to the node's largest, and room for its headers and payload");
   }
 }
+
+/// A switch's tables from their names; throws ValueError for an unknown one.
+ForwardingTables read_tables(const nanobind::dict& given);
 
 /// Frames, stages, configurations of NICs and switches, nodes written in Python, the plan.
 void bind_models(nanobind::module_& module);

@@ -246,6 +246,24 @@ void bind_workload(nb::module_& m) {
       .def_rw("batch", &WorkloadConfig::batch);
 }
 
+/// Replaces tables at a time; `given` is the tables with `time_ps` beside them.
+TableUpdate read_update(const nb::dict& given) {
+  TableUpdate update;
+  nb::dict tables;
+  bool timed = false;
+  for (const auto& [key, value] : given) {
+    if (nb::cast<std::string>(key) != "time_ps") {
+      tables[key] = value;
+      continue;
+    }
+    update.time_ps = nb::cast<ps_t>(value);
+    timed = true;
+  }
+  if (!timed) throw nb::value_error("an update has a time_ps");
+  update.tables = read_tables(tables);
+  return update;
+}
+
 /// The fields that all switches have.
 template <typename Config>
 nb::class_<Config> bind_forwarding(nb::module_& m, const char* name) {
@@ -254,6 +272,27 @@ nb::class_<Config> bind_forwarding(nb::module_& m, const char* name) {
       .def_rw("groups", &Config::groups)
       .def_rw("route", &Config::route)
       .def_rw("weights", &Config::weights)
+      .def_rw("watched", &Config::watched)
+      .def_rw("ingress_routes", &Config::ingress_routes)
+      .def_rw("punt_latency_ps", &Config::punt_latency_ps)
+      .def_prop_rw("updates", nullptr,
+                   [](Config& c, const std::vector<nb::dict>& all) {
+                     c.updates.clear();
+                     for (const nb::dict& one : all) c.updates.push_back(read_update(one));
+                   })
+      .def_prop_rw("port_states", nullptr,
+                   [](Config& c, const std::vector<std::tuple<ps_t, std::uint32_t, std::uint32_t>>& all) {
+                     c.port_states.clear();
+                     for (const auto& [time, port, up] : all) {
+                       if (up > 1) throw nb::value_error("a port state is [time_ps, port, 0 or 1]");
+                       c.port_states.push_back({time, port, up == 1});
+                     }
+                   })
+      .def_prop_rw("restarts", nullptr,
+                   [](Config& c, const std::vector<std::pair<ps_t, ps_t>>& all) {
+                     c.restarts.clear();
+                     for (const auto& [from, until] : all) c.restarts.push_back({from, until});
+                   })
       .def_prop_rw(
           "hash_seed", [](const Config& c) { return c.paths.hash_seed; },
           [](Config& c, std::uint64_t value) { c.paths.hash_seed = value; })
@@ -288,6 +327,8 @@ nb::class_<Config> bind_forwarding(nb::module_& m, const char* name) {
 
 void bind_switch(nb::module_& m) {
   m.attr("NO_ROUTE") = kNoRoute;
+  m.attr("DROP_ROUTE") = kDropRoute;
+  m.attr("CPU_ROUTE") = kCpuRoute;
   nb::enum_<PathChoice>(m, "PathChoice")
       .value("HASH", PathChoice::kHash)
       .value("FLOWLET", PathChoice::kFlowlet)
@@ -373,6 +414,27 @@ void read_features(const nb::dict& features, PlanLink& link) {
 }
 
 }  // namespace
+
+ForwardingTables read_tables(const nb::dict& given) {
+  ForwardingTables tables;
+  for (const auto& [key, value] : given) {
+    const auto name = nb::cast<std::string>(key);
+    if (name == "groups") {
+      tables.groups = nb::cast<decltype(tables.groups)>(value);
+    } else if (name == "weights") {
+      tables.weights = nb::cast<decltype(tables.weights)>(value);
+    } else if (name == "watched") {
+      tables.watched = nb::cast<decltype(tables.watched)>(value);
+    } else if (name == "route") {
+      tables.route = nb::cast<decltype(tables.route)>(value);
+    } else if (name == "ingress_routes") {
+      tables.ingress_routes = nb::cast<decltype(tables.ingress_routes)>(value);
+    } else {
+      throw nb::value_error(("tables have no " + name).c_str());
+    }
+  }
+  return tables;
+}
 
 void bind_models(nb::module_& m) {
   bind_frame(m);

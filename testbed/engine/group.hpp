@@ -50,6 +50,8 @@ class FrameIo {
   virtual void rewrite(Frame* frame) = 0;
   /// Drop the bytes that belong to a frame which a model discards or consumes.
   virtual void release(Frame* frame) = 0;
+  /// A switch hands a frame to its CPU, which came by a port of it and is dropped afterwards.
+  virtual void punt(const Entity& /*from*/, std::uint32_t /*port*/, const Frame& /*frame*/, ps_t /*now_ps*/) {}
 };
 
 /// Random numbers of a wire: whether a frame is damaged, held up, sent twice.
@@ -93,6 +95,13 @@ class Group {
     if (frame->buffer != kNoBuffer) io_->rewrite(frame);
   }
   void send(Entity& from, std::uint32_t port, Frame* frame, ps_t start_ps);
+  /// A switch has no more to do with a frame that is for its CPU.
+  void punt(const Entity& from, std::uint32_t port, Frame* frame, ps_t now_ps) {
+    telemetry.add(
+        PuntSample{now_ps, from.id(), static_cast<std::uint16_t>(port), frame->src, frame->dst, 0, frame->psn});
+    if (io_ != nullptr) io_->punt(from, port, *frame, now_ps);
+    drop_frame(frame);
+  }
   void source_done() { ++sources_done_; }
   void message_completed() { ++messages_completed_; }
   // ---- results

@@ -20,6 +20,13 @@ class SlotTree {
     leaves_ = std::bit_ceil(std::max(slots, 2U));
     node_.assign(std::size_t{2} * leaves_, kNever);
   }
+  /// Have at least so many slots; those that there were keep their times.
+  void reserve(std::uint32_t slots) {
+    if (slots <= leaves_) return;
+    const std::vector<ps_t> before(node_.begin() + leaves_, node_.end());
+    resize(slots);
+    for (std::uint32_t slot = 0; slot < before.size(); ++slot) set(slot, before[slot]);
+  }
   [[nodiscard]] ps_t min() const { return node_[1]; }
   [[nodiscard]] ps_t get(std::uint32_t slot) const { return node_[leaves_ + slot]; }
   /// The lowest slot that holds the minimum.

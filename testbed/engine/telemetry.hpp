@@ -47,6 +47,18 @@ struct FlowSample {
 };
 static_assert(sizeof(FlowSample) == 32);
 
+/// A frame that a switch handed to its CPU.
+struct PuntSample {
+  ps_t time_ps;  // of its lookup
+  std::uint32_t entity;
+  std::uint16_t port;  // ingress
+  std::uint16_t src;
+  std::uint16_t dst;
+  std::uint16_t reserved;
+  std::uint32_t psn;
+};
+static_assert(sizeof(PuntSample) == 24);
+
 enum class HopOutcome : std::uint8_t { kAtOnce = 0, kWaited = 1, kDropped = 2, kTrimmed = 3 };
 
 /// One stop of a traced packet: a node's egress port.
@@ -127,6 +139,7 @@ class Telemetry {
  public:
   std::vector<QueueSample> queue_samples;
   std::vector<FlowSample> flow_samples;
+  std::vector<PuntSample> punt_samples;
   std::vector<HopSample> hop_samples;
   std::vector<IntSample> int_samples;
   IntPool int_stacks;
@@ -156,6 +169,9 @@ class Telemetry {
   }
   void add(const FlowSample& sample) {
     if (flow_samples.size() < kKept) flow_samples.push_back(sample);
+  }
+  void add(const PuntSample& sample) {
+    if (punt_samples.size() < kKeptPunts) punt_samples.push_back(sample);
   }
   void add(const Frame& frame, ps_t now_ps) {
     const IntHops& stack = int_stacks.at(telemetry_place(frame));
@@ -204,6 +220,7 @@ class Telemetry {
 
  private:
   static constexpr std::size_t kKept = 1'000'000;
+  static constexpr std::size_t kKeptPunts = 100'000;
   static constexpr std::size_t kKeptHops = 1U << 13;
   static std::uint64_t key(std::uint32_t src, std::uint32_t dst, std::uint32_t psn) {
     return (std::uint64_t{src} << 40) | (std::uint64_t{dst} << 24) | psn;

@@ -52,13 +52,24 @@ struct PortGroup {
 
 class PathChooser {
  public:
-  /// `needed`: some group has several ports.
-  PathChooser(const PathConfig& config, bool needed, std::uint64_t seed, std::uint32_t entity)
-      : config_(config), random_(seed, entity, kPurposePaths) {
-    if (!needed) return;
-    if (config.choice == PathChoice::kFlowlet || config.choice == PathChoice::kLeastLoaded) {
-      table_.resize(config.flowlet_entries);
+  PathChooser(const PathConfig& config, std::uint64_t seed, std::uint32_t entity)
+      : config_(config), random_(seed, entity, kPurposePaths) {}
+
+  /// Some group has several ports.
+  void prepare() {
+    if (config_.choice == PathChoice::kFlowlet || config_.choice == PathChoice::kLeastLoaded) {
+      table_.resize(config_.flowlet_entries);
     }
+  }
+  /// Flows whose port `still(group, port)` denies choose anew.
+  template <typename Still>
+  void keep(const Still& still) {
+    for (Flowlet& flowlet : table_) flowlet.known = flowlet.known && still(flowlet.group, flowlet.port);
+  }
+  /// Start as on the first day; the random numbers go on.
+  void forget() {
+    keep([](std::uint32_t, std::uint16_t) { return false; });
+    turn_ = 0;
   }
 
   void prefetch(const Frame& frame) const {

@@ -25,7 +25,7 @@ std::string port_and_class(std::uint32_t port, std::uint32_t c) {
 
 void SwitchEntity::control_arrives(std::uint32_t port, Frame* frame, ps_t now_ps) {
   Egress& out = egress_[port];
-  if (!count_control(out, *frame)) return group_.drop_frame(frame);
+  if (!count_control(out, *frame) || forwarding_.restarting()) return group_.drop_frame(frame);
   const bool pause = frame->opcode == Opcode::kPause;
   const std::uint32_t changed = out.gate.receive(*frame, ports_[port].byte_time_ps, now_ps);
   gate_changed(out);
@@ -90,6 +90,25 @@ void SwitchEntity::resume_neighbours(ps_t now_ps) {
     teller.pause_due_ps = std::min(teller.pause_due_ps, now_ps + config_.pfc_generation_ps);
     wake(port, std::max(ports_[port].busy_until_ps, due(port)));
     group_.telemetry.add_pause(now_ps, id(), port, c, SampleKind::kPauseSent, false);
+  }
+}
+
+// The buffer is empty, so every group may resume; nobody is told.
+void SwitchEntity::forget_flow_control(ps_t now_ps) {
+  if (buffer_.any_stopped()) resume_neighbours(now_ps);
+  for (std::uint32_t port = 0; port < port_count_; ++port) {
+    Egress& out = egress_[port];
+    const std::uint32_t opened = out.gate.open(now_ps);
+    for (std::uint32_t c = 0; c < kClasses; ++c) {
+      if ((opened >> c & 1U) == 0) continue;
+      group_.telemetry.add_pause(now_ps, id(), port, c, SampleKind::kPauseReceived, false);
+    }
+    gate_changed(out);
+    if (!flow_control_) continue;
+    tellers_[port].changed = 0;
+    tellers_[port].pause_due_ps = kNever;
+    due(port);
+    slots_.set(departure_slot(port), kNever);
   }
 }
 

@@ -99,13 +99,57 @@ void SwitchEntity::start() {
     gate_changed(egress_[port]);
     if (ports_[port].grants_credits) buffer_.grant_credits(port);
   }
+  await_change();
+}
+
+void SwitchEntity::update(TableUpdate update) {
+  forwarding_.add(std::move(update), ports_, name());
+  await_change();
+}
+
+// Most switches have no change, and no slot for it.
+void SwitchEntity::await_change() {
+  const ps_t next_ps = forwarding_.next_change_ps();
+  if (next_ps == kNever) return;
+  slots_.reserve(change_slot() + 1);
+  slots_.set(change_slot(), next_ps);
+}
+
+// What it holds is lost, and what it has told and been told of pauses; a frame on its way out goes on.
+void SwitchEntity::restart(ps_t now_ps) {
+  for (std::uint32_t egress = 0; egress < port_count_; ++egress) {
+    Egress& out = egress_[egress];
+    for (std::uint32_t c = 0; c < kClasses; ++c) {
+      Queue& queue = out.queues[c];
+      const bool held = !queue.frames.empty();
+      while (!queue.frames.empty()) {
+        Frame* frame = queue.frames.pop();
+        buffer_.release(frame->ingress, egress, c, cells(*frame));
+        queue.bytes -= frame->frame_bytes;
+        out.bytes -= frame->frame_bytes;
+        forwarding_.lose(frame, now_ps);
+      }
+      queue.deficit_bytes = queue.shaped_until_ps = queue.storm_until_ps = 0;
+      queue.shaped_rest = 0;
+      if (held && now_ps < group_.telemetry.until_ps()) sample(egress, c, now_ps);
+    }
+    out.waiting_classes = 0;
+    out.granted = false;
+    out.turn = 0;
+    while (!stored_[egress].empty()) forwarding_.lose(stored_[egress].pop().frame, now_ps);
+    slots_.set(stored_slot(egress), kNever);
+    slots_.set(departure_slot(egress), kNever);
+  }
+  forget_flow_control(now_ps);
 }
 
 void SwitchEntity::handle(std::uint32_t slot, ps_t now_ps) {
   if (slot < port_count_) {
     arrive(slot, take_arrival(slot), now_ps);
   } else if (slot >= departure_slot(0)) {
-    depart(slot - departure_slot(0), now_ps);
+    if (slot != change_slot()) return depart(slot - departure_slot(0), now_ps);
+    if (forwarding_.change(now_ps)) restart(now_ps);
+    slots_.set(slot, forwarding_.next_change_ps());
   } else if (slot == control_slot()) {
     const Control control = take_control();
     control_arrives(control.port, control.frame, now_ps);
@@ -121,8 +165,8 @@ void SwitchEntity::handle(std::uint32_t slot, ps_t now_ps) {
   }
 }
 
-std::uint32_t SwitchEntity::choose_port(const Frame& frame, ps_t now_ps) {
-  return forwarding_.choose(frame, now_ps, [this, now_ps](std::uint32_t number) {
+std::uint32_t SwitchEntity::choose_port(std::uint32_t ingress, const Frame& frame, ps_t now_ps) {
+  return forwarding_.choose(ingress, frame, now_ps, [this, now_ps](std::uint32_t number) {
     const Port& port = ports_[number];
     const ps_t busy_ps = port.busy_until_ps > now_ps ? port.busy_until_ps - now_ps : 0;
     return egress_[number].bytes + busy_ps / port.byte_time_ps;
@@ -149,19 +193,22 @@ void SwitchEntity::arrive(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
 }
 
 void SwitchEntity::lookup(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
-  const bool known = forwarding_.knows(*frame);
+  std::uint32_t egress = forwarding_.find(ingress, *frame);
   const bool storing = !config_.cut_through;
-  if (!known || (storing && (frame->flags & kFlagCorrupt) != 0)) {
-    no_route_ += known ? 0 : 1;
+  if (egress >= Forwarding::kRefused) {
+    let_go(*frame, now_ps);
+    forwarding_.refuse(static_cast<std::uint16_t>(egress), *this, ingress, frame, now_ps);
+    return;
+  }
+  if (storing && (frame->flags & kFlagCorrupt) != 0) {
     let_go(*frame, now_ps);
     group_.drop_frame(frame);
     return;
   }
-  const std::uint32_t egress = choose_port(*frame, now_ps);
-  if (egress == ingress) {  // rules never send a frame back, and the clock relies on it (`turnaround_ps`)
-    ++no_route_;
+  if (egress == Forwarding::kSeveralPorts) egress = choose_port(ingress, *frame, now_ps);
+  if (egress == ingress) {
     let_go(*frame, now_ps);
-    group_.drop_frame(frame);
+    forwarding_.refuse_return(frame);
     return;
   }
   if (storing) {
@@ -342,8 +389,8 @@ void SwitchEntity::start(std::uint32_t egress, Frame* frame, ps_t now_ps) {
 }
 
 Counters SwitchEntity::counters() const {
-  Counters all{{"buffer_watermark_bytes", buffer_.shared_watermark() * config_.cell_bytes},
-               {"no_route_discards", no_route_}};
+  Counters all{{"buffer_watermark_bytes", buffer_.shared_watermark() * config_.cell_bytes}};
+  forwarding_.list(all);
   if (buffer_.keeps_groups()) {
     all["headroom_pool_watermark_bytes"] = buffer_.headroom_pool_watermark() * config_.cell_bytes;
   }

@@ -9,7 +9,7 @@
 // starts.
 //
 // Keep in step: `SwitchEntity` slots [0, P) arrivals, P MAC control, [P + 1, 2P + 1) stored frames, [2P + 1, 3P + 1)
-// departures.
+// departures, 3P + 1 changes of tables and ports, and restarts.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -96,11 +96,12 @@ class SwitchModel final : public NodeModel {
   SwitchConfig config;
 };
 
-class SwitchEntity final : public ModelEntity<SwitchEntity> {
+class SwitchEntity final : public ModelEntity<SwitchEntity>, public Programmable {
  public:
   SwitchEntity(const NodeContext& context, const SwitchConfig& config);
-  /// Throws std::invalid_argument if a group names a port without link.
+  /// Throws std::invalid_argument for tables and changes that do not fit the links.
   void start() override;
+  void update(TableUpdate update) override;
   void handle(std::uint32_t slot, ps_t now_ps);
   [[nodiscard]] Counters counters() const override;
 
@@ -172,12 +173,15 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
   void depart(std::uint32_t egress, ps_t now_ps);
   void start(std::uint32_t egress, Frame* frame, ps_t now_ps);
   void let_go(const Frame& frame, ps_t now_ps);
-  [[nodiscard]] std::uint32_t choose_port(const Frame& frame, ps_t now_ps);
+  [[nodiscard]] std::uint32_t choose_port(std::uint32_t ingress, const Frame& frame, ps_t now_ps);
+  void await_change();
+  void restart(ps_t now_ps);
   [[nodiscard]] std::uint64_t cells(const Frame& frame) const {
     return (frame.frame_bytes + config_.cell_bytes - 1) / config_.cell_bytes;
   }
   [[nodiscard]] std::uint32_t stored_slot(std::uint32_t port) const { return port_count_ + 1 + port; }
   [[nodiscard]] std::uint32_t departure_slot(std::uint32_t port) const { return 2 * port_count_ + 1 + port; }
+  [[nodiscard]] std::uint32_t change_slot() const { return departure_slot(port_count_); }
   void wake(std::uint32_t egress, ps_t at_ps);
 
   // scheduling, marking (switch_scheduling.cpp)
@@ -192,6 +196,7 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
   void gate_changed(Egress& out) const { out.gated = shaped_ || !out.gate.free(); }
   void stop_neighbour(std::uint32_t port, std::uint32_t c, ps_t now_ps);
   void resume_neighbours(ps_t now_ps);
+  void forget_flow_control(ps_t now_ps);
   void give_credit(std::uint32_t port, std::uint32_t c, std::uint64_t cells, ps_t now_ps);
   bool tell(std::uint32_t port, ps_t now_ps);
   void tell_pause(std::uint32_t port, ps_t now_ps);
@@ -232,7 +237,6 @@ class SwitchEntity final : public ModelEntity<SwitchEntity> {
   std::vector<std::uint32_t> sample_in_;
   bool shaped_ = false;
   bool flow_control_ = false;
-  std::uint64_t no_route_ = 0;
 };
 
 }  // namespace tb

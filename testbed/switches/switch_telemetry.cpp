@@ -14,6 +14,7 @@ void SwitchEntity::sample(std::uint32_t egress, std::uint32_t c, ps_t now_ps) {
 // One frame in `sflow_interval` on average, after a uniform skip of 1 to twice that less 1 (sFlow v5, 4.2.2).
 void SwitchEntity::sample_flow(std::uint32_t ingress, const Frame& frame, ps_t now_ps) {
   sample_in_[ingress] = 1 + bounded(sampling_[ingress].next(), 2 * config_.sflow_interval - 1);
+  if (forwarding_.restarting()) return;
   group_.telemetry.add(FlowSample{now_ps, id(), static_cast<std::uint16_t>(ingress), frame.src, frame.dst, frame.queue,
                                   0, frame.frame_bytes, static_cast<std::uint32_t>(egress_[ingress].in_frames),
                                   frame.psn});

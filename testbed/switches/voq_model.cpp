@@ -32,6 +32,55 @@ void VoqSwitchEntity::start() {
   for (std::uint32_t port = 0; port < port_count_; ++port) {
     egress_[port].gate.set_credits(ports_[port].peer_credits, ports_[port].peer_cell_bytes);
   }
+  await_change();
+}
+
+void VoqSwitchEntity::update(TableUpdate update) {
+  forwarding_.add(std::move(update), ports_, name());
+  await_change();
+}
+
+// Most switches have no change, and no slot for it.
+void VoqSwitchEntity::await_change() {
+  const ps_t next_ps = forwarding_.next_change_ps();
+  if (next_ps == kNever) return;
+  slots_.reserve(change_slot() + 1);
+  slots_.set(change_slot(), next_ps);
+}
+
+void VoqSwitchEntity::lose_all(Ring<Frame*>& frames, ps_t now_ps) {
+  while (!frames.empty()) forwarding_.lose(frames.pop(), now_ps);
+}
+
+// What it holds is lost, and what it has been told of pauses; a frame on its way out goes on.
+void VoqSwitchEntity::restart(ps_t now_ps) {
+  for (Voq& voq : voqs_) {
+    lose_all(voq.frames, now_ps);
+    voq.bytes = voq.asked_bytes = 0;
+    voq.balance_bytes = 0;
+  }
+  used_bytes_ = 0;
+  for (std::uint32_t port = 0; port < port_count_; ++port) {
+    Egress& out = egress_[port];
+    lose_all(out.fabric, now_ps);
+    out.credits.clear();
+    out.asking_classes = out.ready_classes = 0;
+    out.taken_bytes = out.bytes = 0;
+    out.next_credit_ps = 0;
+    const std::uint32_t opened = out.gate.open(now_ps);
+    for (std::uint32_t c = 0; c < kClasses; ++c) {
+      lose_all(out.classes[c].ready, now_ps);
+      out.classes[c].asking.clear();
+      out.classes[c].bytes = 0;
+      if (out.classes[c].watermark != 0 && now_ps < group_.telemetry.until_ps()) sample(port, c, now_ps);
+      if ((opened >> c & 1U) == 0) continue;
+      group_.telemetry.add_pause(now_ps, id(), port, c, SampleKind::kPauseReceived, false);
+    }
+    for (const std::uint32_t slot :
+         {credit_slot(port), fabric_slot(port), scheduler_slot(port), departure_slot(port)}) {
+      slots_.set(slot, kNever);
+    }
+  }
 }
 
 void VoqSwitchEntity::handle(std::uint32_t slot, ps_t now_ps) {
@@ -49,13 +98,16 @@ void VoqSwitchEntity::handle(std::uint32_t slot, ps_t now_ps) {
       return out_of_fabric(egress, now_ps);
     case 2:
       return hand_out_credit(egress, now_ps);
-    default:
+    case 3:
       return depart(egress, now_ps);
+    default:
+      if (forwarding_.change(now_ps)) restart(now_ps);
+      slots_.set(slot, forwarding_.next_change_ps());
   }
 }
 
-std::uint32_t VoqSwitchEntity::choose_port(const Frame& frame, ps_t now_ps) {
-  return forwarding_.choose(frame, now_ps, [this, now_ps](std::uint32_t number) {
+std::uint32_t VoqSwitchEntity::choose_port(std::uint32_t ingress, const Frame& frame, ps_t now_ps) {
+  return forwarding_.choose(ingress, frame, now_ps, [this, now_ps](std::uint32_t number) {
     const Port& port = ports_[number];
     const ps_t busy_ps = port.busy_until_ps > now_ps ? port.busy_until_ps - now_ps : 0;
     return egress_[number].bytes + egress_[number].taken_bytes + busy_ps / port.byte_time_ps;
@@ -71,19 +123,14 @@ void VoqSwitchEntity::arrive(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
   frame->ingress = static_cast<std::uint16_t>(ingress);
   frame->queue = static_cast<std::uint8_t>(forwarding_.classify(*frame));
   const bool corrupt = (frame->flags & kFlagCorrupt) != 0;
-  const bool known = forwarding_.knows(*frame);
   from.fcs_errors += corrupt ? 1 : 0;
-  no_route_ += known ? 0 : 1;
-  if (!known || corrupt) {
-    group_.drop_frame(frame);
-    return;
+  std::uint32_t egress = forwarding_.find(ingress, *frame);
+  if (egress >= Forwarding::kRefused) {
+    return forwarding_.refuse(static_cast<std::uint16_t>(egress), *this, ingress, frame, now_ps);
   }
-  const std::uint32_t egress = choose_port(*frame, now_ps);
-  if (egress == ingress) {  // rules never send a frame back, and the clock relies on it (`turnaround_ps`)
-    ++no_route_;
-    group_.drop_frame(frame);
-    return;
-  }
+  if (corrupt) return group_.drop_frame(frame);
+  if (egress == Forwarding::kSeveralPorts) egress = choose_port(ingress, *frame, now_ps);
+  if (egress == ingress) return forwarding_.refuse_return(frame);
   if ((frame->flags & kFlagTraced) != 0) trace_arrival(egress, *frame, now_ps);
   enqueue(egress, frame, now_ps);
 }
@@ -244,7 +291,7 @@ void VoqSwitchEntity::start(std::uint32_t egress, Frame* frame, ps_t now_ps) {
 
 void VoqSwitchEntity::control_arrives(std::uint32_t port, Frame* frame, ps_t now_ps) {
   Egress& out = egress_[port];
-  if (!count_control(out, *frame)) return group_.drop_frame(frame);
+  if (!count_control(out, *frame) || forwarding_.restarting()) return group_.drop_frame(frame);
   const bool pause = frame->opcode == Opcode::kPause;
   const std::uint32_t changed = out.gate.receive(*frame, ports_[port].byte_time_ps, now_ps);
   for (std::uint32_t c = 0; c < kClasses && pause; ++c) {
@@ -280,7 +327,8 @@ void VoqSwitchEntity::trace_arrival(std::uint32_t egress, const Frame& frame, ps
 }
 
 Counters VoqSwitchEntity::counters() const {
-  Counters all{{"buffer_watermark_bytes", used_watermark_}, {"no_route_discards", no_route_}};
+  Counters all{{"buffer_watermark_bytes", used_watermark_}};
+  forwarding_.list(all);
   const ps_t now_ps = group_.now_ps();
   for (std::uint32_t number = 0; number < port_count_; ++number) {
     if (ports_[number].wire == kNoWire) continue;

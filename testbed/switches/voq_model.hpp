@@ -14,7 +14,8 @@
 // for.
 //
 // Keep in step: `VoqSwitchEntity` slots [0, P) arrivals, P MAC control, P + 1 + [0, P) credits that reach their queue,
-// [P, 2P) frames out of the fabric, [2P, 3P) credits to hand out, [3P, 4P) departures.
+// [P, 2P) frames out of the fabric, [2P, 3P) credits to hand out, [3P, 4P) departures, 4P changes of tables and ports,
+// and restarts.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -56,11 +57,12 @@ class VoqSwitchModel final : public NodeModel {
   VoqSwitchConfig config;
 };
 
-class VoqSwitchEntity final : public ModelEntity<VoqSwitchEntity> {
+class VoqSwitchEntity final : public ModelEntity<VoqSwitchEntity>, public Programmable {
  public:
   VoqSwitchEntity(const NodeContext& context, const VoqSwitchConfig& config);
-  /// Throws std::invalid_argument if a group names a port without link.
+  /// Throws std::invalid_argument for tables and changes that do not fit the links.
   void start() override;
+  void update(TableUpdate update) override;
   void handle(std::uint32_t slot, ps_t now_ps);
   [[nodiscard]] Counters counters() const override;
 
@@ -110,7 +112,10 @@ class VoqSwitchEntity final : public ModelEntity<VoqSwitchEntity> {
   void out_of_fabric(std::uint32_t egress, ps_t now_ps);
   void depart(std::uint32_t egress, ps_t now_ps);
   void start(std::uint32_t egress, Frame* frame, ps_t now_ps);
-  [[nodiscard]] std::uint32_t choose_port(const Frame& frame, ps_t now_ps);
+  [[nodiscard]] std::uint32_t choose_port(std::uint32_t ingress, const Frame& frame, ps_t now_ps);
+  void await_change();
+  void restart(ps_t now_ps);
+  void lose_all(Ring<Frame*>& frames, ps_t now_ps);
   void mark(std::uint32_t egress, const Voq& voq, Frame* frame);
   void sample(std::uint32_t egress, std::uint32_t c, ps_t now_ps);
   void trace_arrival(std::uint32_t egress, const Frame& frame, ps_t now_ps);
@@ -125,6 +130,7 @@ class VoqSwitchEntity final : public ModelEntity<VoqSwitchEntity> {
   [[nodiscard]] std::uint32_t departure_slot(std::uint32_t egress) const {
     return scheduler_slot(port_count_) + egress;
   }
+  [[nodiscard]] std::uint32_t change_slot() const { return departure_slot(port_count_); }
   void wake(std::uint32_t slot, ps_t at_ps) { slots_.set(slot, std::min(slots_.get(slot), at_ps)); }
   void wake_scheduler(std::uint32_t egress, ps_t now_ps) {
     wake(scheduler_slot(egress), std::max(now_ps, egress_[egress].next_credit_ps));
@@ -138,7 +144,6 @@ class VoqSwitchEntity final : public ModelEntity<VoqSwitchEntity> {
   std::vector<Egress> egress_;
   std::uint64_t used_bytes_ = 0;  // of the deep buffer
   std::uint64_t used_watermark_ = 0;
-  std::uint64_t no_route_ = 0;
 };
 
 }  // namespace tb
