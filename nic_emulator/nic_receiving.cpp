@@ -17,7 +17,7 @@ void NicEntity::control_arrives(Frame* frame, ps_t now_ps) {
     ++received_.fcs_errors;
   } else {
     received_.pause_frames += frame->opcode == Opcode::kPause ? 1 : 0;
-    const std::uint32_t changed = gate_.receive(*frame, ports_[0].byte_time_ps, now_ps);
+    const std::uint32_t changed = gate_.receive(*frame, now_ps);
     for (std::uint32_t i = 0; i < config_.virtual_channels; ++i) {
       const std::uint32_t c = config_.data_class + i;
       if ((changed >> c & 1U) != 0 && frame->opcode == Opcode::kPause) {

@@ -250,7 +250,6 @@ void NicEntity::start_transmission(Frame* frame, ps_t now_ps) {
       first = std::min(first, now_ps);
     });
   }
-  frame->cookie = 0;
   const std::uint32_t card = card_of(frame->src);
   cards_[card].in_pipe_bytes -= frame->payload_bytes;
   transmit(0, frame, now_ps);

@@ -144,6 +144,11 @@ def network_of(plan: Mapping[str, Any]) -> Network:
                 "packets cannot be followed over links that reorder or duplicate frames",
                 remedy="ask for the tail of a run without topology.reorder and topology.duplicate",
             )
+        if features.get("slow"):
+            raise SpecError(
+                "packets cannot be followed over links that are slow for a while",
+                remedy="ask for the tail of a run without slow links",
+            )
         lossy, retries = _loses(features)
         wires[a, a_port] = Wire(b, latency_ps, byte_time_ps, lossy, retries)
         wires[b, b_port] = Wire(a, latency_ps, byte_time_ps, lossy, retries)

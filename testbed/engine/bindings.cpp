@@ -245,15 +245,17 @@ void bind_functions(nb::module_& m) {
   m.def("crc32c_portable", [](const nb::bytes& data) { return crc32c_portable(0, data.c_str(), data.size()); });
   m.def(
       "encode",
-      [](const Frame& frame, std::uint32_t snap_bytes, ps_t first_bit_ps, std::uint64_t link_seq) {
+      [](Frame frame, std::uint32_t snap_bytes, ps_t first_bit_ps, std::uint64_t link_seq, std::uint32_t byte_time_ps) {
         require_whole(frame, 1U << 14);
         if (!carries(frame)) throw nb::value_error("the frame's format cannot say this");
         std::vector<unsigned char> bytes(encoded_bytes(frame, snap_bytes) + 64);
         bytes.resize(encode(frame, snap_bytes, bytes));
+        note_wire(frame, byte_time_ps);
         stamp(bytes, frame, first_bit_ps, link_seq);
         return raw(bytes);
       },
-      nb::arg("frame"), nb::arg("snap_bytes") = 0xFFFFFFFFU, nb::arg("first_bit_ps") = 0, nb::arg("link_seq") = 0);
+      nb::arg("frame"), nb::arg("snap_bytes") = 0xFFFFFFFFU, nb::arg("first_bit_ps") = 0, nb::arg("link_seq") = 0,
+      nb::arg("byte_time_ps") = 0);
   m.def("carries", [](const Frame& frame) { return carries(frame); });
   m.def("least_frame_bytes", &least_frame_bytes, nb::arg("frame"));
   m.def("least_bytes", [](WireFormat format) {
@@ -271,6 +273,7 @@ void bind_functions(nb::module_& m) {
     nb::dict about;
     about["first_bit_ps"] = trailer.first_bit_ps;
     about["link_seq"] = trailer.link_seq;
+    about["byte_time_ps"] = trailer.byte_time_ps;
     about["intact"] = payload_intact(bytes, frame, trailer);
     return nb::make_tuple("frame", frame, about);
   });

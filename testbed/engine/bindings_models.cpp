@@ -402,10 +402,21 @@ void read_features(const nb::dict& features, PlanLink& link) {
       link.cbfc = nb::cast<bool>(given);
     } else if (name == "faults") {
       for (const nb::handle item : given) {
-        const auto fault = nb::cast<std::vector<std::uint64_t>>(item);
-        if (fault.size() != 4 || fault[0] > 1)
-          throw nb::value_error("a fault is [0 or 1, from_ps, until_ps, loss_2p64]");
-        (fault[0] == 0 ? link.forward : link.backward).faults.push_back({fault[1], fault[2], fault[3]});
+        auto fault = nb::cast<std::vector<std::uint64_t>>(item);
+        if (fault.size() == 4) fault.push_back(0);
+        if (fault.size() != 5 || fault[0] > 1) {
+          throw nb::value_error("a fault is [0 or 1, from_ps, until_ps, loss_base_2p64, loss_per_byte_2p64 or none]");
+        }
+        (fault[0] == 0 ? link.forward : link.backward).faults.push_back({fault[1], fault[2], fault[3], fault[4]});
+      }
+    } else if (name == "slow") {
+      for (const nb::handle item : given) {
+        const auto slow = nb::cast<std::vector<std::uint64_t>>(item);
+        if (slow.size() != 5 || slow[0] > 1 || slow[3] > UINT32_MAX) {
+          throw nb::value_error("a slow time is [0 or 1, from_ps, until_ps, byte_time_ps, extra_latency_ps]");
+        }
+        (slow[0] == 0 ? link.forward : link.backward)
+            .slow.push_back({slow[1], slow[2], static_cast<std::uint32_t>(slow[3]), slow[4]});
       }
     } else {
       throw nb::value_error(("a link has no " + name).c_str());

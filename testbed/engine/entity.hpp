@@ -34,11 +34,22 @@ struct Ingress {
 
 /// What a wire does to frames besides carrying them. A frame of b bytes is damaged with probability
 /// (base + b * per_byte) / 2^64, and at least with that of a fault that is under way. Any but a MAC control frame may
-/// be sent twice, and either of the two may be held up on its way, while what is behind it passes.
+/// be sent twice, and either of the two may be held up on its way, while what is behind it passes. A frame that starts
+/// while the wire is slow takes longer, and so is later, but nothing overtakes it for that.
 struct Impairment {
   struct Fault {
     ps_t from_ps, until_ps;
-    std::uint64_t loss_2p64;
+    std::uint64_t loss_base_2p64, loss_per_byte_2p64;
+  };
+  /// Of several under way at a time the greatest of each counts.
+  struct Slow {
+    ps_t from_ps, until_ps;
+    std::uint32_t byte_time_ps;
+    ps_t extra_latency_ps;
+  };
+  struct Pace {
+    std::uint32_t byte_time_ps;
+    ps_t extra_latency_ps;
   };
   std::uint64_t loss_base_2p64 = 0;
   std::uint64_t loss_per_byte_2p64 = 0;
@@ -48,6 +59,7 @@ struct Impairment {
   ps_t reorder_delay_ps = 0;
   std::uint64_t duplicate_2p64 = 0;
   std::vector<Fault> faults;
+  std::vector<Slow> slow;
   RandomStream random{};  // of the damage
   RandomStream random_reorder{};
   RandomStream random_duplicate{};
@@ -56,18 +68,34 @@ struct Impairment {
   std::uint64_t duplicated = 0;
 
   [[nodiscard]] bool is_sound() const {
-    return loss_base_2p64 == 0 && loss_per_byte_2p64 == 0 && faults.empty() && reorder_2p64 == 0 && duplicate_2p64 == 0;
+    return loss_base_2p64 == 0 && loss_per_byte_2p64 == 0 && faults.empty() && slow.empty() && reorder_2p64 == 0 &&
+           duplicate_2p64 == 0;
   }
   /// Make ready for frames, which start in order of time; `wire` is the number of the direction.
   void start(std::uint64_t seed, std::uint32_t wire);
   /// Whether the next frame, of so many bytes, is damaged on its way.
   bool damages(std::uint32_t frame_bytes, ps_t start_ps) {
     wide_t loss = wide_t{loss_base_2p64} + wide_t{loss_per_byte_2p64} * frame_bytes;
-    while (next_fault_ < faults.size() && faults[next_fault_].until_ps <= start_ps) ++next_fault_;
-    for (std::size_t i = next_fault_; i < faults.size() && faults[i].from_ps <= start_ps; ++i) {
-      if (start_ps < faults[i].until_ps) loss = std::max<wide_t>(loss, faults[i].loss_2p64);
-    }
+    for_current(faults, next_fault_, start_ps, [&loss, frame_bytes](const Fault& fault) {
+      loss = std::max(loss, wide_t{fault.loss_base_2p64} + wide_t{fault.loss_per_byte_2p64} * frame_bytes);
+    });
     return loss != 0 && random.next() <= loss - 1;
+  }
+  /// How the wire carries a frame that starts at `start_ps`; a byte of it takes `rated_ps` on a sound one.
+  Pace pace(std::uint32_t rated_ps, ps_t start_ps) {
+    Pace now{rated_ps, 0};
+    for_current(slow, next_slow_, start_ps, [&now](const Slow& window) {
+      now.byte_time_ps = std::max(now.byte_time_ps, window.byte_time_ps);
+      now.extra_latency_ps = std::max(now.extra_latency_ps, window.extra_latency_ps);
+    });
+    return now;
+  }
+  /// When the first bit of the next frame arrives that would at `first_bit_ps` if it were alone: not before the last
+  /// of the one ahead and its gap. Only behind a slower or longer time does that ever hold up anything.
+  ps_t in_line_ps(ps_t first_bit_ps, ps_t wire_time_ps) {
+    const ps_t arrives_ps = std::max(first_bit_ps, clear_ps_);
+    clear_ps_ = arrives_ps + wire_time_ps;
+    return arrives_ps;
   }
   /// How much later than on a sound wire the next frame arrives.
   ps_t holds_up_ps() {
@@ -83,7 +111,16 @@ struct Impairment {
   }
 
  private:
-  std::size_t next_fault_ = 0;  // those before it, in order of their beginnings, are over
+  /// Those of `windows`, in order of their beginnings, that are under way; those before `next` are over for good.
+  template <typename Window, typename Function>
+  static void for_current(const std::vector<Window>& windows, std::size_t& next, ps_t now_ps, Function&& function) {
+    while (next < windows.size() && windows[next].until_ps <= now_ps) ++next;
+    for (std::size_t i = next; i < windows.size() && windows[i].from_ps <= now_ps; ++i) {
+      if (now_ps < windows[i].until_ps) function(windows[i]);
+    }
+  }
+  std::size_t next_fault_ = 0, next_slow_ = 0;
+  ps_t clear_ps_ = 0;  // the frame before is over at the far end, gap included
 };
 
 /// One end of a full-duplex link.
@@ -102,16 +139,12 @@ struct Port {
   std::uint32_t peer_credits = 0;  // and this node on so many cells of each class at the neighbour; 0: it need not
   std::uint32_t peer_cell_bytes = 1;
 
-  [[nodiscard]] ps_t wire_time_ps(const Frame& frame) const {
-    return ps_t{frame.frame_bytes + kWireOverheadBytes} * byte_time_ps;
+  [[nodiscard]] static ps_t wire_time_ps(const Frame& frame, std::uint32_t byte_ps) {
+    return ps_t{frame.frame_bytes + kWireOverheadBytes} * byte_ps;
   }
-  /// The time of the event that a frame whose first bit reaches the neighbour at `first_bit_ps` becomes there.
-  [[nodiscard]] ps_t peer_event_ps(const Frame& frame, ps_t first_bit_ps) const {
-    return event_ps(peer_ingress, byte_time_ps, frame, first_bit_ps);
-  }
-  [[nodiscard]] static ps_t event_ps(const Ingress& ingress, std::uint32_t byte_ps, const Frame& frame,
-                                     ps_t first_bit_ps) {
-    const ps_t whole = ps_t{frame.frame_bytes + kPreambleBytes} * byte_ps;
+  /// The time of the event that a frame on a wire becomes where its first bit arrives at `first_bit_ps`.
+  [[nodiscard]] static ps_t event_ps(const Ingress& ingress, const Frame& frame, ps_t first_bit_ps) {
+    const ps_t whole = ps_t{frame.frame_bytes + kPreambleBytes} * wire_byte_ps(frame);
     if (frame.format == WireFormat::kMacControl) return first_bit_ps + whole + ingress.control_delay_ps;
     return first_bit_ps + (ingress.last_bit ? whole : 0) + ingress.delay_ps;
   }

@@ -72,8 +72,9 @@ class EgressGate {
   void sent(std::uint32_t c, std::uint32_t frame_bytes) {
     if (credits_ != 0) used_[c] += static_cast<std::uint32_t>(cells_of(frame_bytes, cell_bytes_));
   }
-  /// A control frame takes effect; returns the classes that changed between stopped and free.
-  std::uint32_t receive(const Frame& frame, std::uint32_t byte_time_ps, ps_t now_ps) {
+  /// A control frame takes effect, its quanta at the pace at which it came itself; returns the classes that changed
+  /// between stopped and free.
+  std::uint32_t receive(const Frame& frame, ps_t now_ps) {
     std::uint32_t changed = 0;
     for (std::uint32_t c = 0; c < kClasses; ++c) {
       if ((frame.credit >> c & 1U) == 0) continue;
@@ -82,7 +83,7 @@ class EgressGate {
         used_[c] -= static_cast<std::uint16_t>(word - freed_[c]);
         freed_[c] = word;
         changed |= 1U << c;
-      } else if (pause(c, ps_t{word} * kQuantumBytes * byte_time_ps, now_ps)) {
+      } else if (pause(c, ps_t{word} * kQuantumBytes * wire_byte_ps(frame), now_ps)) {
         changed |= 1U << c;
       }
     }

@@ -69,7 +69,7 @@ struct Frame {
   std::uint32_t psn = 0;             // 24-bit packet sequence number; ack: the next one expected
   std::uint32_t message_bytes = 0;   // RoCEv2 first packet, get: of the message; ack: marked bytes so far, 24 bits;
                                      // TCP data: low 32 bits of the first byte's number in the stream
-  std::uint32_t cookie = 0;          // sender's own: record of the message; never on the wire
+  std::uint32_t cookie = 0;          // sender's own: record of the message; from a wire on see `note_wire`
   std::uint32_t buffer = kNoBuffer;  // real bytes, where there are any
   std::uint32_t telemetry = kNoTelemetry;  // in-band telemetry: place of its stack in the group, hops << 28
   std::uint16_t src = 0;                   // card that sent it
@@ -97,6 +97,10 @@ inline void note_arrival(Frame& frame, ps_t first_bit_ps) { frame.ack_bits = fir
 inline void note_occupancy(Frame& frame, std::uint64_t queue_bytes) {
   frame.message_bytes = static_cast<std::uint32_t>(queue_bytes / 64);
 }
+/// The time that a byte takes on the wire that carries a frame, or by which it came: a slow link's is more than the
+/// port's [ps].
+inline void note_wire(Frame& frame, std::uint32_t byte_time_ps) { frame.cookie = byte_time_ps; }
+inline std::uint32_t wire_byte_ps(const Frame& frame) { return frame.cookie; }
 inline constexpr std::uint32_t kTelemetryHop = 1U << 28;
 inline std::uint32_t telemetry_place(const Frame& frame) { return frame.telemetry & (kTelemetryHop - 1); }
 inline std::uint32_t telemetry_hops(const Frame& frame) { return frame.telemetry / kTelemetryHop; }

@@ -21,7 +21,9 @@ void Impairment::start(std::uint64_t seed, std::uint32_t wire) {
   random = RandomStream(seed, wire, kPurposeWire);
   random_reorder = RandomStream(seed, wire, kPurposeReorder);
   random_duplicate = RandomStream(seed, wire, kPurposeDuplicate);
-  std::stable_sort(faults.begin(), faults.end(), [](const Fault& a, const Fault& b) { return a.from_ps < b.from_ps; });
+  const auto earlier = [](const auto& a, const auto& b) { return a.from_ps < b.from_ps; };
+  std::stable_sort(faults.begin(), faults.end(), earlier);
+  std::stable_sort(slow.begin(), slow.end(), earlier);
 }
 
 Group::Group(const Plan& plan, const std::vector<std::uint32_t>& members)
@@ -78,7 +80,9 @@ ps_t Group::damage(Port& port, Frame& frame, ps_t start_ps) {
     }
     // The receiver asks for it once it is whole; what was sent meanwhile is discarded and comes again behind it.
     ++wire.replays;
-    start_ps += port.wire_time_ps(frame) + 2 * port.latency_ps + wire.llr_latency_ps;
+    const Impairment::Pace pace = wire.pace(port.byte_time_ps, start_ps);
+    start_ps += Port::wire_time_ps(frame, pace.byte_time_ps) + 2 * port.latency_ps + pace.extra_latency_ps +
+                wire.llr_latency_ps;
   }
   return start_ps;
 }
@@ -92,7 +96,10 @@ void Group::send_impaired(Entity& from, std::uint32_t port_number, Frame* frame,
   for (Frame* one : {frame, copy}) {
     if (one == nullptr) break;
     start_ps = damage(port, *one, start_ps);
-    put_on_wire(from, port_number, one, start_ps, control ? 0 : wire.holds_up_ps());
+    const auto [byte_time_ps, extra_ps] = wire.pace(port.byte_time_ps, start_ps);
+    const ps_t wire_time_ps = Port::wire_time_ps(*one, byte_time_ps);
+    const ps_t first_bit_ps = wire.in_line_ps(start_ps + port.latency_ps + extra_ps, wire_time_ps);
+    put_on_wire(from, port_number, one, byte_time_ps, start_ps, first_bit_ps + (control ? 0 : wire.holds_up_ps()));
     start_ps = port.busy_until_ps;
   }
 }

@@ -124,8 +124,8 @@ class Group {
   void impair(Port& port, const Impairment& impairment, std::uint64_t seed);
   static ps_t damage(Port& port, Frame& frame, ps_t start_ps);
   void send_impaired(Entity& from, std::uint32_t port, Frame* frame, ps_t start_ps);
-  /// The first bit is `held_up_ps` later than latency and start say.
-  void put_on_wire(Entity& from, std::uint32_t port, Frame* frame, ps_t start_ps, ps_t held_up_ps);
+  void put_on_wire(Entity& from, std::uint32_t port, Frame* frame, std::uint32_t byte_time_ps, ps_t start_ps,
+                   ps_t first_bit_ps);
   Frame* copy_of(const Frame& frame);
 
   FramePool pool_;
@@ -147,18 +147,20 @@ class Group {
 };
 
 inline void Group::send(Entity& from, std::uint32_t port_number, Frame* frame, ps_t start_ps) {
-  if (from.port(port_number).impairment != nullptr) {
+  const Port& port = from.port(port_number);
+  if (port.impairment != nullptr) {
     send_impaired(from, port_number, frame, start_ps);
   } else {
-    put_on_wire(from, port_number, frame, start_ps, 0);
+    put_on_wire(from, port_number, frame, port.byte_time_ps, start_ps, start_ps + port.latency_ps);
   }
 }
 
-inline void Group::put_on_wire(Entity& from, std::uint32_t port_number, Frame* frame, ps_t start_ps, ps_t held_up_ps) {
+inline void Group::put_on_wire(Entity& from, std::uint32_t port_number, Frame* frame, std::uint32_t byte_time_ps,
+                               ps_t start_ps, ps_t first_bit_ps) {
   Port& port = from.port(port_number);
-  port.busy_until_ps = start_ps + port.wire_time_ps(*frame);
-  const ps_t first_bit_ps = start_ps + port.latency_ps + held_up_ps;
-  const ps_t event_ps = port.peer_event_ps(*frame, first_bit_ps);
+  port.busy_until_ps = start_ps + Port::wire_time_ps(*frame, byte_time_ps);
+  note_wire(*frame, byte_time_ps);
+  const ps_t event_ps = Port::event_ps(port.peer_ingress, *frame, first_bit_ps);
   ++hops_;
   if (port.peer == nullptr) {
     limit_ps_ = std::min(limit_ps_, io_->send(from, port_number, frame, first_bit_ps, event_ps));

@@ -11,6 +11,9 @@
 
 namespace tb {
 
+/// A slow link is so much longer at most.
+inline constexpr ps_t kMostExtraPs = 1'000'000'000'000;
+
 struct PlanNode {
   std::string name;
   std::shared_ptr<const NodeModel> model;
@@ -43,6 +46,13 @@ class Plan {
     }
     if (link.byte_time_ps == 0 || link.latency_ps == 0) {
       throw std::invalid_argument("a link has a byte time and a latency above zero");
+    }
+    for (const Impairment* wire : {&link.forward, &link.backward}) {
+      for (const Impairment::Slow& slow : wire->slow) {
+        if (slow.byte_time_ps < link.byte_time_ps || slow.extra_latency_ps > kMostExtraPs) {
+          throw std::invalid_argument("a slow link is never faster than its rate, and at most 1 s longer");
+        }
+      }
     }
     if (link.cbfc && (link.forward.duplicate_2p64 != 0 || link.backward.duplicate_2p64 != 0)) {
       throw std::invalid_argument(

@@ -1,7 +1,9 @@
 """From plain data to the engine's plan. The data is JSON, so that every process of a run builds the same plan.
 
 Shape: `{"seed", "nodes": [...], "links": [[a, a_port, b, b_port, byte_time_ps, latency_ps], ...]}`, where
-a link may have a seventh item, a mapping of its features (`read_features` in bindings_models.cpp); a node is
+a link may have a seventh item, a mapping of its features (`read_features` in bindings_models.cpp), with `faults`
+[[direction, from_ps, until_ps, loss_base_2p64, loss_per_byte_2p64 (0 if not there)], ...] and `slow` [[direction,
+from_ps, until_ps, byte_time_ps, extra_latency_ps], ...]; a node is
 `{"kind": "nic", "name", "config", "stages", "workload"}`, with `workloads` (a list) where its NIC has several
 cards, or `{"kind", "name", "config"}` with the kind `switch` or `voq_switch`; `config` and `workload` hold the
 fields of the engine's NicConfig, SwitchConfig, VoqSwitchConfig and WorkloadConfig by name.

@@ -77,7 +77,7 @@ void VirtualGroup::open_member(const Plan& plan, std::uint32_t entity, const Mem
                                   " has no interface");
     }
     const std::uint32_t incoming = outside ? port.wire ^ 1U : kNoWire;
-    inlets.push_back({entity, number, incoming, 0, plan.nodes[entity].model->ingress(), port.byte_time_ps});
+    inlets.push_back({entity, number, incoming, 0, plan.nodes[entity].model->ingress()});
   }
 }
 
@@ -174,7 +174,8 @@ void VirtualGroup::take(Inlet& inlet, std::uint32_t buffer) {
     group_.telemetry.int_stacks.at(place).hop = stack.hop;
     frame->telemetry = place + stack.hops * kTelemetryHop;
   }
-  const ps_t event_ps = Port::event_ps(inlet.ingress, inlet.byte_time_ps, *frame, trailer.first_bit_ps);
+  note_wire(*frame, trailer.byte_time_ps);
+  const ps_t event_ps = Port::event_ps(inlet.ingress, *frame, trailer.first_bit_ps);
   if (event_ps < clock_ps_) {
     throw ClockError(where() + ": a frame for " + std::to_string(event_ps) + " ps came when the clock stood at " +
                      std::to_string(clock_ps_) + " ps");

@@ -197,7 +197,6 @@ class VirtualGroup final : public FrameIo {
     std::uint32_t wire;  // the incoming direction
     std::uint64_t received;
     Ingress ingress;
-    std::uint32_t byte_time_ps;
   };
   [[nodiscard]] const IntStack* stack_of(const Frame& frame) {
     if (frame.telemetry == kNoTelemetry) return nullptr;

@@ -147,7 +147,7 @@ void put_trailer(const Frame& frame, std::uint32_t kept, std::uint32_t crc, unsi
   const std::uint64_t cut = kept < frame.payload_bytes ? kTrailerCut : 0;
   // In words of 8 bytes, as the check reads them.
   put(trailer, std::uint64_t{kTrailerMagic} << 32 | std::uint64_t{kTrailerVersion} << 24 | cut << 16 | kept, 8);
-  put(trailer + 24, std::uint64_t{frame.frame_bytes} << 32 | frame.payload_bytes, 8);
+  put(trailer + 24, frame.frame_bytes << 16 | frame.payload_bytes, 4);
   put(trailer + 32, crc, 4);
 }
 
@@ -157,8 +157,9 @@ bool get_trailer(const unsigned char* at, Trailer& trailer) {
   trailer.kept_bytes = get16(at + 6);
   trailer.first_bit_ps = get(at + 8, 8);
   trailer.link_seq = get(at + 16, 8);
-  trailer.frame_bytes = get32(at + 24);
-  trailer.payload_bytes = get32(at + 28);
+  trailer.frame_bytes = get16(at + 24);
+  trailer.payload_bytes = get16(at + 26);
+  trailer.byte_time_ps = get32(at + 28);
   trailer.payload_crc = get32(at + 32);
   return (trailer.flags & ~(kTrailerCut | kTrailerDamaged)) == 0 && trailer.kept_bytes <= trailer.payload_bytes &&
          ((trailer.flags & kTrailerCut) != 0) == (trailer.kept_bytes < trailer.payload_bytes) &&
@@ -251,6 +252,7 @@ void stamp(std::span<unsigned char> bytes, const Frame& frame, std::uint64_t fir
   put(trailer, (get(trailer, 8) & ~(std::uint64_t{kTrailerDamaged} << 16)) | damaged << 16, 8);
   put(trailer + 8, first_bit_ps, 8);
   put(trailer + 16, link_seq, 8);
+  put(trailer + 28, wire_byte_ps(frame), 4);
   put(trailer + 36, crc32c(0, trailer, kTrailerBytes - 4), 4);
 }
 

@@ -15,7 +15,7 @@
 namespace tb {
 
 inline constexpr std::uint32_t kTrailerMagic = 0x544E5442U;  // "TNTB"
-inline constexpr std::uint8_t kTrailerVersion = 1;
+inline constexpr std::uint8_t kTrailerVersion = 2;
 inline constexpr std::uint16_t kThinEtherType = 0x88B5;     // IEEE 802 local experimental 1
 inline constexpr std::uint16_t kThinIntEtherType = 0x88B6;  // local experimental 2: telemetry, then the thin header
 inline constexpr std::uint16_t kIpEtherType = 0x0800;
@@ -39,8 +39,9 @@ struct Trailer {
   std::uint16_t kept_bytes = 0;     // payload bytes that are here
   std::uint64_t first_bit_ps = 0;   // ideal arrival of the first bit at the far end
   std::uint64_t link_seq = 0;       // number of the frame on its direction of the link
-  std::uint32_t frame_bytes = 0;    // modelled length, FCS included
-  std::uint32_t payload_bytes = 0;  // modelled payload
+  std::uint16_t frame_bytes = 0;    // modelled length, FCS included
+  std::uint16_t payload_bytes = 0;  // modelled payload
+  std::uint32_t byte_time_ps = 0;   // of the wire when the frame started on it
   std::uint32_t payload_crc = 0;    // CRC32C of identity and payload (bytes that are here)
   std::uint32_t check = 0;          // CRC32C of the 36 bytes before
 };

@@ -27,7 +27,7 @@ void SwitchEntity::control_arrives(std::uint32_t port, Frame* frame, ps_t now_ps
   Egress& out = egress_[port];
   if (!count_control(out, *frame) || forwarding_.restarting()) return group_.drop_frame(frame);
   const bool pause = frame->opcode == Opcode::kPause;
-  const std::uint32_t changed = out.gate.receive(*frame, ports_[port].byte_time_ps, now_ps);
+  const std::uint32_t changed = out.gate.receive(*frame, now_ps);
   gate_changed(out);
   for (std::uint32_t c = 0; c < kClasses; ++c) {
     if ((changed >> c & 1U) != 0 && pause) {

@@ -185,7 +185,7 @@ void SwitchEntity::arrive(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
   if (config_.sflow_interval != 0 && --sample_in_[ingress] == 0) sample_flow(ingress, *frame, now_ps);
   if (config_.int_enabled && frame->telemetry != kNoTelemetry) {
     const ps_t stored_ps =
-        config_.cut_through ? 0 : ps_t{frame->frame_bytes + kPreambleBytes} * ports_[ingress].byte_time_ps;
+        config_.cut_through ? 0 : ps_t{frame->frame_bytes + kPreambleBytes} * wire_byte_ps(*frame);
     note_arrival(*frame, now_ps - config_.pipeline_latency_ps - stored_ps);
     __builtin_prefetch(&group_.telemetry.int_stacks.at(telemetry_place(*frame)).hop[telemetry_hops(*frame)], 1);
   }
@@ -215,7 +215,7 @@ void SwitchEntity::lookup(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
     forward(egress, frame, now_ps, now_ps);
     return;
   }
-  const ps_t in_byte_ps = ports_[ingress].byte_time_ps;
+  const ps_t in_byte_ps = wire_byte_ps(*frame);
   const ps_t whole_ps = now_ps + ps_t{frame->frame_bytes + kPreambleBytes} * in_byte_ps;
   if (ports_[egress].byte_time_ps >= in_byte_ps) {
     forward(egress, frame, now_ps, whole_ps);

@@ -293,7 +293,7 @@ void VoqSwitchEntity::control_arrives(std::uint32_t port, Frame* frame, ps_t now
   Egress& out = egress_[port];
   if (!count_control(out, *frame) || forwarding_.restarting()) return group_.drop_frame(frame);
   const bool pause = frame->opcode == Opcode::kPause;
-  const std::uint32_t changed = out.gate.receive(*frame, ports_[port].byte_time_ps, now_ps);
+  const std::uint32_t changed = out.gate.receive(*frame, now_ps);
   for (std::uint32_t c = 0; c < kClasses && pause; ++c) {
     if ((changed >> c & 1U) == 0) continue;
     group_.telemetry.add_pause(now_ps, id(), port, c, SampleKind::kPauseReceived, out.gate.stopped(c, now_ps));

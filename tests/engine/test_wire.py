@@ -42,16 +42,21 @@ def example_frames() -> list[Frame]:
     ]
 
 
-@given(FRAMES, SNAPS, st.integers(0, 2**62), st.integers(0, 2**64 - 1))
+@given(FRAMES, SNAPS, st.integers(0, 2**62), st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1))
 @settings(max_examples=500, deadline=None)
 def test_frame_encoded_and_decoded_is_the_same(
-    frame: Frame, snap: int, first_bit_ps: int, link_seq: int
+    frame: Frame, snap: int, first_bit_ps: int, link_seq: int, byte_time_ps: int
 ) -> None:
-    kind, read, about = _engine.decode(_engine.encode(frame, snap, first_bit_ps, link_seq))
+    kind, read, about = _engine.decode(_engine.encode(frame, snap, first_bit_ps, link_seq, byte_time_ps))
     assert kind == "frame"
     assert read is not None
     assert fields(read) == fields(frame)
-    assert about == {"first_bit_ps": first_bit_ps, "link_seq": link_seq, "intact": True}
+    assert about == {
+        "first_bit_ps": first_bit_ps,
+        "link_seq": link_seq,
+        "byte_time_ps": byte_time_ps,
+        "intact": True,
+    }
 
 
 @given(FRAMES, SNAPS)

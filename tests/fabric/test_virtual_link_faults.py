@@ -1,4 +1,4 @@
-"""Links that hold frames up, send them twice and flap, on real frames: the twin's records, bit for bit."""
+"""Links that hold frames up, send them twice, flap and are slow, on real frames: the twin's records, bit for bit."""
 
 from __future__ import annotations
 
@@ -25,6 +25,27 @@ LOSS: Changes = {"loss_base_2p64": ONE // 1000, "loss_per_byte_2p64": ONE // 4_0
 FLAP: Changes = {
     "faults": [[way, at, at + 300_000, ONE - 1] for at in range(10**6, 2 * 10**7, 10**6) for way in (0, 1)]
 }
+BIT_ERRORS: Changes = {
+    "faults": [
+        [way, at, at + 700_000, ONE // 1000, ONE // 100_000]
+        for at in range(0, 10**8, 10**6)
+        for way in (0, 1)
+    ]
+}
+SLOW: Changes = {
+    "slow": [
+        [
+            way,
+            at + way * 300_000,
+            at + 800_000 + way * 300_000,
+            80 * (1 + at // 10**6 % 5),
+            at // 10**6 % 3 * 400_000,
+        ]
+        for at in range(0, 10**8, 10**6)
+        for way in (0, 1)
+    ]
+}
+"""Five paces and three lengths in turn, one direction somewhat after the other."""
 PATIENT: Changes = {"rto_ps": 20_000_000, "retry_limit": 1000}
 
 
@@ -113,6 +134,59 @@ CASES: dict[str, Case] = {
         cards=PATIENT | {"int_enabled": True},
         nics=("transparent",),
         fired=("reordered", "duplicated", "trimmed", "rx_trimmed", "rx_duplicates", "tx_retransmits"),
+    ),
+}
+CASES |= {
+    "bit errors": Case(
+        topology="leaf_spine",
+        parameters=LEAF_SPINE,
+        links=BIT_ERRORS,
+        cards=PATIENT,
+        fired=("fcs_errors", "tx_retransmits"),
+    ),
+    "slow links": Case(
+        topology="leaf_spine",
+        parameters=LEAF_SPINE,
+        links=SLOW,
+        cards=PATIENT,
+        nics=("transparent", "rdma", "sue"),
+        fired=("out_frames",),
+    ),
+    "slow links between faster switches that store": Case(
+        topology="leaf_spine",
+        parameters=LEAF_SPINE | {"rate": "100Gbps", "uplink_rate": "400Gbps"},
+        links=SLOW,
+        switches={"cut_through": False},
+        cards=PATIENT,
+        fired=("out_frames",),
+    ),
+    "slow links that pause": Case(
+        topology="leaf_spine",
+        parameters=LEAF_SPINE,
+        links=SLOW,
+        switches={
+            "buffer_bytes": 40_000,
+            "reserved_bytes": 0,
+            "lossless_classes": 0xFF,
+            "headroom_bytes": [2_000_000] * 16,
+            "pause_quanta": 200,
+        },
+        cards=PATIENT,
+        fired=("pause_frames_rx", "rx_pause_frames"),
+    ),
+    "slow links with everything else": Case(
+        topology="rail_optimized",
+        parameters={"servers": 3, "rails": 2, "spines": 2},
+        links=SLOW | REORDER | DUPLICATE | BIT_ERRORS | {"llr": True, "llr_latency_ps": 40_000},
+        cards=PATIENT,
+        fired=("reordered", "duplicated", "llr_replays"),
+    ),
+    "slow links with everything else behind virtual output queues": Case(
+        topology="single_switch",
+        parameters={"cards": 5},
+        switch="jericho2c_plus",
+        links=SLOW | REORDER | DUPLICATE | BIT_ERRORS,
+        cards=PATIENT,
     ),
 }
 KINDS: Sequence[tuple[Kind, int]] = (("incast", 65_536), ("poisson", 8_999))

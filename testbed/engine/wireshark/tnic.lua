@@ -269,8 +269,9 @@ local e = {
   kept = ProtoField.uint16("tnic_trailer.kept_bytes", "Payload bytes kept"),
   first_bit = ProtoField.uint64("tnic_trailer.first_bit_ps", "First bit at the far end [ps]"),
   link_seq = ProtoField.uint64("tnic_trailer.link_seq", "Link sequence"),
-  frame = ProtoField.uint32("tnic_trailer.frame_bytes", "Modelled frame bytes"),
-  payload = ProtoField.uint32("tnic_trailer.payload_bytes", "Modelled payload bytes"),
+  frame = ProtoField.uint16("tnic_trailer.frame_bytes", "Modelled frame bytes"),
+  payload = ProtoField.uint16("tnic_trailer.payload_bytes", "Modelled payload bytes"),
+  byte_time = ProtoField.uint32("tnic_trailer.byte_time_ps", "Byte time on this wire [ps]"),
   crc = ProtoField.uint32("tnic_trailer.payload_crc", "Payload CRC32C", base.HEX),
   check = ProtoField.uint32("tnic_trailer.check", "Trailer CRC32C", base.HEX),
 }
@@ -288,8 +289,9 @@ function trailer.dissector(buffer, _, root)
   tree:add(e.kept, buffer(at + 6, 2))
   tree:add(e.first_bit, buffer(at + 8, 8))
   tree:add(e.link_seq, buffer(at + 16, 8))
-  tree:add(e.frame, buffer(at + 24, 4))
-  tree:add(e.payload, buffer(at + 28, 4))
+  tree:add(e.frame, buffer(at + 24, 2))
+  tree:add(e.payload, buffer(at + 26, 2))
+  tree:add(e.byte_time, buffer(at + 28, 4))
   tree:add(e.crc, buffer(at + 32, 4))
   tree:add(e.check, buffer(at + 36, 4))
 end
