@@ -17,6 +17,7 @@ from testbed.fabric.state import (
     STATE_DIRECTORY,
     Recorded,
     Recording,
+    control_of,
     is_partial,
     read_state,
     sockets_of,
@@ -62,15 +63,17 @@ def _clean_run(path: Path, recording: Recording, *, dry_run: bool) -> list[str]:
         alive = []  # start times of another boot name nobody
     partials = [part for part in recording.partials if is_partial(part) and _is_own_directory(part)]
     sockets = [directory for directory in (sockets_of(path),) if _is_own_directory(directory)]
+    control = [directory for directory in (control_of(path),) if _is_own_directory(directory)]
     if not dry_run:
         _kill(alive)
-        for directory in (*partials, *sockets):
+        for directory in (*partials, *sockets, *control):
             shutil.rmtree(directory)
         path.unlink(missing_ok=True)
     return [
         *(f"process {child.name} (pid {child.pid})" for child in alive),
         *(f"partial result {part}" for part in partials),
         *(f"control sockets {directory}" for directory in sockets),
+        *(f"control plane {directory}" for directory in control),
         f"state file {path}",
     ]
 

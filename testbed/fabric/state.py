@@ -97,7 +97,18 @@ class RunState:
     @contextmanager
     def sockets(self) -> Iterator[Path]:
         """A directory for the control sockets of one cell, for this user alone; it ends with the context."""
-        directory = sockets_of(self.path)
+        with self._directory(sockets_of(self.path)) as directory:
+            yield directory
+
+    @contextmanager
+    def control(self) -> Iterator[Path]:
+        """A directory for the control plane, for this user alone; it ends with the context."""
+        with self._directory(control_of(self.path)) as directory:
+            yield directory
+
+    @staticmethod
+    @contextmanager
+    def _directory(directory: Path) -> Iterator[Path]:
         directory.mkdir(mode=0o700)
         try:
             yield directory
@@ -120,6 +131,11 @@ class RunState:
 def sockets_of(path: Path) -> Path:
     """Where the run with this state file has its control sockets while a cell runs."""
     return path.with_suffix(".sockets")
+
+
+def control_of(path: Path) -> Path:
+    """Where the run with this state file keeps the database, sockets and logs of its control plane."""
+    return path.with_suffix(".control")
 
 
 def unborn_pid(path: Path) -> int:

@@ -1,0 +1,231 @@
+"""An Open vSwitch of a run's own: a database and a switch daemon in one network namespace, their files in one directory.
+
+The system's Open vSwitch is neither used nor touched. The daemons stay in the foreground, and end with the process
+that started them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from testbed.errors import FabricError, PreflightError
+from testbed.fabric.process_table import stat_of
+from testbed.fabric.state import RunState
+
+Datapath: TypeAlias = Literal["system", "netdev"]
+"""The kernel's, or the one in user space."""
+
+PROGRAMS = ("ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-ofctl")
+SCHEMAS = ("/usr/share/openvswitch/vswitch.ovsschema", "/usr/local/share/openvswitch/vswitch.ovsschema")
+_KERNEL_MODULE = Path("/sys/module/openvswitch")
+_START_DEADLINE_S = 20.0
+_BUILD_DEADLINE_S = 300
+_QUERY_DEADLINE_S = 60
+_END_DEADLINE_S = 5.0
+_POLL_INTERVAL_S = 0.005
+_LOG_LINES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bridge:
+    """A bridge to be made."""
+
+    name: str
+    dpid: int
+    ports: Mapping[int, str]
+    """Interfaces by their OpenFlow numbers."""
+
+
+def inside(netns_pid: int) -> list[str]:
+    """What goes before a command that is to run in a process's network namespace, and to end with its starter."""
+    return ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/proc/{netns_pid}/ns/net", "--"]
+
+
+def bridge_words(bridge: Bridge, *, datapath: Datapath, controller: str) -> Iterator[str]:
+    """Arguments of `ovs-vsctl` that make a bridge, its controller and its ports."""
+    name, handle = bridge.name, f"@{bridge.name}"
+    yield from ("--", f"--id={handle}", "create", "Controller", f'target="{controller}"')
+    yield from ("max_backoff=1000", "inactivity_probe=0", "connection_mode=out-of-band")
+    yield from ("--", "add-br", name, "--", "set", "Bridge", name, f"datapath_type={datapath}")
+    yield from ("fail_mode=secure", "protocols=OpenFlow13", f"controller={handle}")
+    yield from (f"other_config:datapath-id={bridge.dpid:016x}", "other_config:disable-in-band=true")
+    for number, interface in bridge.ports.items():
+        yield from ("--", "add-port", name, interface)
+        yield from ("--", "set", "Interface", interface, f"ofport_request={number}")
+
+
+def missing_programs() -> list[str]:
+    """What of Open vSwitch is not on this machine."""
+    missing = [name for name in PROGRAMS if _which(name) is None]
+    return missing + ([] if any(Path(path).exists() for path in SCHEMAS) else ["vswitch.ovsschema"])
+
+
+class OpenVSwitch:
+    """A running instance."""
+
+    def __init__(self, *, netns_pid: int, directory: Path, state: RunState | None = None) -> None:
+        self._enter = inside(netns_pid)
+        self._directory = directory
+        self._state = state
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.datapath: Datapath = "netdev"
+        variables = ("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR")
+        self._environment = os.environ | dict.fromkeys(variables, str(directory))
+        self._database = f"unix:{directory}/db.sock"
+
+    def processes(self) -> dict[str, int]:
+        """Its daemons."""
+        return {name: process.pid for name, process in self._processes.items()}
+
+    def start(self) -> None:
+        """Start both daemons on an empty database."""
+        if missing := missing_programs():
+            raise PreflightError(
+                f"not found: {', '.join(missing)}", remedy="install Open vSwitch: `apt install openvswitch-switch`"
+            )
+        schema = next(path for path in SCHEMAS if Path(path).exists())
+        file = str(self._directory / "conf.db")
+        self._run("database", ["ovsdb-tool", "create", file, schema])
+        remote = f"--remote=punix:{self._directory}/db.sock"
+        self._daemon("ovsdb-server", [file, remote])
+        self._wait_for(self._directory / "db.sock", "ovsdb-server")
+        self._vsctl("database", ["--no-wait", "init"])
+        self._daemon("ovs-vswitchd", [self._database])
+        self.datapath = self._best_datapath()
+
+    def add(self, bridges: Sequence[Bridge], *, controller: str) -> None:
+        """Make all bridges in one transaction; when it returns, the daemon has them and they their ports."""
+        words = [
+            word
+            for bridge in bridges
+            for word in bridge_words(bridge, datapath=self.datapath, controller=controller)
+        ]
+        self._vsctl("bridges", words)
+        for bridge in bridges:
+            numbers = self.port_states(bridge.name)
+            if missing := [interface for number, interface in bridge.ports.items() if number not in numbers]:
+                raise self._failure("bridges", f"bridge '{bridge.name}' lacks {', '.join(missing)}")
+
+    def flows(self, bridge: str) -> list[str]:
+        """The rules of a bridge as `ovs-ofctl` writes them, without their counters."""
+        return self._ofctl("--no-stats", "dump-flows", bridge)
+
+    def groups(self, bridge: str) -> list[str]:
+        """The groups of a bridge as `ovs-ofctl` writes them."""
+        return self._ofctl("dump-groups", bridge)[1:]
+
+    def flow_statistics(self, bridge: str) -> list[str]:
+        """The rules with their ages and counters."""
+        return self._ofctl("dump-flows", bridge)
+
+    def port_states(self, bridge: str) -> dict[int, bool]:
+        """Whether each port has a carrier, as the bridge sees it."""
+        states: dict[int, bool] = {}
+        number = None
+        for line in self._ofctl("dump-ports-desc", bridge):
+            words = line.split()
+            head = words[0].partition("(")[0] if words else ""
+            if line.startswith(" ") and "): addr:" in line:
+                number = int(head) if head.isdigit() else None
+            elif number is not None and words[0] == "state:":
+                states[number] = "LINK_DOWN" not in words
+        return states
+
+    def log(self, name: str) -> str:
+        """The last lines of a process's log."""
+        try:
+            lines = (self._directory / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return ""
+        return "\n".join(lines[-_LOG_LINES:])
+
+    def stop(self) -> None:
+        """End the daemons, the switch first."""
+        for process in reversed(self._processes.values()):
+            process.terminate()
+            try:
+                process.wait(_END_DEADLINE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._processes.clear()
+
+    def _best_datapath(self) -> Datapath:
+        """The kernel's where it can be used: its module may be absent, or closed to this namespace."""
+        if not _KERNEL_MODULE.exists():
+            if modprobe := _which("modprobe"):
+                subprocess.run([modprobe, "--quiet", "openvswitch"], capture_output=True, check=False)
+            if not _KERNEL_MODULE.exists():
+                return "netdev"
+        command = [*self._enter, "ovs-dpctl", "dump-dps"]
+        done = subprocess.run(command, capture_output=True, check=False, env=self._environment)
+        return "system" if done.returncode == 0 else "netdev"
+
+    def _daemon(self, name: str, arguments: Sequence[str]) -> None:
+        options = [f"--unixctl={self._directory}/{name}.ctl", f"--log-file={self._directory}/{name}.log"]
+        quiet = ["--no-chdir", "-vconsole:off", "-vsyslog:off", "-vfile:warn"]
+        self._processes[name] = process = subprocess.Popen(
+            [*self._enter, _program(name), *arguments, *options, *quiet],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        if self._state:
+            self._state.record_child(name, process.pid)
+
+    def _wait_for(self, path: Path, name: str) -> None:
+        deadline = time.monotonic() + _START_DEADLINE_S
+        while not path.exists():
+            if stat_of(self._processes[name].pid) is None or time.monotonic() > deadline:
+                raise self._failure("database", f"{name} did not start")
+            time.sleep(_POLL_INTERVAL_S)
+
+    def _vsctl(self, step: str, words: Iterable[str]) -> None:
+        limit = f"--timeout={_BUILD_DEADLINE_S}"
+        self._run(step, ["ovs-vsctl", limit, f"--db={self._database}", *words])
+
+    def _ofctl(self, *words: str) -> list[str]:
+        limit = f"--timeout={_QUERY_DEADLINE_S}"
+        return self._run("tables", ["ovs-ofctl", limit, "-O", "OpenFlow13", *words]).splitlines()
+
+    def _run(self, step: str, command: Sequence[str]) -> str:
+        done = subprocess.run(
+            command,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise self._failure(step, done.stderr.strip().replace("\n", "; "))
+        return done.stdout
+
+    def _failure(self, step: str, problem: str) -> FabricError:
+        """With the name of a daemon that is dead, and the last lines of the logs."""
+        dead = [f"{name} (pid {pid}) died" for name, pid in self.processes().items() if stat_of(pid) is None]
+        logs = [f"{name}: {text}" for name in ("ovsdb-server", "ovs-vswitchd") if (text := self.log(name))]
+        text = "; ".join([f"could not build the control plane: step '{step}'", *dead, problem])
+        return FabricError(
+            "\n".join([text, *logs]), remedy="see the log lines above; `./tb check` tries an instance of its own"
+        )
+
+
+def _which(name: str) -> str | None:
+    """The program's path; /usr/sbin is not on every PATH."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+
+
+def _program(name: str) -> str:
+    path = _which(name)
+    assert path is not None  # missing_programs
+    return path
