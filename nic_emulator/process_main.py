@@ -24,7 +24,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +89,13 @@ def _child(
             nics = NicControls(job["plan"], listeners)
             plan = _plan_of_agents(nics, clock, job["patience_s"])
         policy = _engine.prepare_process(name, job["cpu"], job["priority"])
-        places = [_engine.MemberPlace(place["netns"], place["interfaces"]) for place in about_group["places"]]
+        places = [_engine.MemberPlace(**place) for place in about_group["places"]]
         group = _engine.VirtualGroup(plan, group_of, number, clock, places, job["snap_bytes"])
         if nics:
             nics.read_from(group.snapshot)
-        if "resume_ps" in job:
-            group.resume(plan, job["resume_ps"])
         orders = _Orders(job["orders_fd"], _names_of(job, number))
+        if "resume_ps" in job:
+            group.resume(plan, job["resume_ps"], orders.give)
         while (quit_reason := group.run()) == _engine.Quit.RUNNING:
             orders.carry_out(group)
     except (_engine.ClockError, _engine.StreamError, OSError, RuntimeError, ValueError) as error:
@@ -131,12 +131,16 @@ class _Orders:
         self._names = names
         self._offset = 0
 
+    def give(self, apply: Callable[[str, int, dict[str, object]], None]) -> None:
+        """All that were ever written, for all nodes."""
+        for order in map(json.loads, os.pread(self._fd, os.fstat(self._fd).st_size, 0).splitlines()):
+            apply(order["node"], order["time_ps"], order["tables"])
+
     def carry_out(self, group: _engine.VirtualGroup) -> None:
-        """Those that are new."""
+        """Those that are new, for the nodes here."""
         text = os.pread(self._fd, os.fstat(self._fd).st_size - self._offset, self._offset)
         self._offset += len(text)
-        for line in text.splitlines():
-            order = json.loads(line)
+        for order in map(json.loads, text.splitlines()):
             if order["node"] in self._names:
                 group.apply_update(order["node"], order["time_ps"], order["tables"])
 

@@ -78,7 +78,7 @@ def _add_action(action: Any, does: dict[str, Any]) -> None:  # noqa: ANN401
     found: tuple[str, int] | None = None
     if key == "drop":
         return
-    if key == "CONTROLLER" or key == "output" and value.get("port") == "CONTROLLER":
+    if key == "CONTROLLER" or (key == "output" and value.get("port") == "CONTROLLER"):
         found = ("output", CPU_PORT)
     elif key == "output" and isinstance(value.get("port"), int):
         found = ("output", value["port"])

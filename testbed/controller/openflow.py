@@ -41,9 +41,7 @@ def changes(datapath: Any, old: SwitchTables, new: SwitchTables) -> Iterator[Any
     if set(had) - set(has):
         yield parser.OFPBarrierRequest(datapath)
     yield from (
-        group_mod(datapath, group, ofproto.OFPGC_DELETE)
-        for number, group in had.items()
-        if number not in has
+        group_mod(datapath, group, ofproto.OFPGC_DELETE) for number, group in had.items() if number not in has
     )
 
 

@@ -110,6 +110,15 @@ Tables: TypeAlias = Mapping[str, SwitchTables]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Programme:
+    """What switches begin with, and what becomes of it."""
+
+    first: Tables
+    updates: tuple[TableUpdate, ...] = ()
+    """In order of time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TableUpdate:
     """From a time on a switch has these tables in place of those before."""
 

@@ -161,6 +161,8 @@ void bind_clock(nb::module_& m) {
       .def_prop_ro("ready_count", [](Clock& clock) { return clock.segment_.header().ready.load(); })
       .def("start", &Clock::start)
       .def("quit", [](Clock& clock, Quit reason) { clock.segment_.quit(reason); })
+      .def("set_punt_latency_ps",
+           [](Clock& clock, ps_t latency_ps) { clock.segment_.header().punt_latency_ps = latency_ps; })
       .def_prop_ro("held", [](Clock& clock) { return clock.segment_.header().held.load() != 0; })
       .def_prop_ro("barrier_ps", [](Clock& clock) { return clock.segment_.header().barrier_ps.load(); })
       .def(
@@ -183,10 +185,13 @@ void bind_clock(nb::module_& m) {
   nb::class_<MemberPlace>(m, "MemberPlace")
       .def(
           "__init__",
-          [](MemberPlace* self, std::string netns, std::vector<std::string> interfaces) {
-            new (self) MemberPlace{std::move(netns), std::move(interfaces)};
+          [](MemberPlace* self, std::string netns, std::vector<std::string> interfaces, std::string cpu_netns,
+             std::vector<std::string> cpu_interfaces) {
+            new (self) MemberPlace{std::move(netns), std::move(interfaces), std::move(cpu_netns),
+                                   std::move(cpu_interfaces)};
           },
-          nb::arg("netns"), nb::arg("interfaces"));
+          nb::arg("netns"), nb::arg("interfaces"), nb::arg("cpu_netns") = "",
+          nb::arg("cpu_interfaces") = std::vector<std::string>{});
   nb::class_<VirtualGroup>(m, "VirtualGroup")
       .def(
           "__init__",
@@ -199,11 +204,16 @@ void bind_clock(nb::module_& m) {
       .def("run", &VirtualGroup::run, nb::call_guard<nb::gil_scoped_release>())
       .def(
           "resume",
-          [](VirtualGroup& group, const Plan& plan, ps_t now_ps) {
+          [](VirtualGroup& group, const Plan& plan, ps_t now_ps, const nb::callable& prepare) {
             const std::uint32_t entity = group.group().entities().front()->id();
-            group.resume(frames_to(plan, entity, now_ps, [](Group& /*all*/) {}), now_ps);
+            const auto with_orders = [&](Group& all) {
+              prepare(nb::cpp_function([&all](const std::string& node, ps_t time_ps, const nb::dict& tables) {
+                update_tables(all, node, time_ps, read_tables(tables));
+              }));
+            };
+            group.resume(frames_to(plan, entity, now_ps, with_orders), now_ps);
           },
-          nb::arg("plan"), nb::arg("now_ps"))
+          nb::arg("plan"), nb::arg("now_ps"), nb::arg("prepare"))
       .def("tx_records", [](VirtualGroup& g) { return raw(g.group().tx_records); })
       .def("rx_records", [](VirtualGroup& g) { return raw(g.group().rx_records); })
       .def("int_samples", [](VirtualGroup& g) { return raw(g.group().telemetry.int_samples); })

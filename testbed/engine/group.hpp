@@ -70,6 +70,11 @@ class Group {
   [[nodiscard]] Entity* entity(std::uint32_t id) { return by_id_[id]; }
   [[nodiscard]] const std::vector<std::unique_ptr<Entity>>& entities() const { return entities_; }
   void set_io(FrameIo* io) { io_ = io; }
+  /// Process nothing from a time on in the run that is under way.
+  void stop_before(ps_t time_ps) {
+    limit_ps_ = std::min(limit_ps_, time_ps);
+    horizon_ = std::min(horizon_, limit_ps_);
+  }
   /// Frames for a member go by `FrameIo`, as those for strangers do.
   void lead_out(std::uint32_t entity);
   /// A frame from another group arrives; `first_bit_ps` is the ideal arrival of its first bit.

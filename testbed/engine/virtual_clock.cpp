@@ -15,6 +15,7 @@ namespace tb {
 namespace {
 
 constexpr std::size_t kReceiveBufferBytes = 64U << 20;
+constexpr std::size_t kCpuReceiveBufferBytes = 4096;  // nothing is read from it
 constexpr int kLossMilliseconds = 200;
 constexpr int kWaitMilliseconds = 500;
 
@@ -64,6 +65,11 @@ VirtualGroup::VirtualGroup(const Plan& plan, std::vector<std::uint32_t> group_of
 }
 
 void VirtualGroup::open_member(const Plan& plan, std::uint32_t entity, const MemberPlace& place) {
+  cpu_sockets_.emplace_back();
+  if (!place.cpu_interfaces.empty()) {
+    enter_namespace(place.cpu_netns);
+    cpu_sockets_.back() = std::make_unique<PacketSocket>(place.cpu_interfaces, kCpuReceiveBufferBytes);
+  }
   enter_namespace(place.netns);
   socket_of_[entity] = sockets_.size();
   sockets_.push_back(std::make_unique<PacketSocket>(place.interfaces, kReceiveBufferBytes));
@@ -102,6 +108,23 @@ ps_t VirtualGroup::send(const Entity& from, std::uint32_t port_number, Frame* fr
   const std::uint32_t peer = group_of_[port.peer_entity];
   clock_.next(peer) = std::min<ps_t>(clock_.next(peer), event_ps);
   return event_ps + clock_.echo(port.wire);
+}
+
+// What the controller makes of it may take effect from the hold on, so nobody acts beyond that.
+void VirtualGroup::punt(const Entity& from, std::uint32_t port, const Frame& frame, ps_t now_ps) {
+  ClockHeader& header = clock_.header();
+  PacketSocket* cpu = cpu_sockets_[socket_of_[from.id()]].get();
+  if (mute_ || cpu == nullptr || header.punt_latency_ps == 0) return;
+  if (frame.buffer != kNoBuffer) {
+    cpu->send(port, {buffers_.at(frame.buffer), buffers_.length(frame.buffer)});
+  } else {
+    std::vector<unsigned char> bytes(buffers_.bytes());
+    bytes.resize(encode(frame, snap_bytes_, bytes, stack_of(frame)));
+    cpu->send(port, bytes);
+  }
+  const ps_t hold_ps = std::min<ps_t>(header.barrier_ps.load(), now_ps + header.punt_latency_ps);
+  header.barrier_ps.store(hold_ps);
+  group_.stop_before(hold_ps);
 }
 
 void VirtualGroup::duplicate(Frame* frame) {

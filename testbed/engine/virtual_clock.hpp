@@ -67,8 +67,9 @@ struct ClockHeader {
   std::atomic<std::uint32_t> holder;  // group with the token
   std::atomic<std::uint32_t> held;    // 1: the clock stands at the barrier
   std::atomic<std::uint64_t> barrier_ps;
+  std::uint64_t punt_latency_ps;      // from a frame's way to the CPU port to a hold; 0: nobody looks at it
   std::atomic<std::uint32_t> orders;  // written so far
-  std::uint32_t reserved[17];
+  std::uint32_t reserved[15];
 };
 static_assert(sizeof(ClockHeader) == 128);
 
@@ -159,6 +160,8 @@ class BufferPool {
 struct MemberPlace {
   std::string netns;                    // path of its network namespace; empty: the process's own
   std::vector<std::string> interfaces;  // by port; empty: no link, or one inside the process
+  std::string cpu_netns;                // where its CPU port is, if it has one
+  std::vector<std::string> cpu_interfaces;  // by port: by which a frame that came in by it goes there
 };
 
 /// One process's part of a run under the virtual clock.
@@ -185,6 +188,7 @@ class VirtualGroup final : public FrameIo {
   ps_t send(const Entity& from, std::uint32_t port, Frame* frame, ps_t first_bit_ps, ps_t event_ps) override;
   void duplicate(Frame* frame) override;
   void rewrite(Frame* frame) override;
+  void punt(const Entity& from, std::uint32_t port, const Frame& frame, ps_t now_ps) override;
   void release(Frame* frame) override {
     buffers_.give(frame->buffer);
     frame->buffer = kNoBuffer;
@@ -222,6 +226,7 @@ class VirtualGroup final : public FrameIo {
   std::uint32_t snap_bytes_;
   BufferPool buffers_;
   std::vector<std::unique_ptr<PacketSocket>> sockets_;  // one for each member with interfaces
+  std::vector<std::unique_ptr<PacketSocket>> cpu_sockets_;  // beside them; null where there is no CPU port
   std::vector<std::size_t> socket_of_;                  // entity id -> socket
   std::vector<std::vector<Inlet>> inlets_;              // socket, port
   IntStack written_stack_;                              // of the frame that is being written

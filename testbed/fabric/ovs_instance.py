@@ -88,7 +88,8 @@ class OpenVSwitch:
         """Start both daemons on an empty database."""
         if missing := missing_programs():
             raise PreflightError(
-                f"not found: {', '.join(missing)}", remedy="install Open vSwitch: `apt install openvswitch-switch`"
+                f"not found: {', '.join(missing)}",
+                remedy="install Open vSwitch: `apt install openvswitch-switch`",
             )
         schema = next(path for path in SCHEMAS if Path(path).exists())
         file = str(self._directory / "conf.db")
@@ -141,7 +142,9 @@ class OpenVSwitch:
     def log(self, name: str) -> str:
         """The last lines of a process's log."""
         try:
-            lines = (self._directory / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = (
+                (self._directory / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()
+            )
         except OSError:
             return ""
         return "\n".join(lines[-_LOG_LINES:])
@@ -216,7 +219,8 @@ class OpenVSwitch:
         logs = [f"{name}: {text}" for name in ("ovsdb-server", "ovs-vswitchd") if (text := self.log(name))]
         text = "; ".join([f"could not build the control plane: step '{step}'", *dead, problem])
         return FabricError(
-            "\n".join([text, *logs]), remedy="see the log lines above; `./tb check` tries an instance of its own"
+            "\n".join([text, *logs]),
+            remedy="see the log lines above; `./tb check` tries an instance of its own",
         )
 
 

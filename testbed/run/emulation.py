@@ -58,6 +58,13 @@ class Acts:
 class Control(Protocol):
     """Who acts while the clock is held."""
 
+    @property
+    def punt_latency_ps(self) -> int:
+        """How long after a frame has gone to a CPU port the clock is held; 0: it is not."""
+
+    def cpu_place(self, switch: str, ports: int) -> dict[str, Any]:
+        """The `cpu_...` fields of a switch's place, for so many ports; empty: it has no CPU port."""
+
     def next_ps(self) -> int:
         """When the clock is to be held next, in virtual time; `_engine.NEVER_PS`: never of its own accord."""
 
@@ -247,10 +254,11 @@ class _Run:
 
     def _place(self, name: str) -> dict[str, Any]:
         """Where a node lives."""
-        return {
-            "netns": f"/proc/{self._live.netns_pid(name)}/ns/net",
-            "interfaces": self._interfaces(name),
-        }
+        interfaces = self._interfaces(name)
+        is_switch = name in {switch.name for switch in self._live.fabric.switches}
+        cpu = self._control.cpu_place(name, len(interfaces)) if self._control and is_switch else {}
+        netns = f"/proc/{self._live.netns_pid(name)}/ns/net"
+        return {"netns": netns, "interfaces": interfaces, **cpu}
 
     def _interfaces(self, name: str) -> list[str]:
         """By port; empty where nothing is plugged in."""
@@ -313,6 +321,7 @@ class _Run:
         """Let the clock run; collect when it is over."""
         began = time.monotonic()
         if self._control:
+            self._clock.set_punt_latency_ps(self._control.punt_latency_ps)
             self._clock.release(self._control.next_ps(), 0)
         self._clock.start()
         self._watch(report)

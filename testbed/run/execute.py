@@ -7,14 +7,13 @@ part of the other's, and must be equal, field by field.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.sharedctypes import SynchronizedArray
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from testbed.analysis.answers import answers
 from testbed.analysis.budget import budget_answers
 from testbed.analysis.records import digest
 from testbed.analysis.summary import CellSummary, ClockStatement, RunSummary
+from testbed.controller.tables import Programme
 from testbed.errors import MeasurementError
 from testbed.report.cells import write_cell_figures
 from testbed.report.describe import networks_line
@@ -31,25 +31,20 @@ from testbed.report.text import report_text
 from testbed.report.view import view_run
 from testbed.run import cell_files
 from testbed.run.assumptions import assumptions_of_run
-from testbed.run.files import storing
+from testbed.run.cell_run import CellRun, cell_runs, emulated_path
+from testbed.run.failure_events import failure_events, stated_outage_ps
 from testbed.run.metadata import collect_metadata
-from testbed.run.plan import cell_plan
 from testbed.run.progress import Progress
-from testbed.run.resolve import Network, Resolved, resolve
-from testbed.run.schedule import Schedule, schedule_of
+from testbed.run.real_frames import RealFrames, run_real_frames
+from testbed.run.resolve import Resolved, resolve
 from testbed.run.store import ResultWriter, remove_abandoned
 from testbed.run.twin_cell import TwinJob, TwinOutcome, run_twin_cell, share_progress
 from testbed.run.workers import SPAWN, in_workers, worker_count
 from testbed.spec.codec import to_dict
-from testbed.spec.experiment import Cell, Experiment
+from testbed.spec.experiment import Experiment
 from testbed.units import PPM_PER_WHOLE
 
-if TYPE_CHECKING:
-    from testbed.fabric.build import LiveFabric
-    from testbed.fabric.state import RunState
-
 _POLL_S = 0.2
-_FRAME_BYTES = 4096
 _REAL_FRAME_WORK = 35
 """How many frames a twin computes while one goes over real links; only the time left is estimated with it."""
 
@@ -64,29 +59,10 @@ class RunOutcome:
     """The report at its full width."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _CellRun:
-    """One cell with everything that its runs need."""
-
-    index: int
-    cell: Cell
-    network: Network
-    schedule: Schedule
-    records: int
-    emulated_records: int
-    emulated_until_ps: int
-    records_until_ps: int
-
-    @property
-    def message_work(self) -> int:
-        """What a message costs the twin, in frames about."""
-        return self.cell.size_bytes // _FRAME_BYTES + 2
-
-
 class _Tally:
     """Turns messages done per cell and clock into what a progress listener wants to know."""
 
-    def __init__(self, runs: Sequence[_CellRun], progress: Progress) -> None:
+    def __init__(self, runs: Sequence[CellRun], progress: Progress) -> None:
         self._progress = progress
         cost = _REAL_FRAME_WORK * worker_count(len(runs))
         self._real_work = [run.message_work * cost for run in runs]
@@ -97,7 +73,7 @@ class _Tally:
         self._whole = max(1, _dot(emulated, self._real_work) + _dot(records, self._twin_work))
         progress.start(sum(records) + sum(emulated))
 
-    def real(self, run: _CellRun, virtual_ps: int, messages: int) -> None:
+    def real(self, run: CellRun, virtual_ps: int, messages: int) -> None:
         """A cell on real frames has come so far."""
         self._real[run.index] = min(messages, run.emulated_records)
         self._tell(virtual_ps)
@@ -121,136 +97,35 @@ def _dot(counts: Sequence[int], work: Sequence[int]) -> int:
 def execute(experiment: Experiment, *, engine: str, out: Path, progress: Progress) -> RunOutcome:
     """Run an experiment on `emulation` (real frames, then the twin) or on the `twin` alone; save the result."""
     resolved = resolve(experiment)
-    runs = _cell_runs(resolved, emulated=engine == "emulation")
+    runs = cell_runs(resolved, emulated=engine == "emulation")
     tally = _Tally(runs, progress)
     try:
         for item in remove_abandoned(out):
             progress.note(f"removed {item} of a run that was killed")
         with ResultWriter(out, experiment.name, to_dict(experiment)) as writer:
-            speeds = _emulate(resolved, runs, writer, progress, tally) if engine == "emulation" else {}
-            outcomes = _twins(resolved, runs, writer, progress, tally)
+            real = RealFrames()
+            if engine == "emulation":
+                real = run_real_frames(resolved, runs, writer, progress, tally.real)
+            outcomes = _twins(resolved, runs, real.programmes, writer, progress, tally)
             progress.stage("report")
-            return _report(resolved, engine, outcomes, speeds, writer)
+            return _report(resolved, engine, outcomes, real, writer)
     finally:
         progress.finish()
-
-
-def _cell_runs(resolved: Resolved, *, emulated: bool) -> list[_CellRun]:
-    """How far each cell goes on each clock."""
-    experiment = resolved.experiment
-    share = math.ceil(experiment.emulated_records / len(resolved.cells)) if emulated else 0
-    return [
-        _cell_run(index, cell, resolved.network(cell), experiment.records_of(cell), share)
-        for index, cell in enumerate(resolved.cells)
-    ]
-
-
-def _cell_run(index: int, cell: Cell, network: Network, records: int, emulated_share: int) -> _CellRun:
-    schedule = schedule_of(cell, network.fabric, cards_per_nic=network.nic(cell).cards)
-    share = min(emulated_share, records)
-    return _CellRun(
-        index=index,
-        cell=cell,
-        network=network,
-        schedule=schedule,
-        records=records,
-        emulated_records=share,
-        emulated_until_ps=schedule.measure_until_ps(share) if share else 0,
-        records_until_ps=schedule.measure_until_ps(records),
-    )
-
-
-def _plan(run: _CellRun, seed: int, measure_until_ps: int) -> dict[str, Any]:
-    return cell_plan(
-        run.cell, run.network, schedule=run.schedule, seed=seed, measure_until_ps=measure_until_ps
-    )
-
-
-# ------------------------------------------------------------------------------------------------- real frames
-
-
-def _emulated_path(directory: Path, run: _CellRun) -> Path:
-    return directory / f"emulated-{run.index}.raw"
-
-
-def _emulate(
-    resolved: Resolved, runs: Sequence[_CellRun], writer: ResultWriter, progress: Progress, tally: _Tally
-) -> dict[str, dict[str, Any]]:
-    """Every cell on real frames; its records wait in the result's directory for the comparison."""
-    if not any(run.emulated_records for run in runs):
-        return {}
-    # Only here: the twin alone must work where Mininet is not installed.
-    from testbed.fabric.build import build_fabric
-    from testbed.fabric.clean import clean
-    from testbed.fabric.state import RunState
-
-    for item in clean():
-        progress.note(f"removed {item} of a run that was killed")
-    speeds = {}
-    with RunState.create(writer.result_id) as state:
-        state.record_partial(writer.directory)
-        for alike in _by_wiring(runs):
-            progress.stage("build the fabric")
-            with build_fabric(alike[0].network.fabric, state=state) as live:
-                for run in alike:
-                    progress.stage(f"{run.cell.id}, real frames")
-                    speeds[run.cell.id] = _emulate_cell(
-                        live, run, resolved.experiment, writer, state, partial(tally.real, run)
-                    )
-    return speeds
-
-
-def _by_wiring(runs: Sequence[_CellRun]) -> list[list[_CellRun]]:
-    """Cells that one standing fabric serves: rates, media and lengths are the clock's matter, not its."""
-    groups: dict[object, list[_CellRun]] = {}
-    for run in runs:
-        fabric = run.network.fabric
-        ends = tuple((link.a, link.a_port, link.b, link.b_port) for link in fabric.links)
-        groups.setdefault((tuple(fabric.node_names()), ends), []).append(run)
-    return list(groups.values())
-
-
-def _emulate_cell(
-    live: LiveFabric,
-    run: _CellRun,
-    experiment: Experiment,
-    writer: ResultWriter,
-    state: RunState,
-    report: Callable[[int, int], None],
-) -> dict[str, Any]:
-    """One cell on a standing fabric; how fast it went."""
-    from testbed.run.emulation import emulate
-
-    done = emulate(
-        live,
-        _plan(run, experiment.seed, run.emulated_until_ps),
-        state=state,
-        snap_bytes=experiment.snap_bytes,
-        report=report,
-        host_agents=run.network.host_agents,
-    )
-    with storing(_emulated_path(writer.directory, run)) as path:
-        path.write_bytes(done.records.tobytes())
-    return {
-        "records": len(done.records),
-        "packet_hops": done.hops,
-        "wall_s": round(done.wall_s, 3),
-        "packet_hops_per_s": round(done.hops / done.wall_s),
-        "foreign_frames": done.foreign_frames,
-        "scheduling": done.policy,
-        "agents_disturbed_at_ps": done.disturbed_at_ps,
-        "agents_lost": len(done.agents_lost),
-    }
 
 
 # ------------------------------------------------------------------------------------------------- the twin
 
 
 def _twins(
-    resolved: Resolved, runs: Sequence[_CellRun], writer: ResultWriter, progress: Progress, tally: _Tally
+    resolved: Resolved,
+    runs: Sequence[CellRun],
+    programmes: Mapping[int, Programme],
+    writer: ResultWriter,
+    progress: Progress,
+    tally: _Tally,
 ) -> list[TwinOutcome]:
     """Every cell in the twin, in as many processes as there are cores."""
-    jobs = [_job(resolved, run, writer.directory) for run in runs]
+    jobs = [_job(resolved, run, programmes.get(run.index), writer.directory) for run in runs]
     shared = SPAWN.Array("Q", 2 * len(jobs))
     with in_workers(
         run_twin_cell,
@@ -263,16 +138,19 @@ def _twins(
         return [future.result() for future in futures]
 
 
-def _job(resolved: Resolved, run: _CellRun, directory: Path) -> TwinJob:
+def _job(resolved: Resolved, run: CellRun, given: Programme | None, directory: Path) -> TwinJob:
     until_ps = max(run.records_until_ps, run.emulated_until_ps)
+    updates = (given or run.programme()).updates if run.network.failures else ()
     return TwinJob(
         index=run.index,
         cell=run.cell,
-        plan=_plan(run, resolved.experiment.seed, until_ps),
+        plan=run.plan(resolved.experiment.seed, until_ps, given=given),
+        failures=failure_events(run.network, updates),
+        stated_ps=stated_outage_ps(run.network, updates),
         records=run.records,
         measure_until_ps=until_ps,
         directory=directory,
-        emulated=_emulated_path(directory, run) if run.emulated_records else None,
+        emulated=emulated_path(directory, run.index) if run.emulated_records else None,
         emulated_until_ps=run.emulated_until_ps,
     )
 
@@ -305,18 +183,19 @@ def _report(
     resolved: Resolved,
     engine: str,
     outcomes: Sequence[TwinOutcome],
-    speeds: Mapping[str, Mapping[str, Any]],
+    real: RealFrames,
     writer: ResultWriter,
 ) -> RunOutcome:
     """Summary, tables and figures of a finished run."""
-    foreign = sum(speed["foreign_frames"] for speed in speeds.values())
+    foreign = sum(speed["foreign_frames"] for speed in real.speeds.values())
     summary = _summary(resolved, engine, outcomes, writer.directory, foreign_frames=foreign)
     queue = {name: np.concatenate([o.queue[name] for o in outcomes]) for name in outcomes[0].queue}
     writer.write_json("summary.json", to_dict(summary))
     writer.write_json("counters.json", {o.summary.id: o.counters for o in outcomes})
     writer.write_json(
         "metadata.json",
-        collect_metadata() | {"engine": engine, "emulation": speeds, "twin": _speeds(outcomes)},
+        collect_metadata()
+        | {"engine": engine, "emulation": real.speeds, "control": real.control, "twin": _speeds(outcomes)},
     )
     writer.write_queue_depth(queue)
     records, figures = partial(cell_files.read_records, writer.directory), writer.directory / "figures"

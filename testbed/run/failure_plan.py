@@ -15,9 +15,8 @@ from typing import Any, TypeAlias
 
 from testbed.controller.asic import lower, lower_updates
 from testbed.controller.carrier import port_events, union, unusable_spans
-from testbed.controller.reaction import reactions
-from testbed.controller.rules import switch_tables
-from testbed.controller.tables import TableUpdate
+from testbed.controller.reaction import programme
+from testbed.controller.tables import Programme, TableUpdate
 from testbed.controller.timing import ControlSetup, RuleOptions
 from testbed.spec.fabric import Fabric, Link
 from testbed.spec.failures import Failure
@@ -46,15 +45,24 @@ UNDISTURBED = FailurePlan()
 
 
 def failure_plan(
-    fabric: Fabric, control: ControlSetup, failures: Sequence[Failure], *, cards_per_nic: int = 1
+    fabric: Fabric,
+    control: ControlSetup,
+    failures: Sequence[Failure],
+    *,
+    cards_per_nic: int = 1,
+    given: Programme | None = None,
 ) -> FailurePlan:
     """Everything that an experiment's failures and its control plane put into a plan.
 
-    Without failures, and with the rules as they are by default, that is nothing.
+    Without failures, and with the rules as they are by default, that is nothing. Rules that are `given` stand in for
+    those that the testbed's own would be; frames without a rule then go to the CPU port.
     """
-    if not failures and control.rules == RuleOptions():
+    if given is None and not failures and control.rules == RuleOptions():
         return UNDISTURBED
-    nodes = _tables(fabric, control, failures, cards_per_nic)
+    rules = given or programme(fabric, control, failures, cards_per_nic=cards_per_nic)
+    nodes = _tables(fabric, rules, cards_per_nic)
+    for config in nodes.values() if given is not None else ():
+        config["punt_latency_ps"] = control.control_latency_ps
     for name, rows in _port_states(fabric, control, failures).items():
         nodes[name]["port_states"] = rows
     for name, rows in _restarts(failures).items():
@@ -62,15 +70,13 @@ def failure_plan(
     return FailurePlan(links=_links(fabric, control, failures), nodes=nodes)
 
 
-def _tables(
-    fabric: Fabric, control: ControlSetup, failures: Sequence[Failure], cards_per_nic: int
-) -> dict[str, dict[str, Any]]:
+def _tables(fabric: Fabric, rules: Programme, cards_per_nic: int) -> dict[str, dict[str, Any]]:
     """What each switch begins with, and what the controller's reactions make of it."""
     updates: dict[str, list[TableUpdate]] = {}
-    for update in reactions(fabric, control, failures, cards_per_nic=cards_per_nic):
+    for update in rules.updates:
         updates.setdefault(update.switch, []).append(update)
     cards, found = len(fabric.endpoints) * cards_per_nic, dict[str, dict[str, Any]]()
-    for name, tables in switch_tables(fabric, control.rules, cards_per_nic=cards_per_nic).items():
+    for name, tables in rules.first.items():
         ports = [link.port_at(name) for link in fabric.links_of(name)]
         found[name] = lower(tables, cards=cards, ports=ports)
         if name in updates:
@@ -141,15 +147,11 @@ def _slow(link: Link, failures: Sequence[Failure]) -> Iterator[list[int]]:
                 yield [direction, one.from_ps, one.until_ps, byte_ps, one.delay_ps]
 
 
-def _port_states(
-    fabric: Fabric, control: ControlSetup, failures: Sequence[Failure]
-) -> Mapping[str, Rows]:
+def _port_states(fabric: Fabric, control: ControlSetup, failures: Sequence[Failure]) -> Mapping[str, Rows]:
     """What each switch knows of its ports, from when on; NICs do not look."""
     switches = {switch.name for switch in fabric.switches}
     found: dict[str, Rows] = {}
-    events = port_events(
-        fabric, failures, detection_ps=control.detection_ps, link_up_ps=control.link_up_ps
-    )
+    events = port_events(fabric, failures, detection_ps=control.detection_ps, link_up_ps=control.link_up_ps)
     for event in events:
         link = fabric.links[event.link]
         for name in {link.a, link.b} & switches:
@@ -158,9 +160,9 @@ def _port_states(
 
 
 def _restarts(failures: Sequence[Failure]) -> Mapping[str, Rows]:
-    """When each node is away, and when it is back with nothing of what it had."""
+    """When each node is away. A process that stands in for a NIC may be another one: the NIC does not notice."""
     found: dict[str, Rows] = {}
     for one in failures:
-        if one.kind in ("restart", "process"):
+        if one.kind == "restart":
             found.setdefault(one.where, []).append([one.from_ps, one.until_ps])
     return {name: sorted(rows) for name, rows in found.items()}

@@ -7,14 +7,14 @@ the emulated part of a cell does not live to see is gone through afterwards, so 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from testbed.controller.asic import check_tables, lower
 from testbed.controller.carrier import port_events
-from testbed.controller.reaction import Installing
-from testbed.controller.tables import SwitchTables, TableUpdate
+from testbed.controller.reaction import Installation
+from testbed.controller.tables import Programme, SwitchTables, TableUpdate
 from testbed.engine import _engine
 from testbed.run.emulation import Acts
 from testbed.run.resolve import Network
@@ -23,6 +23,11 @@ from testbed.spec.fabric import FOREVER_PS
 
 class Plane(Protocol):
     """What it needs of `testbed.fabric.control_plane.ControlPlane`."""
+
+    netns_pid: int
+
+    def cpu_interface(self, switch: str, port: int) -> str:
+        """By which frames of a port go to the CPU."""
 
     def set_carrier(self, switch: str, port: int, up: bool) -> None:
         """Of a port's host interface."""
@@ -58,12 +63,19 @@ class LiveControl:
         self._cards = len(network.fabric.endpoints) * cards_per_nic
         self._steps = _steps(network)
         self._lost = False
-        self._tables = plane.tables()
-        self._installing = Installing(network.control)
-        self.first: Mapping[str, SwitchTables] = self._tables
+        self.first: Mapping[str, SwitchTables] = plane.tables()
         """What the switches begin with."""
-        self.log: list[TableUpdate] = []
-        """What has followed so far, by the time of its cause."""
+        self._installation = Installation(network.control, self.first)
+
+    @property
+    def punt_latency_ps(self) -> int:
+        """From a frame without a rule to what the controller makes of it."""
+        return self._network.control.control_latency_ps
+
+    def cpu_place(self, switch: str, ports: int) -> dict[str, Any]:
+        """Where a switch hands frames to its CPU."""
+        names = [self._plane.cpu_interface(switch, port) for port in range(1, ports)]
+        return {"cpu_netns": f"/proc/{self._plane.netns_pid}/ns/net", "cpu_interfaces": ["", *names]}
 
     def next_ps(self) -> int:
         """When something is due next."""
@@ -75,12 +87,12 @@ class LiveControl:
         updates = self._do(now_ps, step)
         return Acts(orders=[self._order(update) for update in updates], processes=step.processes)
 
-    def finish(self) -> tuple[TableUpdate, ...]:
+    def finish(self) -> Programme:
         """Go through what is left, and bring everything back to how it was; all that has followed."""
         for time_ps in sorted(self._steps):
             self._do(time_ps, self._steps.pop(time_ps))
         self._restore()
-        return tuple(sorted(self.log, key=lambda update: (update.time_ps, update.switch)))
+        return Programme(first=self.first, updates=self._installation.in_order())
 
     def _do(self, now_ps: int, step: _Step) -> Sequence[TableUpdate]:
         if step.controller is False:
@@ -97,10 +109,7 @@ class LiveControl:
         found = self._plane.tables()
         for name, tables in found.items():
             check_tables(name, tables, self._network.switch.profile)
-        updates = self._installing.updates(self._tables, found, now_ps)
-        self._tables = found
-        self.log += updates
-        return updates
+        return self._installation.react(found, now_ps)
 
     def _set(self, index: int, *, up: bool) -> None:
         """Both ends of a link, where they are switches."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nic_emulator.setup import NicSetup
+from testbed.controller.tables import Programme
 from testbed.links.features import link_features
 from testbed.links.latency import link_latency_ps
 from testbed.run.failure_plan import UNDISTURBED, FailurePlan, failure_plan
@@ -24,9 +25,15 @@ from testbed.units import byte_time_ps
 
 
 def cell_plan(
-    cell: Cell, network: Network, *, schedule: Schedule, seed: int, measure_until_ps: int
+    cell: Cell,
+    network: Network,
+    *,
+    schedule: Schedule,
+    seed: int,
+    measure_until_ps: int,
+    given: Programme | None = None,
 ) -> dict[str, Any]:
-    """`plan_data` of one cell of an experiment."""
+    """`plan_data` of one cell of an experiment, with rules of its own or with those that are given."""
     return plan_data(
         network.fabric,
         switch=network.switch,
@@ -35,7 +42,11 @@ def cell_plan(
         seed=seed,
         measure_until_ps=measure_until_ps,
         disturbed=failure_plan(
-            network.fabric, network.control, network.failures, cards_per_nic=network.nic(cell).cards
+            network.fabric,
+            network.control,
+            network.failures,
+            cards_per_nic=network.nic(cell).cards,
+            given=given,
         ),
     )
 

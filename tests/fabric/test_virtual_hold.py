@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,11 @@ class Idle:
         self._pause_s = pause_s
         self._processes = processes
         self.held_ps: list[int] = []
+
+    punt_latency_ps = 0
+
+    def cpu_place(self, switch: str, ports: int) -> dict[str, Any]:
+        return {}
 
     def next_ps(self) -> int:
         return self._left[0] if self._left else _engine.NEVER_PS

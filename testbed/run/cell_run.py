@@ -1,0 +1,87 @@
+"""One cell with everything that its runs need: how far it goes on each clock, and its plan."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testbed.controller.reaction import programme
+from testbed.controller.tables import Programme
+from testbed.run.plan import cell_plan
+from testbed.run.resolve import Network, Resolved
+from testbed.run.schedule import Schedule, schedule_of
+from testbed.spec.experiment import Cell
+
+_FRAME_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellRun:
+    """One cell with everything that its runs need."""
+
+    index: int
+    cell: Cell
+    network: Network
+    schedule: Schedule
+    records: int
+    emulated_records: int
+    emulated_until_ps: int
+    records_until_ps: int
+
+    @property
+    def message_work(self) -> int:
+        """What a message costs the twin, in frames about."""
+        return self.cell.size_bytes // _FRAME_BYTES + 2
+
+    @property
+    def cards_per_nic(self) -> int:
+        """How many cards share each NIC."""
+        return self.network.nic(self.cell).cards
+
+    def programme(self) -> Programme:
+        """The rules of the testbed's own application."""
+        network = self.network
+        return programme(network.fabric, network.control, network.failures, cards_per_nic=self.cards_per_nic)
+
+    def plan(self, seed: int, measure_until_ps: int, *, given: Programme | None) -> dict[str, Any]:
+        """The engine's plan until every message intended before a time is complete."""
+        return cell_plan(
+            self.cell,
+            self.network,
+            schedule=self.schedule,
+            seed=seed,
+            measure_until_ps=measure_until_ps,
+            given=given,
+        )
+
+
+def cell_runs(resolved: Resolved, *, emulated: bool) -> list[CellRun]:
+    """How far each cell goes on each clock."""
+    experiment = resolved.experiment
+    share = math.ceil(experiment.emulated_records / len(resolved.cells)) if emulated else 0
+    return [
+        _cell_run(index, cell, resolved.network(cell), experiment.records_of(cell), share)
+        for index, cell in enumerate(resolved.cells)
+    ]
+
+
+def _cell_run(index: int, cell: Cell, network: Network, records: int, emulated_share: int) -> CellRun:
+    schedule = schedule_of(cell, network.fabric, cards_per_nic=network.nic(cell).cards)
+    share = min(emulated_share, records)
+    return CellRun(
+        index=index,
+        cell=cell,
+        network=network,
+        schedule=schedule,
+        records=records,
+        emulated_records=share,
+        emulated_until_ps=schedule.measure_until_ps(share) if share else 0,
+        records_until_ps=schedule.measure_until_ps(records),
+    )
+
+
+def emulated_path(directory: Path, index: int) -> Path:
+    """Where the records of a cell's real frames wait for the twin's."""
+    return directory / f"emulated-{index}.raw"
