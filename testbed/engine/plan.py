@@ -8,10 +8,11 @@ from_ps, until_ps, byte_time_ps, extra_latency_ps], ...]; a node is
 cards, or `{"kind", "name", "config"}` with the kind `switch` or `voq_switch`; `config` and `workload` hold the
 fields of the engine's NicConfig, SwitchConfig, VoqSwitchConfig and WorkloadConfig by name.
 
-The tables of a switch are `groups`, `weights`, `watched` (by group: 0 plain, 1 the ports that are up, 2 the first that
-is up), `route` and `ingress_routes` (`[[in_port, routes], ...]`); a route is a group, NO_ROUTE, DROP_ROUTE or CPU_ROUTE.
-What changes them: `updates` (`[{"time_ps", tables ...}, ...]`), `port_states` (`[[time_ps, port, 0 or 1], ...]`) and
-`restarts` (`[[from_ps, until_ps], ...]`), each in order of time. Imports the extension only.
+The tables of a switch are `groups`, `weights`, `watched` (by group: 0 plain, 1 the ports that are up, 2 the
+first that is up), `route` and `ingress_routes` (`[[in_port, routes], ...]`); a route is a group, NO_ROUTE,
+DROP_ROUTE or CPU_ROUTE. What changes them: `updates` (`[{"time_ps", tables ...}, ...]`), `port_states`
+(`[[time_ps, port, 0 or 1], ...]`) and `restarts` (`[[from_ps, until_ps], ...]`), each in order of time.
+Imports the extension only.
 """
 
 from __future__ import annotations

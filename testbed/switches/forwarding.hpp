@@ -91,7 +91,9 @@ class Forwarding {
   /// The egress port of a frame that came by `ingress`; kSeveralPorts: ask `choose`; from kRefused on: `refuse` it.
   [[nodiscard]] std::uint16_t find(std::uint32_t ingress, const Frame& frame) const {
     const std::uint16_t found = frame.dst < only_port_.size() ? only_port_[frame.dst] : beyond_;
-    return found != kByIngress ? found : leads_to(route_of(ingress, frame.dst));
+    if (found == kByIngress) [[unlikely]]
+      return leads_to(route_of(ingress, frame.dst));
+    return found;
   }
   /// One of several ports; `load(port)` is what lies before the frame there [bytes].
   template <typename Load>
@@ -101,9 +103,9 @@ class Forwarding {
     return paths_.choose(group, frame, now_ps, load);
   }
   /// Count a frame that goes nowhere, for the reason that `find` gave, and drop it or hand it to the CPU.
-  void refuse(std::uint16_t found, const Entity& at, std::uint32_t ingress, Frame* frame, ps_t now_ps);
+  [[gnu::cold]] void refuse(std::uint16_t found, const Entity& at, std::uint32_t ingress, Frame* frame, ps_t now_ps);
   /// Likewise one whose port is the one it came by: rules never send a frame back, and the clock relies on it.
-  void refuse_return(Frame* frame);
+  [[gnu::cold]] void refuse_return(Frame* frame);
   /// And one that was in the switch when it restarted.
   void lose(Frame* frame, ps_t now_ps);
   void list(Counters& all) const;
@@ -113,7 +115,7 @@ class Forwarding {
     return next_change_ < changes_.size() ? changes_[next_change_].time_ps : kNever;
   }
   /// Make the changes that are due; true if the switch restarts now, and so loses all that it holds.
-  bool change(ps_t now_ps);
+  [[gnu::cold]] bool change(ps_t now_ps);
   /// A change that the configuration does not have. Throws std::invalid_argument.
   void add(TableUpdate update, const std::vector<Port>& ports, const std::string& name);
   [[nodiscard]] bool restarting() const { return restarting_; }
@@ -131,8 +133,8 @@ class Forwarding {
   void work_out();
   [[nodiscard]] bool up(std::uint32_t port) const { return port >= down_.size() || !down_[port]; }
   [[nodiscard]] PortGroup live_group(std::uint32_t number) const;
-  [[nodiscard]] std::uint32_t route_of(std::uint32_t ingress, std::uint32_t dst) const;
-  [[nodiscard]] std::uint16_t leads_to(std::uint32_t route) const;
+  [[nodiscard, gnu::cold]] std::uint32_t route_of(std::uint32_t ingress, std::uint32_t dst) const;
+  [[nodiscard, gnu::cold]] std::uint16_t leads_to(std::uint32_t route) const;
 
   const ForwardingConfig& config_;
   Group& group_;

@@ -175,7 +175,7 @@ class SwitchEntity final : public ModelEntity<SwitchEntity>, public Programmable
   void let_go(const Frame& frame, ps_t now_ps);
   [[nodiscard]] std::uint32_t choose_port(std::uint32_t ingress, const Frame& frame, ps_t now_ps);
   void await_change();
-  void restart(ps_t now_ps);
+  [[gnu::cold]] void restart(ps_t now_ps);
   [[nodiscard]] std::uint64_t cells(const Frame& frame) const {
     return (frame.frame_bytes + config_.cell_bytes - 1) / config_.cell_bytes;
   }

@@ -114,7 +114,7 @@ class VoqSwitchEntity final : public ModelEntity<VoqSwitchEntity>, public Progra
   void start(std::uint32_t egress, Frame* frame, ps_t now_ps);
   [[nodiscard]] std::uint32_t choose_port(std::uint32_t ingress, const Frame& frame, ps_t now_ps);
   void await_change();
-  void restart(ps_t now_ps);
+  [[gnu::cold]] void restart(ps_t now_ps);
   void lose_all(Ring<Frame*>& frames, ps_t now_ps);
   void mark(std::uint32_t egress, const Voq& voq, Frame* frame);
   void sample(std::uint32_t egress, std::uint32_t c, ps_t now_ps);

@@ -39,6 +39,7 @@ def main(extension: str, plans: str) -> None:
         twin.queue_samples()
         twin.int_samples()
         twin.flow_samples()
+        twin.punt_samples()
         messages += twin.messages
     frames = _codec(engine)
     print(json.dumps({"messages": messages, "frames": frames}))

@@ -28,6 +28,15 @@ FRAME_FIELDS = tuple(name for name in vars(Frame) if not name.startswith("_"))
 CONTROL_BYTES = 64 + 8
 """A MAC control frame with its preamble."""
 
+VOQ: Mapping[str, int] = {
+    "buffer_bytes": 1 << 40,
+    "voq_limit_bytes": 1 << 40,
+    "credit_bytes": 4096,
+    "egress_buffer_bytes": 1 << 20,
+    "credit_speedup_permille": 1000,
+}
+"""A switch with virtual output queues that costs no time."""
+
 Sending = tuple[int, Frame]
 """When the first bit leaves, and what."""
 
@@ -156,6 +165,7 @@ def bench(
     *,
     groups: Sequence[Sequence[int]] | None = None,
     seed: int = 1,
+    voq: bool = False,
     **config: Any,
 ) -> Twin:
     """The twin of a switch with these stations; `groups[i]`: the ports to endpoint i, its own if not given."""
@@ -167,6 +177,9 @@ def bench(
         card(),
         switch(ports, [*[NO_ROUTE] * FIRST_ENDPOINT, *range(len(stations))], **config),
     ]
+    if voq:
+        tables = {name: nodes[SWITCH]["config"][name] for name in ("groups", "route")}
+        nodes[SWITCH] = {"kind": "voq_switch", "config": {**VOQ, **config, **tables}}
     names = ("pacemaker", "pacemaker_peer", "hub")
     named = [{**node, "name": name} for node, name in zip(nodes, names, strict=True)]
     plan = build_plan({"seed": seed, "nodes": named, "links": [[0, 0, 1, 0, BYTE_PS, WIRE_PS]]})

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from testbed.engine import _engine
 from testbed.run.plan import cell_plan
 from testbed.run.resolve import resolve
 from testbed.run.schedule import schedule_of
@@ -89,7 +90,8 @@ def plans() -> list[dict[str, Any]]:
     """Both kinds of switches, with buffers so small that frames are dropped."""
     shared = [featured(plan, features) for plan in plans_with("tomahawk5") for features in WITH_FEATURES]
     voq = [featured(plan, {}) for plan in plans_with("jericho2c_plus", rate="400Gbps")]
-    return shared + voq + nic_plans()
+    failing = [with_failures(plan) for plan in (*shared[1::4], *voq)]
+    return shared + voq + failing + nic_plans()
 
 
 def nic_plans() -> list[dict[str, Any]]:
@@ -165,6 +167,29 @@ def featured(plan: dict[str, Any], features: dict[str, Any]) -> dict[str, Any]:
                 node["config"]["int_enabled"] = True
     options = LOSSY | ({"cbfc": True, "llr": True} if "credit_bytes" in features else {})
     own["links"] = [[*link[:6], options] if features else link for link in own["links"]]
+    return own
+
+
+def with_failures(plan: dict[str, Any]) -> dict[str, Any]:
+    """The plan with switches whose first port goes down, whose tables change, and which restart."""
+    own: dict[str, Any] = json.loads(json.dumps(plan))
+    for node in own["nodes"]:
+        config = node["config"]
+        if node["kind"] == "nic":
+            continue
+        plain = {name: config[name] for name in ("groups", "route")}
+        tables = plain | {"watched": [1] * len(plain["groups"])}
+        fewer = {"groups": [group[:1] for group in plain["groups"]], "watched": [2] * len(plain["groups"])}
+        refused = [[1, [_engine.CPU_ROUTE, _engine.DROP_ROUTE, *[_engine.NO_ROUTE] * 3]]]
+        config |= tables | {"punt_latency_ps": 10**6, "assert_lossless": False}
+        if node["kind"] == "voq_switch":
+            del config["assert_lossless"]
+        config["port_states"] = [[10**6, 1, 0], [5 * 10**6, 1, 1]]
+        config["restarts"] = [[2 * 10**6, 3 * 10**6], [7 * 10**6, 8 * 10**6]]
+        config["updates"] = [
+            {"time_ps": 4 * 10**6, **plain, **fewer, "ingress_routes": refused},
+            {"time_ps": 6 * 10**6, **tables},
+        ]
     return own
 
 

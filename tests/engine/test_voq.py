@@ -60,7 +60,8 @@ VOQ: Mapping[str, int] = {
 }
 WIDE: Mapping[str, Any] = {"reliability": "go_back_n", "window_pkts": 4096}
 """A window that no test here fills."""
-TABLES = ("groups", "route", "hash_seed")
+TABLES = ("groups", "route", "hash_seed", "watched", "ingress_routes")
+CHANGES = ("updates", "port_states", "restarts", "punt_latency_ps")
 
 
 def with_voq(data: Data, **config: Any) -> Data:
@@ -68,7 +69,8 @@ def with_voq(data: Data, **config: Any) -> Data:
     nodes = []
     for node in data["nodes"]:
         if node["kind"] == "switch":
-            tables = {name: node["config"][name] for name in TABLES if name in node["config"]}
+            kept = (*TABLES, *CHANGES)
+            tables = {name: node["config"][name] for name in kept if name in node["config"]}
             node = {**node, "kind": "voq_switch", "config": {**VOQ, **config, **tables}}
         nodes.append(node)
     return {**data, "nodes": nodes}
