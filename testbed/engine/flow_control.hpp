@@ -57,6 +57,17 @@ class EgressGate {
     return stops_[c].stopped_ps + (open > since_ps_[c] ? open - since_ps_[c] : 0);
   }
 
+  /// Forget every pause; returns the classes that were stopped.
+  std::uint32_t open(ps_t now_ps) {
+    std::uint32_t opened = 0;
+    for (std::uint32_t c = 0; c < kClasses; ++c) {
+      stops_[c].stopped_ps = stopped_ps(c, now_ps);
+      opened |= std::uint32_t{stopped(c, now_ps)} << c;
+      until_ps_[c] = 0;
+    }
+    stopped_ = 0;
+    return opened;
+  }
   /// A frame leaves.
   void sent(std::uint32_t c, std::uint32_t frame_bytes) {
     if (credits_ != 0) used_[c] += static_cast<std::uint32_t>(cells_of(frame_bytes, cell_bytes_));
