@@ -39,7 +39,9 @@ def restarted(
     workload: Data, *, sender: list[list[int]] | None = None, receiver: list[list[int]] | None = None
 ) -> _engine.Twin:
     """Card 0 sends to card 1; either has a NIC that restarts."""
-    ends = [{"rto_ps": RTO_PS} | ({"restarts": rows} if rows else {}) for rows in (sender, receiver)]
+    ends: list[dict[str, Any]] = [
+        {"rto_ps": RTO_PS} | ({"restarts": rows} if rows else {}) for rows in (sender, receiver)
+    ]
     return finished(chain(nic(workload, **ends[0]), nic(**ends[1]), [WIRE]))
 
 

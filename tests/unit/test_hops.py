@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 
 from testbed.analysis.hops import Outcome, copies_of, hops_by_packet, network_of
@@ -38,7 +40,7 @@ def test_network_over_links_in_disorder_is_refused(link: dict[str, object]) -> N
 
 
 def test_network_with_a_nic_that_restarts_is_refused() -> None:
-    data = plan()
+    data = deepcopy(plan())
     next(node for node in data["nodes"] if node["kind"] == "nic")["config"]["restarts"] = [[1, 2]]
     with pytest.raises(SpecError, match="cannot be followed"):
         network_of(data)
