@@ -167,7 +167,7 @@ void NicEntity::wake_at(const Wakeup& wakeup) {
 
 void NicEntity::set_timer() {
   const ps_t deadline_ps = deadlines_.empty() ? kNever : deadlines_.top().first;
-  slots_.set(kTimer, wakeups_.empty() ? deadline_ps : std::min(deadline_ps, wakeups_.top().time_ps));
+  slots_.set(kTimer, when_on(wakeups_.empty() ? deadline_ps : std::min(deadline_ps, wakeups_.top().time_ps)));
 }
 
 void NicEntity::timer(ps_t now_ps) {

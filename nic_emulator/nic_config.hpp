@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../testbed/engine/frame.hpp"
@@ -67,7 +68,8 @@ struct NicConfig {
   std::uint32_t tx_depth_bytes = 0;  // payload after which no more packet joins them; 0: no limit
   ps_t ack_latency_ps = 0;
   ps_t ingress_latency_ps = 0;
-  ps_t pause_reaction_ps = 0;  // last bit of a pause frame to its effect
+  ps_t pause_reaction_ps = 0;                   // last bit of a pause frame to its effect
+  std::vector<std::pair<ps_t, ps_t>> restarts;  // [from, until), in order of time: the NIC is off
   std::vector<StageConfig> post, send, receive, notify;
   std::vector<StageConfig> signal;  // behind notify, for a put with signal
   std::vector<StageConfig> local;   // between two cards behind this NIC, instead of send, wire and receive

@@ -64,6 +64,15 @@ void check_transport(const NicConfig& config, const Reliability& reliability) {
   require(config.congestion.empty() || reliability.acknowledges(), "congestion control lives on acknowledgements");
 }
 
+void check_restarts(const NicConfig& config) {
+  ps_t before_ps = 0;
+  for (const auto& [from_ps, until_ps] : config.restarts) {
+    require(before_ps <= from_ps && from_ps < until_ps && until_ps < kNever,
+            "a restart ends after it begins and before the next");
+    before_ps = until_ps;
+  }
+}
+
 void check_workload(const NicConfig& config, const WorkloadConfig& workload) {
   require(workload.message_bytes != 0 && workload.message_bytes <= (1ULL << 30), "a message has 1 byte to 1 GiB");
   require((workload.message_bytes + config.mtu_bytes - 1) / config.mtu_bytes <= 0xFFFF,
@@ -97,6 +106,7 @@ NicModel::NicModel(NicConfig given, std::vector<WorkloadConfig> loads)
                                                            .reorder_window_pkts = config.reorder_window_pkts,
                                                            .nacks = config.nacks});
   check_transport(config, *reliability);
+  check_restarts(config);
   for (const WorkloadConfig& load : workloads) {
     if (load.arrivals == Arrivals::kNone) continue;
     check_workload(config, load);
@@ -131,7 +141,7 @@ std::uint32_t NicModel::max_frame_bytes() const {
 
 NicEntity::NicEntity(const NodeContext& context, const NicModel& model)
     : ModelEntity(context.group, context.id, context.name, 1,
-                  kSlots - 2 + (model.config.cards == 1 ? 0 : model.config.cards * kCardSlots)),
+                  slots_for(model.config) - 2 + (model.config.restarts.empty() ? 0 : 1)),
       config_(model.config),
       reliability_(*model.reliability),
       first_card_(context.id * model.config.cards),
@@ -144,7 +154,8 @@ NicEntity::NicEntity(const NodeContext& context, const NicModel& model)
       signal_(config_.signal, config_.cards, context.seed, context.id, kPurposeSignal),
       local_(config_.local, config_.cards, context.seed, context.id, kPurposeLocal),
       bridge_(config_.bridge, config_.cards, context.seed, context.id, kPurposeBridge),
-      own_send_stages_(send_.own_stages()) {
+      own_send_stages_(send_.own_stages()),
+      restart_slot_(slots_for(config_)) {
   require(post_.shared_first() && receive_.shared_first() && notify_.shared_first() && signal_.shared_first(),
           "stages that cards share come before those that each has for itself; the other way round in `send`");
   for (std::uint32_t card = 0; card < config_.cards; ++card) {
@@ -154,6 +165,7 @@ NicEntity::NicEntity(const NodeContext& context, const NicModel& model)
 
 void NicEntity::start() {
   gate_.set_credits(ports_[0].peer_credits, ports_[0].peer_cell_bytes);
+  start_restarts();
   for (std::uint32_t card = 0; card < cards_.size(); ++card) {
     Card& own = cards_[card];
     own.over = own.load->arrivals == Arrivals::kNone;
@@ -185,7 +197,9 @@ void NicEntity::handle(std::uint32_t slot, ps_t now_ps) {
       timer(now_ps);
       break;
     default:
-      if (cards_.size() == 1) {
+      if (slot == restart_slot_) {
+        restart(now_ps);
+      } else if (cards_.size() == 1) {
         card_event(0, slot - kPosted, now_ps);
       } else if (slot == kLocal) {
         local_done(now_ps);
@@ -197,29 +211,31 @@ void NicEntity::handle(std::uint32_t slot, ps_t now_ps) {
 }
 
 Counters NicEntity::counters() const {
-  return {{"tx_messages", sent_.messages},
-          {"tx_packets", sent_.packets},
-          {"tx_retransmits", sent_.retransmits},
-          {"tx_acks", sent_.acks},
-          {"tx_naks", sent_.naks},
-          {"tx_timeouts", sent_.timeouts},
-          {"tx_probes", sent_.probes},
-          {"tx_not_ready", sent_.not_ready},
-          {"tx_cnps", sent_.cnps},
-          {"tx_shared_packets", sent_.batches},
-          {"rx_messages", received_.messages},
-          {"rx_packets", received_.packets},
-          {"rx_duplicates", received_.duplicates},
-          {"rx_out_of_order", received_.out_of_order},
-          {"rx_acks", received_.acks},
-          {"rx_naks", received_.naks},
-          {"rx_not_ready", received_.not_ready},
-          {"rx_cnps", received_.cnps},
-          {"rx_incomplete", received_.incomplete},
-          {"rx_trimmed", received_.trimmed},
-          {"rx_fcs_errors", received_.fcs_errors},
-          {"rx_pause_frames", received_.pause_frames},
-          {"pause_rx_ps", gate_.stopped_ps(config_.data_class, group_.now_ps())}};
+  Counters all{{"tx_messages", sent_.messages},
+               {"tx_packets", sent_.packets},
+               {"tx_retransmits", sent_.retransmits},
+               {"tx_acks", sent_.acks},
+               {"tx_naks", sent_.naks},
+               {"tx_timeouts", sent_.timeouts},
+               {"tx_probes", sent_.probes},
+               {"tx_not_ready", sent_.not_ready},
+               {"tx_cnps", sent_.cnps},
+               {"tx_shared_packets", sent_.batches},
+               {"rx_messages", received_.messages},
+               {"rx_packets", received_.packets},
+               {"rx_duplicates", received_.duplicates},
+               {"rx_out_of_order", received_.out_of_order},
+               {"rx_acks", received_.acks},
+               {"rx_naks", received_.naks},
+               {"rx_not_ready", received_.not_ready},
+               {"rx_cnps", received_.cnps},
+               {"rx_incomplete", received_.incomplete},
+               {"rx_trimmed", received_.trimmed},
+               {"rx_fcs_errors", received_.fcs_errors},
+               {"rx_pause_frames", received_.pause_frames},
+               {"pause_rx_ps", gate_.stopped_ps(config_.data_class, group_.now_ps())}};
+  if (!config_.restarts.empty()) all["restart_discards"] = received_.restart_discards;
+  return all;
 }
 
 }  // namespace tb

@@ -10,7 +10,8 @@
 // reliability.
 //
 // nic_posting.cpp: workloads, batches, completion; nic_sending.cpp: scheduler and port; nic_receiving.cpp: arrivals;
-// nic_answers.cpp: acknowledgements and timers. Keep in step: the slots below and `NicEntity::handle`.
+// nic_answers.cpp: acknowledgements and timers; nic_restart.cpp: off, and on again. Keep in step: the slots below and
+// `NicEntity::handle`.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -80,6 +81,9 @@ class NicEntity final : public ModelEntity<NicEntity> {
   enum Slot : std::uint32_t { kArrival, kControl, kAckReady, kWireReady, kDepart, kPosted, kGenerate, kTimer, kSlots };
   enum CardSlot : std::uint32_t { kCardPosted, kCardGenerate, kCardLane, kCardSlots };
   static constexpr std::uint32_t kLocal = kPosted;
+  [[nodiscard]] static std::uint32_t slots_for(const NicConfig& config) {  // a restart's comes behind them
+    return kSlots + (config.cards == 1 ? 0 : config.cards * kCardSlots);
+  }
   struct Posted {
     ps_t time_ps;
     std::uint32_t dst;
@@ -139,6 +143,7 @@ class NicEntity final : public ModelEntity<NicEntity> {
   struct Received {
     std::uint64_t messages = 0, packets = 0, duplicates = 0, out_of_order = 0, acks = 0, naks = 0;
     std::uint64_t trimmed = 0, fcs_errors = 0, pause_frames = 0, not_ready = 0, cnps = 0, incomplete = 0;
+    std::uint64_t restart_discards = 0;
   };
 
   // posting and completion (nic_posting.cpp)
@@ -235,6 +240,16 @@ class NicEntity final : public ModelEntity<NicEntity> {
   void set_timer();
   [[nodiscard]] ps_t patience_ps() const { return config_.tlp_ps != 0 ? config_.tlp_ps : config_.rto_ps; }
   [[noreturn]] void give_up(const TxStream& stream, const std::string& why, ps_t now_ps) const;
+  // restarts (nic_restart.cpp)
+  void start_restarts();
+  void restart(ps_t now_ps);
+  void go_off(ps_t until_ps, ps_t now_ps);
+  void go_on(ps_t now_ps);
+  void discard(Frame* frame, ps_t now_ps);
+  void discard_all(Ring<Frame*>& frames, ps_t now_ps);
+  /// When an event that is due may happen: what falls into a time when the NIC is off waits for its end.
+  [[nodiscard]] ps_t when_on(ps_t due_ps) const { return std::max(due_ps, on_ps_); }
+
   TxStream& tx_stream(std::uint32_t card, std::uint32_t peer, Op kind);
   [[nodiscard]] TxStream* known_stream(std::uint32_t card, std::uint32_t peer, Op kind);
 
@@ -262,6 +277,9 @@ class NicEntity final : public ModelEntity<NicEntity> {
   std::uint32_t outstanding_streams_ = 0;
   std::uint64_t measured_outstanding_ = 0;
   bool done_ = false;
+  std::uint32_t restart_slot_;    // where there are restarts
+  std::size_t next_restart_ = 0;  // or the one under way
+  ps_t on_ps_ = 0;                // the NIC is off before this
   Sent sent_;
   Received received_;
 };

@@ -28,7 +28,7 @@ void NicEntity::next_post(std::uint32_t card, ps_t generate_ps) {
   Card& own = cards_[card];
   own.generate_ps = generate_ps;
   const ps_t reply_ps = own.replies.empty() ? kNever : own.replies.front().time_ps;
-  slots_.set(slot_of(card, kCardGenerate), std::min(generate_ps, reply_ps));
+  slots_.set(slot_of(card, kCardGenerate), when_on(std::min(generate_ps, reply_ps)));
 }
 
 void NicEntity::generate(std::uint32_t card, ps_t now_ps) {
@@ -40,14 +40,15 @@ void NicEntity::generate(std::uint32_t card, ps_t now_ps) {
     for (std::uint32_t i = 0; i < count; ++i) post(card, now_ps, now_ps, own.workload.next_destination());
     return;
   }
+  const ps_t intended_ps = own.generate_ps;
   next_post(card, own.workload.next_time());
-  if (now_ps >= load.measure_until_ps) own.over = true;
+  if (intended_ps >= load.measure_until_ps) own.over = true;
   if (load.arrivals == Arrivals::kRounds) {
-    own.rounds.due.push(now_ps);
+    own.rounds.due.push(intended_ps);
     next_round(card, now_ps);
   } else {
     const std::uint32_t dst = own.workload.next_destination();
-    for (std::uint32_t i = 0; i < load.batch; ++i) post(card, now_ps, now_ps, dst);
+    for (std::uint32_t i = 0; i < load.batch; ++i) post(card, intended_ps, now_ps, dst);
   }
   check_done(now_ps);
 }
@@ -226,7 +227,7 @@ void NicEntity::post_local(std::uint32_t card, const Posted& work, ps_t now_ps) 
 void NicEntity::local_done(ps_t now_ps) {
   const LocalMessage message = local_messages_.top();
   local_messages_.pop();
-  slots_.set(kLocal, local_messages_.empty() ? kNever : local_messages_.top().time_ps);
+  slots_.set(kLocal, local_messages_.empty() ? kNever : when_on(local_messages_.top().time_ps));
   const Op op = cards_[message.card].load->op;
   const bool get = op == Op::kGetRequest;
   const std::uint32_t told = get ? message.card : message.to;

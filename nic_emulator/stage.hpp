@@ -56,6 +56,11 @@ class Stage {
     return last_out_ps_;
   }
 
+  /// Whatever is in it is gone, and it is free.
+  void clear() {
+    free_ps_ = last_out_ps_ = open_until_ps_ = 0;
+    std::fill(more_free_ps_.begin(), more_free_ps_.end(), 0);
+  }
   /// The time at which an item goes on that has no business here: at once, but not before those ahead of it.
   ps_t pass_by(ps_t now_ps) {
     last_out_ps_ = std::max(now_ps, last_out_ps_);
@@ -146,6 +151,9 @@ class Pipeline {
       now_ps = bytes == 0 && first_[place].reads_payload ? stage.pass_by(now_ps) : stage.pass(now_ps, bytes);
     }
     return now_ps;
+  }
+  void clear() {
+    for (Stage& stage : stages_) stage.clear();
   }
   [[nodiscard]] std::size_t size() const { return first_.size(); }
   /// How many stages at the beginning are not shared between several cards.

@@ -152,6 +152,11 @@ def network_of(plan: Mapping[str, Any]) -> Network:
         lossy, retries = _loses(features)
         wires[a, a_port] = Wire(b, latency_ps, byte_time_ps, lossy, retries)
         wires[b, b_port] = Wire(a, latency_ps, byte_time_ps, lossy, retries)
+    if any(node["kind"] == "nic" and node["config"].get("restarts") for node in plan["nodes"]):
+        raise SpecError(
+            "packets cannot be followed through NICs that restart",
+            remedy="ask for the tail of a run without restarts of NICs or cards",
+        )
     names = tuple(node["name"] for node in plan["nodes"])
     return Network(
         names=names,

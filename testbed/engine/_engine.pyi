@@ -144,6 +144,7 @@ class NicConfig:
     ack_latency_ps: int
     ingress_latency_ps: int
     pause_reaction_ps: int
+    restarts: Sequence[tuple[int, int]]
     def __init__(self) -> None: ...
     def set_stages(self, where: str, stages: Sequence[StageConfig]) -> None: ...
 

@@ -210,6 +210,7 @@ void bind_nic(nb::module_& m) {
       .def_rw("ack_latency_ps", &NicConfig::ack_latency_ps)
       .def_rw("ingress_latency_ps", &NicConfig::ingress_latency_ps)
       .def_rw("pause_reaction_ps", &NicConfig::pause_reaction_ps)
+      .def_rw("restarts", &NicConfig::restarts)
       .def("set_stages", [](NicConfig& c, const std::string& where, std::vector<StageConfig> stages) {
         const std::map<std::string, std::vector<StageConfig> NicConfig::*> places{
             {"post", &NicConfig::post},     {"send", &NicConfig::send},     {"receive", &NicConfig::receive},

@@ -184,8 +184,7 @@ void SwitchEntity::arrive(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
   if ((frame->flags & kFlagCorrupt) != 0) ++from.fcs_errors;
   if (config_.sflow_interval != 0 && --sample_in_[ingress] == 0) sample_flow(ingress, *frame, now_ps);
   if (config_.int_enabled && frame->telemetry != kNoTelemetry) {
-    const ps_t stored_ps =
-        config_.cut_through ? 0 : ps_t{frame->frame_bytes + kPreambleBytes} * wire_byte_ps(*frame);
+    const ps_t stored_ps = config_.cut_through ? 0 : ps_t{frame->frame_bytes + kPreambleBytes} * wire_byte_ps(*frame);
     note_arrival(*frame, now_ps - config_.pipeline_latency_ps - stored_ps);
     __builtin_prefetch(&group_.telemetry.int_stacks.at(telemetry_place(*frame)).hop[telemetry_hops(*frame)], 1);
   }

@@ -46,6 +46,8 @@ class Disorder:
     switch_settings: Mapping[str, Any] = field(default_factory=dict)
     incast: bool = False
     """All cards send to the first NIC's, so that the switch's port to it is too slow."""
+    restarts: Sequence[Sequence[int]] = ()
+    """[from_ps, until_ps]: the first NIC is off, and the second 5 us later."""
     weight: int = 1
     """Share of the messages."""
 
@@ -109,6 +111,10 @@ def delivery_plan(one: Delivery, *, until_ps: int, seed: int) -> Data:
     )
     for endpoint, node in enumerate(data["nodes"][:ENDPOINTS]):
         _load(node, one, setup.cards, endpoint, until_ps)
+        if one.disorder.restarts and endpoint < 2:
+            later_ps = 5 * PS_PER_US * endpoint
+            restarts = [[at + later_ps for at in both] for both in one.disorder.restarts]
+            node["config"] = node["config"] | {"restarts": restarts}
     links = [[*link[:6], _features(link, one.disorder, until_ps)] for link in data["links"]]
     return {**data, "links": links}
 

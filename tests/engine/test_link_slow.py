@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from testbed.validate.measure import slot_ps
 from testbed.validate.plans import Data, Wire, card, chain, closed, drained, finished, one_message, records_of
 from tests.engine.stations import (
     BYTE_PS,
@@ -19,7 +20,6 @@ from tests.engine.stations import (
     on_wire_ps,
     pause,
     served,
-    slot_ps,
     train,
 )
 

@@ -68,6 +68,14 @@ NICS: tuple[tuple[str, Any, dict[str, int | str]], ...] = (
     ("sue", "put", {"cards": 2, "retransmission_timeout": "50us"}),
     ("ualink", "get", {"retransmission_timeout": "50us"}),
 )
+RESTARTS = [[2 * 10**6, 5 * 10**6], [8 * 10**6, 9 * 10**6]]
+"""Of the first two NICs of a plan."""
+SLOW = {
+    "slow": [
+        [way, 10**6 * at, 10**6 * at + 700_000, 1000 * at, 400_000] for at in range(1, 9) for way in (0, 1)
+    ]
+}
+BIT_ERRORS = {"faults": [[0, 10**6, 2 * 10**6, 2**63], [1, 3 * 10**6, 4 * 10**6, 2**54, 2**44]]}
 LOSSY = {"loss_base_2p64": 2**64 // 1000, "faults": [[0, 10**6, 2 * 10**6, 2**63]]}
 
 
@@ -122,8 +130,17 @@ def nic_plans() -> list[dict[str, Any]]:
             until_ps = schedule.measure_until_ps(100)
             plan = cell_plan(cell, network, schedule=schedule, seed=1, measure_until_ps=until_ps)
             plan["links"] = [[*link[:6], link[6] | LOSSY] for link in plan["links"]]
-            found.append(plan)
+            found += [plan, failing(plan)]
     return found
+
+
+def failing(plan: dict[str, Any]) -> dict[str, Any]:
+    """The plan with NICs that restart, slow links and bit errors for a while."""
+    own: dict[str, Any] = json.loads(json.dumps(plan))
+    for node in [node for node in own["nodes"] if node["kind"] == "nic"][:2]:
+        node["config"] |= {"restarts": RESTARTS, "retry_limit": 1000}
+    own["links"] = [[*link[:6], link[6] | SLOW | BIT_ERRORS] for link in own["links"]]
+    return own
 
 
 def plans_with(switch: str, **parameters: str) -> list[dict[str, Any]]:

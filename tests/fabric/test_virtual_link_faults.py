@@ -181,6 +181,13 @@ CASES |= {
         cards=PATIENT,
         fired=("reordered", "duplicated", "llr_replays"),
     ),
+    "NICs that restart, on slow links with bit errors": Case(
+        topology="leaf_spine",
+        parameters=LEAF_SPINE,
+        links=SLOW | BIT_ERRORS,
+        cards=PATIENT | {"restarts": [[3_000_000, 9_000_000], [20_000_000, 20_500_000]]},
+        fired=("restart_discards", "fcs_errors", "tx_retransmits"),
+    ),
     "slow links with everything else behind virtual output queues": Case(
         topology="single_switch",
         parameters={"cards": 5},

@@ -189,6 +189,36 @@ def test_virtual_nic_over_links_in_disorder_equals_twin(state: RunState, name: s
     assert all(sums.values()), sums
 
 
+RESTARTED: Sequence[str] = (
+    "transparent",
+    "transparent, batches in order, four cards",
+    "rdma",
+    "rdma, receives",
+    "kernel",
+    "kernel, unreliable",
+    "uec",
+    "uec, ordered",
+    "uec, unreliable",
+    "sue",
+    "ualink",
+)
+
+
+@pytest.mark.parametrize("name", RESTARTED)
+def test_virtual_nic_that_restarts_equals_twin(state: RunState, name: str) -> None:
+    """Two of three restart, at different times; links are in disorder beside."""
+    case, discards = CASES[name], 0
+    with build_fabric(fabric_of("single_switch", {"cards": ENDPOINTS}), state=state) as live:
+        for data in plans_of(case)[-2:]:
+            for endpoint, node in enumerate(data["nodes"][: ENDPOINTS - 1]):
+                times = [at * case.until_ps // 10 + 777_777 * endpoint for at in (1, 2, 5, 6, 8)]
+                rows = [[times[0], times[1]], [times[2], times[3]], [times[4], times[4] + 1]]
+                node["config"] |= {"restarts": rows, "retry_limit": 1000}
+            emulated, _ = both(live, state, data)
+            discards += sum(counters.get("restart_discards", 0) for counters in emulated.counters.values())
+    assert discards > 0
+
+
 LUA = Path(__file__).resolve().parents[2] / "testbed" / "engine" / "wireshark" / "tnic.lua"
 PROTOCOLS: dict[str, str] = {
     "transparent": "eth:ethertype:tnic",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 
 from testbed.analysis.hops import Outcome, copies_of, hops_by_packet, network_of
@@ -31,10 +33,17 @@ def test_network_link_with_features_says_whether_it_loses_frames(
     assert (wire.lossy, wire.retries) == (lossy, retries)
 
 
-@pytest.mark.parametrize("link", [{"reorder_2p64": 1}, {"duplicate_2p64": 1}])
+@pytest.mark.parametrize("link", [{"reorder_2p64": 1}, {"duplicate_2p64": 1}, {"slow": [[0, 0, 1, 50, 0]]}])
 def test_network_over_links_in_disorder_is_refused(link: dict[str, object]) -> None:
     with pytest.raises(SpecError, match="cannot be followed"):
         network_of(plan(last=link))
+
+
+def test_network_with_a_nic_that_restarts_is_refused() -> None:
+    data = deepcopy(plan())
+    next(node for node in data["nodes"] if node["kind"] == "nic")["config"]["restarts"] = [[1, 2]]
+    with pytest.raises(SpecError, match="cannot be followed"):
+        network_of(data)
 
 
 def test_hops_by_packet_keeps_each_packet_apart() -> None:
