@@ -197,29 +197,38 @@ void NicEntity::handle(std::uint32_t slot, ps_t now_ps) {
 }
 
 Counters NicEntity::counters() const {
-  return {{"tx_messages", sent_.messages},
-          {"tx_packets", sent_.packets},
-          {"tx_retransmits", sent_.retransmits},
-          {"tx_acks", sent_.acks},
-          {"tx_naks", sent_.naks},
-          {"tx_timeouts", sent_.timeouts},
-          {"tx_probes", sent_.probes},
-          {"tx_not_ready", sent_.not_ready},
-          {"tx_cnps", sent_.cnps},
-          {"tx_shared_packets", sent_.batches},
-          {"rx_messages", received_.messages},
-          {"rx_packets", received_.packets},
-          {"rx_duplicates", received_.duplicates},
-          {"rx_out_of_order", received_.out_of_order},
-          {"rx_acks", received_.acks},
-          {"rx_naks", received_.naks},
-          {"rx_not_ready", received_.not_ready},
-          {"rx_cnps", received_.cnps},
-          {"rx_incomplete", received_.incomplete},
-          {"rx_trimmed", received_.trimmed},
-          {"rx_fcs_errors", received_.fcs_errors},
-          {"rx_pause_frames", received_.pause_frames},
-          {"pause_rx_ps", gate_.stopped_ps(config_.data_class, group_.now_ps())}};
+  Counters all{{"tx_messages", sent_.messages},
+               {"tx_frames", sent_.frames},
+               {"tx_octets", sent_.octets},
+               {"tx_packets", sent_.packets},
+               {"tx_retransmits", sent_.retransmits},
+               {"tx_acks", sent_.acks},
+               {"tx_naks", sent_.naks},
+               {"tx_timeouts", sent_.timeouts},
+               {"tx_probes", sent_.probes},
+               {"tx_not_ready", sent_.not_ready},
+               {"tx_cnps", sent_.cnps},
+               {"tx_shared_packets", sent_.batches},
+               {"rx_messages", received_.messages},
+               {"rx_frames", received_.frames},
+               {"rx_octets", received_.octets},
+               {"rx_packets", received_.packets},
+               {"rx_duplicates", received_.duplicates},
+               {"rx_out_of_order", received_.out_of_order},
+               {"rx_acks", received_.acks},
+               {"rx_naks", received_.naks},
+               {"rx_not_ready", received_.not_ready},
+               {"rx_cnps", received_.cnps},
+               {"rx_incomplete", received_.incomplete},
+               {"rx_trimmed", received_.trimmed},
+               {"rx_ecn_marked", received_.marked},
+               {"rx_fcs_errors", received_.fcs_errors},
+               {"rx_pause_frames", received_.pause_frames},
+               {"pause_rx_ps", gate_.stopped_ps(config_.data_class, group_.now_ps())}};
+  for (std::uint32_t c = 0; c < kClasses; ++c) {
+    if (gate_.stops(c).frames != 0) all["c" + std::to_string(c) + ".pfc_rx"] = gate_.stops(c).frames;
+  }
+  return all;
 }
 
 }  // namespace tb
