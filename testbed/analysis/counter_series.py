@@ -116,5 +116,5 @@ class Series:
         if self.meaning.gauge:
             return self.value[1:].astype(np.float64)
         scale = _BITS_PER_OCTET if self.meaning.unit == "octets" else 1
-        rate: npt.NDArray[np.float64] = np.diff(self.value) * (scale * PS_PER_S) / np.diff(self.time_ps)
+        rate: npt.NDArray[np.float64] = np.diff(self.value) * float(scale * PS_PER_S) / np.diff(self.time_ps)
         return rate

@@ -20,9 +20,10 @@ import numpy as np
 
 from testbed.analysis.answers import answers
 from testbed.analysis.budget import budget_answers
+from testbed.analysis.counter_series import MOST_SAMPLES
 from testbed.analysis.records import digest
 from testbed.analysis.summary import CellSummary, ClockStatement, RunSummary
-from testbed.errors import MeasurementError
+from testbed.errors import MeasurementError, SpecError
 from testbed.report.cells import write_cell_figures
 from testbed.report.describe import networks_line
 from testbed.report.figures import write_figures
@@ -42,7 +43,7 @@ from testbed.run.twin_cell import TwinJob, TwinOutcome, run_twin_cell, share_pro
 from testbed.run.workers import SPAWN, in_workers, worker_count
 from testbed.spec.codec import to_dict
 from testbed.spec.experiment import Cell, Experiment
-from testbed.units import PPM_PER_WHOLE
+from testbed.units import PPM_PER_WHOLE, format_time
 
 if TYPE_CHECKING:
     from testbed.fabric.build import LiveFabric
@@ -139,10 +140,23 @@ def _cell_runs(resolved: Resolved, *, emulated: bool) -> list[_CellRun]:
     """How far each cell goes on each clock."""
     experiment = resolved.experiment
     share = math.ceil(experiment.emulated_records / len(resolved.cells)) if emulated else 0
-    return [
+    runs = [
         _cell_run(index, cell, resolved.network(cell), experiment.records_of(cell), share)
         for index, cell in enumerate(resolved.cells)
     ]
+    _check_samples(runs, experiment.sample_interval_ps)
+    return runs
+
+
+def _check_samples(runs: Sequence[_CellRun], interval_ps: int | None) -> None:
+    """Raise `SpecError` if the interval at which counters are sampled is too short for a cell."""
+    longest = max(runs, key=lambda run: run.records_until_ps)
+    if interval_ps and longest.records_until_ps // interval_ps > MOST_SAMPLES:
+        raise SpecError(
+            f"sample_interval: {format_time(interval_ps)} makes more than {MOST_SAMPLES:,} samples of cell "
+            f"{longest.cell.id}, which takes {format_time(longest.records_until_ps)}",
+            remedy="give a longer one, or auto for 200 samples",
+        )
 
 
 def _cell_run(index: int, cell: Cell, network: Network, records: int, emulated_share: int) -> _CellRun:
@@ -274,6 +288,7 @@ def _job(resolved: Resolved, run: _CellRun, directory: Path) -> TwinJob:
         directory=directory,
         emulated=_emulated_path(directory, run) if run.emulated_records else None,
         emulated_until_ps=run.emulated_until_ps,
+        sample_interval_ps=resolved.experiment.sample_interval_ps,
     )
 
 

@@ -2,7 +2,7 @@
 
     results/<experiment>/<utc>-<id>/
         spec.json metadata.json summary.json counters.json report.txt queue_depth.parquet
-        records/<cell>.parquet  hdr/<cell>.hlog  figures/*.png|svg
+        records/<cell>.parquet  series/<cell>.parquet  hdr/<cell>.hlog  figures/*.png|svg
     results/<experiment>/sensitivity-<utc>-<id>/
         spec.json metadata.json sensitivity.json report.txt  figures/*.png|svg
 
