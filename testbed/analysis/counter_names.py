@@ -465,6 +465,9 @@ MEANINGS: tuple[Meaning, ...] = (
     ),
 )
 
+MEANING_ORDER = {one: number for number, one in enumerate(MEANINGS)}
+"""Where each stands in the tables above."""
+
 _OF_CLASS = (_F, _Q, _G)
 _BY_PLACE = {(one.name, one.level in _OF_CLASS): one for one in MEANINGS}
 

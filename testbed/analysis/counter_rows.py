@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from testbed.analysis.counter_names import Meaning, Place, meaning_of, place_of
+from testbed.analysis.counter_names import MEANING_ORDER, Meaning, Place, meaning_of, place_of
 from testbed.errors import SpecError
 from testbed.registry import unknown_name
 
@@ -79,9 +79,15 @@ def parse_place(text: str) -> tuple[str, Place]:
 
 def _all_rows(counters: Counters) -> Iterator[Row]:
     for cell, of_cell in counters.items():
-        for node, of_node in of_cell.items():
+        for node, of_node in sorted(of_cell.items(), key=lambda one: _by_number(one[0])):
             rows = [_row(cell, node, key, value) for key, value in of_node.items()]
-            yield from sorted(rows, key=lambda row: _order(row.place))
+            yield from sorted(rows, key=lambda row: (_order(row.place), MEANING_ORDER.get(row.meaning, 0)))
+
+
+def _by_number(node: str) -> tuple[str, int, str]:
+    """`c2` before `c10`."""
+    letters = node.rstrip("0123456789")
+    return letters, int(node[len(letters) :] or 0), node
 
 
 def _row(cell: str, node: str, key: str, value: int) -> Row:

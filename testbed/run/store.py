@@ -174,6 +174,10 @@ class LoadedResult:
         """The records of one cell, in canonical order."""
         return cell_files.read_records(self.directory, cell_id)
 
+    def counters(self) -> dict[str, dict[str, dict[str, int]]]:
+        """The counters at the end of each cell, by cell, node and name."""
+        return _read_json(self.directory / "counters.json")
+
     def queue_depth(self) -> dict[str, npt.NDArray[Any]] | None:
         """The columns of the queue depths; None if the run kept none."""
         path = self.directory / "queue_depth.parquet"

@@ -143,7 +143,10 @@ def _sampler(job: TwinJob) -> CounterSampler | None:
 
 
 def _usual_step_ps(measure_until_ps: int) -> int:
-    return max(1, measure_until_ps // SAMPLES)
+    """A 200th, or less, with two digits."""
+    step_ps = max(1, measure_until_ps // SAMPLES)
+    unit_ps = 10 ** max(0, len(str(step_ps)) - 2)
+    return step_ps // unit_ps * unit_ps
 
 
 def advance(
