@@ -17,6 +17,7 @@ from testbed.run.execute import execute
 from testbed.run.progress import NullProgress
 from testbed.spec.experiment import Experiment, Scenario
 from testbed.spec.overrides import apply_overrides
+from testbed.units import PS_PER_S
 from tests.unit.test_json_documentation import documented, paths
 
 Tb = Callable[..., Result]
@@ -36,6 +37,7 @@ EXPERIMENT = Experiment(
     records=300,
     emulated_records=0,
 )
+MTU_BYTES = 4200
 LOAD, INCAST = "load-16KiB-transparent", "incast-16KiB-transparent"
 
 
@@ -101,10 +103,12 @@ def test_series_of_a_port_adds_up(tb: Tb, repository: Path, result: Path) -> Non
     assert 180 <= len(samples) <= 400
     steps = {after["time_ps"] - before["time_ps"] for before, after in pairwise(samples)}
     assert len(steps) == 1
-    bits = sum(one["rate"] or 0 for one in samples) * steps.pop() / 1e12
-    assert bits == pytest.approx(8 * samples[-1]["value"])
+    interval_s = steps.pop() / PS_PER_S
+    bits = [(one["rate"] or 0) * interval_s for one in samples]
+    assert sum(bits) == pytest.approx(8 * samples[-1]["value"])
+    # A frame counts whole, when it begins.
+    assert max(bits) <= 400e9 * interval_s + 8 * MTU_BYTES
     assert 0 < samples[-1]["value"] <= port["value"]
-    assert max(one["rate"] or 0 for one in samples) <= 400e9
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
@@ -127,7 +131,7 @@ def test_plot_writes_a_figure(tb: Tb, result: Path, tmp_path: Path, suffix: str)
         (("--series", "zz-eth1", "in_octets"), "unknown node 'zz'"),
         (("--series", "c1-eth7", "in_octets"), "nothing was counted at c1-eth7"),
         (("--series", "c1", "tx_octets", "--plot", "x.pdf"), "not a .png or .svg file"),
-        (("--series", "c1", "tx_octets", "--plot", "/nowhere/else/x.png"), "--plot"),
+        (("--series", "c1", "tx_octets", "--plot", "/nowhere/else/x.png"), "cannot be written"),
         (("--series", "c1", "tx_octets", "--node", "c1"), "--series names one counter"),
         (("--series", "c1", "tx_octets", "--format", "prometheus"), "takes no past samples"),
         (("--format", "prometheus", "--names", "sai"), "has names of its own"),
