@@ -145,7 +145,7 @@ def _sampler(job: TwinJob) -> CounterSampler | None:
 def _usual_step_ps(measure_until_ps: int) -> int:
     """A 200th, or less, with two digits."""
     step_ps = max(1, measure_until_ps // SAMPLES)
-    unit_ps = 10 ** max(0, len(str(step_ps)) - 2)
+    unit_ps: int = 10 ** max(0, len(str(step_ps)) - 2)
     return step_ps // unit_ps * unit_ps
 
 
