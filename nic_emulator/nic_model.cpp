@@ -212,6 +212,8 @@ void NicEntity::handle(std::uint32_t slot, ps_t now_ps) {
 
 Counters NicEntity::counters() const {
   Counters all{{"tx_messages", sent_.messages},
+               {"tx_frames", sent_.frames},
+               {"tx_octets", sent_.octets},
                {"tx_packets", sent_.packets},
                {"tx_retransmits", sent_.retransmits},
                {"tx_acks", sent_.acks},
@@ -222,6 +224,8 @@ Counters NicEntity::counters() const {
                {"tx_cnps", sent_.cnps},
                {"tx_shared_packets", sent_.batches},
                {"rx_messages", received_.messages},
+               {"rx_frames", received_.frames},
+               {"rx_octets", received_.octets},
                {"rx_packets", received_.packets},
                {"rx_duplicates", received_.duplicates},
                {"rx_out_of_order", received_.out_of_order},
@@ -231,10 +235,14 @@ Counters NicEntity::counters() const {
                {"rx_cnps", received_.cnps},
                {"rx_incomplete", received_.incomplete},
                {"rx_trimmed", received_.trimmed},
+               {"rx_ecn_marked", received_.marked},
                {"rx_fcs_errors", received_.fcs_errors},
                {"rx_pause_frames", received_.pause_frames},
                {"pause_rx_ps", gate_.stopped_ps(config_.data_class, group_.now_ps())}};
   if (!config_.restarts.empty()) all["restart_discards"] = received_.restart_discards;
+  for (std::uint32_t c = 0; c < kClasses; ++c) {
+    if (gate_.stops(c).frames != 0) all["c" + std::to_string(c) + ".pfc_rx"] = gate_.stops(c).frames;
+  }
   return all;
 }
 

@@ -139,11 +139,13 @@ class NicEntity final : public ModelEntity<NicEntity> {
   struct Sent {
     std::uint64_t messages = 0, packets = 0, retransmits = 0, acks = 0, naks = 0, timeouts = 0;
     std::uint64_t probes = 0, not_ready = 0, cnps = 0, batches = 0;
+    std::uint64_t frames = 0, octets = 0;  // on the wire
   };
   struct Received {
     std::uint64_t messages = 0, packets = 0, duplicates = 0, out_of_order = 0, acks = 0, naks = 0;
     std::uint64_t trimmed = 0, fcs_errors = 0, pause_frames = 0, not_ready = 0, cnps = 0, incomplete = 0;
     std::uint64_t restart_discards = 0;
+    std::uint64_t frames = 0, octets = 0, marked = 0;  // on the wire
   };
 
   // posting and completion (nic_posting.cpp)

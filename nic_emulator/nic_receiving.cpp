@@ -14,6 +14,8 @@ std::uint16_t messages_in(const Frame& last) { return std::max<std::uint16_t>(la
 
 void NicEntity::control_arrives(Frame* frame, ps_t now_ps) {
   if (now_ps < on_ps_) return discard(frame, now_ps);
+  ++received_.frames;
+  received_.octets += frame->frame_bytes;
   if ((frame->flags & kFlagCorrupt) != 0) {
     ++received_.fcs_errors;
   } else {
@@ -33,6 +35,8 @@ void NicEntity::control_arrives(Frame* frame, ps_t now_ps) {
 void NicEntity::arrive(Frame* frame, ps_t now_ps) {
   if (now_ps < on_ps_) [[unlikely]]
     return discard(frame, now_ps);
+  ++received_.frames;
+  received_.octets += frame->frame_bytes;
   if (frame->telemetry != kNoTelemetry) group_.telemetry.add(*frame, now_ps);
   if ((frame->flags & kFlagCorrupt) != 0) {
     ++received_.fcs_errors;
@@ -41,6 +45,7 @@ void NicEntity::arrive(Frame* frame, ps_t now_ps) {
     receive_trimmed(rx_stream(*frame), *frame, now_ps);
   } else if (frame->opcode == Opcode::kData) {
     ++received_.packets;
+    received_.marked += (frame->flags & kFlagMarked) != 0 ? 1 : 0;
     receive_data(rx_stream(*frame), *frame, now_ps);
   } else if (frame->opcode == Opcode::kCnp) {
     ++received_.cnps;

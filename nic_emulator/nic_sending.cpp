@@ -236,6 +236,8 @@ void NicEntity::trace_arrival(const Frame& frame, ps_t now_ps) {
 }
 
 void NicEntity::start_transmission(Frame* frame, ps_t now_ps) {
+  ++sent_.frames;
+  sent_.octets += frame->frame_bytes;
   gate_.sent(frame->queue, frame->frame_bytes);
   if ((frame->flags & kFlagTraced) != 0) {
     group_.telemetry.leaves(*frame, gate_.stopped_ps(frame->queue, now_ps), now_ps);

@@ -27,12 +27,8 @@ class Outage:
     """The messages of a cell that had to be sent again, from its first failure on."""
 
     hit: int
-    from_ps: int
-    """When the first of them was posted; 0 where there is none."""
-    until_ps: int
-    """When the last of them was posted."""
     slowest_ps: int
-    """The longest latency among them."""
+    """The longest latency among them; 0 where there are none."""
     stated_ps: int | None
     """How long the first failure that costs frames lasts for the fabric: until it ends, until switches notice it and
     have another way, or until new rules are in effect, whichever is first. None: it goes on."""
@@ -44,12 +40,5 @@ def outage_of(records: Records, events: Sequence[FailureEvent], stated_ps: int |
     if not begins:
         return None
     hit = records[(records["retransmits"] > 0) & (records["completed_ps"] >= min(begins))]
-    if not len(hit):
-        return Outage(hit=0, from_ps=0, until_ps=0, slowest_ps=0, stated_ps=stated_ps)
-    return Outage(
-        hit=len(hit),
-        from_ps=int(hit["posted_ps"].min()),
-        until_ps=int(hit["posted_ps"].max()),
-        slowest_ps=int(latencies_ps(hit).max()),
-        stated_ps=stated_ps,
-    )
+    slowest_ps = int(latencies_ps(hit).max()) if len(hit) else 0
+    return Outage(hit=len(hit), slowest_ps=slowest_ps, stated_ps=stated_ps)

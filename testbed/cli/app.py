@@ -13,6 +13,7 @@ from testbed.cli import (
     bench,
     check,
     clean,
+    counters,
     lint,
     plot,
     run,
@@ -90,6 +91,7 @@ app.command("list")(list_verb.list_)
 app.command("show")(show.show)
 app.command("check")(check.check)
 app.command("plot")(plot.plot)
+app.command("counters")(counters.counters)
 app.command("tail")(tail.tail)
 app.command("assumptions")(assumptions.assumptions)
 app.command("sensitivity")(sensitivity.sensitivity)

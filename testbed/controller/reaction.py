@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from testbed.controller.carrier import port_events, union
 from testbed.controller.rules import switch_tables
-from testbed.controller.tables import Programme, SwitchTables, Tables, TableUpdate
+from testbed.controller.tables import Flow, Group, Programme, SwitchTables, Tables, TableUpdate
 from testbed.controller.timing import ControlSetup
 from testbed.spec.fabric import FOREVER_PS, Fabric
 from testbed.spec.failures import Failure
@@ -80,11 +80,14 @@ def changed_entries(before: SwitchTables, after: SwitchTables) -> int:
     """How many flow and group entries are added, changed or removed."""
     if before is after:
         return 0
-    flows = [{(f.table, f.priority, f.match): f for f in tables.flows} for tables in (before, after)]
-    groups = [{group.number: group for group in tables.groups} for tables in (before, after)]
-    return sum(
-        one.get(key) != other.get(key) for one, other in (flows, groups) for key in one.keys() | other.keys()
-    )
+    one, other = _entries(before), _entries(after)
+    return sum(one.get(key) != other.get(key) for key in one.keys() | other.keys())
+
+
+def _entries(tables: SwitchTables) -> dict[object, Flow | Group]:
+    """By what OpenFlow knows an entry by."""
+    flows = {(flow.table, flow.priority, flow.match): flow for flow in tables.flows}
+    return {**flows, **{group.number: group for group in tables.groups}}
 
 
 def _back_ps(time_ps: int, away: Sequence[tuple[int, int]]) -> int:

@@ -268,22 +268,22 @@ def recovery_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str
 
 
 def outage_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
-    """For how long failures hit messages, beside how long they last for the fabric; empty without failures."""
+    """How many messages failures hit, beside how long they last for the fabric; empty without failures."""
     found = [(cell, cell.outage) for cell in cells if cell.outage is not None]
     if not found:
         return ""
-    scale = choose_scale(
-        value for _, one in found for value in (one.until_ps - one.from_ps, one.slowest_ps) if value
-    )
+    scale = choose_scale(value for _, one in found for value in (one.stated_ps, one.slowest_ps) if value)
     labels = _labels(cells)
-    table = empty_table(list(labels), ("hit", "for", "stated", "slowest"))
+    table = empty_table(list(labels), ("outage", "messages hit", "slowest"))
     for cell, one in found:
-        times = (one.until_ps - one.from_ps, one.stated_ps, one.slowest_ps)
-        texts = (MISSING if not value else f"{scale.number(value)} {scale.unit}" for value in times)
-        table.add_row(*(label(cell) for label in labels.values()), f"{one.hit:,}", *texts)
+        outage, slowest = (
+            MISSING if not value else f"{scale.number(value)} {scale.unit}"
+            for value in (one.stated_ps, one.slowest_ps)
+        )
+        table.add_row(*(label(cell) for label in labels.values()), outage, f"{one.hit:,}", slowest)
     note = (
-        "messages sent again since the first failure: from the first of them that was posted to the last; stated: how"
-        " long frames are lost until another way is used"
+        "outage: how long the first failure loses frames, until another way is used; hit: sent again, from that"
+        " failure on; a change of the way brings packets out of order, and makes some NICs send again, too"
     )
     return printed(table, colour) + textwrap.fill(f"({note})", PROSE_CHARS) + "\n"
 

@@ -1,4 +1,4 @@
-"""The files of one cell: its records as Parquet, its latencies as an HdrHistogram log.
+"""The files of one cell: its records and its counters over time as Parquet, its latencies as an HdrHistogram log.
 
 Plain functions of (directory, cell id, records), so that workers in other processes can write cells of one
 result side by side.
@@ -14,6 +14,7 @@ with 3 significant digits; the column Interval_Max is in picoseconds too.
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ import pyarrow.parquet as pq
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader, HistogramLogWriter
 
+from testbed.analysis.counter_names import Place, meaning_of, place_of
+from testbed.analysis.counter_series import Series, SeriesTable
 from testbed.analysis.records import RECORD_DTYPE, Records, canonical_order, latencies_ps
 from testbed.errors import MeasurementError, SpecError
 from testbed.run.files import storing
@@ -31,6 +34,7 @@ from testbed.units import PS_PER_S
 RECORDS_DIR = "records"
 HDR_DIR = "hdr"
 TELEMETRY_DIR = "telemetry"
+SERIES_DIR = "series"
 SCHEMA_VERSION = 1
 
 HDR_LOWEST_PS = 1
@@ -125,6 +129,77 @@ def write_telemetry(directory: Path, cell_id: str, *, int_samples: bytes, flow_s
         with storing(directory / TELEMETRY_DIR / f"{cell_id}-{name}.parquet") as path:
             path.parent.mkdir(exist_ok=True)
             pq.write_table(pa.table(columns), path, compression="zstd", compression_level=1)
+
+
+def series_path(directory: Path, cell_id: str) -> Path:
+    """Where a cell's counters over time are."""
+    return directory / SERIES_DIR / f"{cell_id}.parquet"
+
+
+def write_series(directory: Path, cell_id: str, samples: SeriesTable) -> None:
+    """Write the counters of a cell over time: a row for each counter and time, by counter, then by time."""
+    times, places = len(samples.time_ps), [place_of(key)[0] for _, key in samples.counters]
+    meanings = [meaning_of(key) for _, key in samples.counters]
+    columns = {
+        "time_ps": pa.array(np.tile(samples.time_ps, len(places))),
+        "node": _repeated([node for node, _ in samples.counters], times),
+        "port": pa.array([place.port for place in places for _ in range(times)], pa.int16()),
+        "queue": pa.array([place.traffic_class for place in places for _ in range(times)], pa.int8()),
+        "counter": _repeated([meaning.name for meaning in meanings], times),
+        "value": pa.array(samples.values.ravel()),
+    }
+    units = {meaning.name: meaning.unit for meaning in meanings}
+    metadata = {
+        "schema_version": str(SCHEMA_VERSION),
+        "cell": cell_id,
+        "sample_interval_ps": str(samples.interval_ps),
+        "units": ", ".join(f"{name}: {unit}" for name, unit in sorted(units.items())),
+        "gauges": ", ".join(sorted({meaning.name for meaning in meanings if meaning.gauge})),
+    }
+    with storing(series_path(directory, cell_id)) as path:
+        path.parent.mkdir(exist_ok=True)
+        table = pa.table(columns).replace_schema_metadata(metadata)
+        pq.write_table(table, path, compression="zstd", compression_level=1)
+
+
+def _repeated(names: Sequence[str], times: int) -> pa.DictionaryArray:
+    """Each name so many times, as places in the list of those that differ."""
+    known = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    codes = np.repeat(np.array([known[name] for name in names], np.int32), times)
+    return pa.DictionaryArray.from_arrays(codes, pa.array(list(known), pa.string()))
+
+
+def read_series(directory: Path, cell_id: str, node: str, place: Place) -> list[Series]:
+    """All counters of one place over time; none if nothing was ever counted there."""
+    path = series_path(directory, cell_id)
+    if not path.exists():
+        raise SpecError(
+            f"{directory.name} has no counters over time of cell {cell_id}",
+            remedy="run it again without sample_interval=off",
+        )
+    here = [("node", "==", node)]
+    try:
+        table = pq.read_table(path, filters=here)
+        names = table["counter"].to_pylist()
+        ports, queues = table["port"].to_pylist(), table["queue"].to_pylist()
+        times, values = table["time_ps"].to_numpy(), table["value"].to_numpy()
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise SpecError(f"{path} cannot be read: {error}", remedy="give another result") from error
+    rows: dict[str, list[int]] = {}
+    for row, (name, port, queue) in enumerate(zip(names, ports, queues, strict=True)):
+        if (port, queue) == (place.port, place.traffic_class):
+            rows.setdefault(name, []).append(row)
+    prefix = "" if place.traffic_class is None else f"c{place.traffic_class}."
+    return [
+        Series(
+            node=node,
+            place=place,
+            meaning=meaning_of(f"{'' if place.port is None else f'port{place.port}.'}{prefix}{name}"),
+            time_ps=times[chosen],
+            value=values[chosen],
+        )
+        for name, chosen in rows.items()
+    ]
 
 
 def read_records(directory: Path, cell_id: str) -> Records:

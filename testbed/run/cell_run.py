@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from testbed.analysis.counter_series import MOST_SAMPLES
 from testbed.controller.reaction import programme
 from testbed.controller.tables import Programme
+from testbed.errors import SpecError
 from testbed.run.plan import cell_plan
 from testbed.run.resolve import Network, Resolved
 from testbed.run.schedule import Schedule, schedule_of
 from testbed.spec.experiment import Cell
+from testbed.units import format_time
 
 _FRAME_BYTES = 4096
 
@@ -61,10 +65,23 @@ def cell_runs(resolved: Resolved, *, emulated: bool) -> list[CellRun]:
     """How far each cell goes on each clock."""
     experiment = resolved.experiment
     share = math.ceil(experiment.emulated_records / len(resolved.cells)) if emulated else 0
-    return [
+    runs = [
         _cell_run(index, cell, resolved.network(cell), experiment.records_of(cell), share)
         for index, cell in enumerate(resolved.cells)
     ]
+    _check_samples(runs, experiment.sample_interval_ps)
+    return runs
+
+
+def _check_samples(runs: Sequence[CellRun], interval_ps: int | None) -> None:
+    """Raise `SpecError` if the interval at which counters are sampled is too short for a cell."""
+    longest = max(runs, key=lambda run: run.records_until_ps)
+    if interval_ps and longest.records_until_ps // interval_ps > MOST_SAMPLES:
+        raise SpecError(
+            f"sample_interval: {format_time(interval_ps)} makes more than {MOST_SAMPLES:,} samples of cell "
+            f"{longest.cell.id}, which takes {format_time(longest.records_until_ps)}",
+            remedy="give a longer one, or auto for 200 samples",
+        )
 
 
 def _cell_run(index: int, cell: Cell, network: Network, records: int, emulated_share: int) -> CellRun:

@@ -152,6 +152,7 @@ def _job(resolved: Resolved, run: CellRun, given: Programme | None, directory: P
         directory=directory,
         emulated=emulated_path(directory, run.index) if run.emulated_records else None,
         emulated_until_ps=run.emulated_until_ps,
+        sample_interval_ps=resolved.experiment.sample_interval_ps,
     )
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong in a cell and what follows from it, as a log in order of time; and for how long frames are lost. Pure."""
+"""What goes wrong in a cell and what follows, as a log in order of time; and for how long frames are lost. Pure."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     results/<experiment>/<utc>-<id>/
         spec.json metadata.json summary.json counters.json report.txt queue_depth.parquet
-        records/<cell>.parquet  hdr/<cell>.hlog  figures/*.png|svg
+        records/<cell>.parquet  series/<cell>.parquet  hdr/<cell>.hlog  figures/*.png|svg
     results/<experiment>/sensitivity-<utc>-<id>/
         spec.json metadata.json sensitivity.json report.txt  figures/*.png|svg
 
@@ -173,6 +173,10 @@ class LoadedResult:
     def records(self, cell_id: str) -> Records:
         """The records of one cell, in canonical order."""
         return cell_files.read_records(self.directory, cell_id)
+
+    def counters(self) -> dict[str, dict[str, dict[str, int]]]:
+        """The counters at the end of each cell, by cell, node and name."""
+        return _read_json(self.directory / "counters.json")
 
     def queue_depth(self) -> dict[str, npt.NDArray[Any]] | None:
         """The columns of the queue depths; None if the run kept none."""

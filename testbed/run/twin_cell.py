@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from testbed.analysis.counter_series import SAMPLES, CounterSampler
 from testbed.analysis.depths import SAMPLE_DTYPE, columns_of, followed_in
 from testbed.analysis.failures import FailureEvent, outage_of
 from testbed.analysis.records import RECORD_DTYPE, Records, digest, first_difference
@@ -31,7 +32,6 @@ TRACE_PS = 200 * PS_PER_US
 TRACE_SAMPLES = 1_200_000
 """Three for each change of a queue, of which `testbed.analysis.depths` keeps two where one class is in use."""
 MOST_EVENTS = 1_000
-_SLICES = 200
 
 _progress: SynchronizedArray[Any] | None = None
 
@@ -55,6 +55,8 @@ class TwinJob:
     """What goes wrong in the cell, and what follows."""
     stated_ps: int | None = None
     """For how long the first of it costs frames."""
+    sample_interval_ps: int | None = None
+    """Between two samples of its counters; None: a 200th of the measured time, 0: no samples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,14 @@ def run_twin_cell(job: TwinJob) -> TwinOutcome:
     began = time.monotonic()
     twin = _engine.Twin(build_plan(job.plan))
     twin.trace_queues(TRACE_PS, TRACE_SAMPLES)
-    advance(twin, cell_id=job.cell.id, measure_until_ps=job.measure_until_ps, tell=partial(_tell, job))
+    sampler = _sampler(job)
+    advance(
+        twin,
+        cell_id=job.cell.id,
+        measure_until_ps=job.measure_until_ps,
+        tell=partial(_tell, job),
+        sampler=sampler,
+    )
     wall_s = time.monotonic() - began
     lossy, halves = is_lossy(job.plan), ([twin.tx_records()], [twin.rx_records()])
     records = join_records(*halves, lossy=lossy)
@@ -96,6 +105,8 @@ def run_twin_cell(job: TwinJob) -> TwinOutcome:
     cell_files.write_telemetry(
         job.directory, job.cell.id, int_samples=twin.int_samples(), flow_samples=twin.flow_samples()
     )
+    if sampler is not None:
+        cell_files.write_series(job.directory, job.cell.id, sampler.table())
     return TwinOutcome(
         summary=replace(
             summarise_cell(job.cell, kept, counters, lost=lost, goodput_bps=_goodput_bps(job, halves[1])),
@@ -131,16 +142,39 @@ def _measured(job: TwinJob) -> int | None:
     return job.cell.scenario.measured_destination
 
 
+def _sampler(job: TwinJob) -> CounterSampler | None:
+    """What keeps the cell's counters over time, unless that is off."""
+    if job.sample_interval_ps == 0:
+        return None
+    interval_ps = job.sample_interval_ps or _usual_step_ps(job.measure_until_ps)
+    return CounterSampler(interval_ps, job.measure_until_ps)
+
+
+def _usual_step_ps(measure_until_ps: int) -> int:
+    """A 200th, or less, with two digits."""
+    step_ps = max(1, measure_until_ps // SAMPLES)
+    unit_ps: int = 10 ** max(0, len(str(step_ps)) - 2)
+    return step_ps // unit_ps * unit_ps
+
+
 def advance(
-    twin: _engine.Twin, *, cell_id: str, measure_until_ps: int, tell: Callable[[int, int], None]
+    twin: _engine.Twin,
+    *,
+    cell_id: str,
+    measure_until_ps: int,
+    tell: Callable[[int, int], None],
+    sampler: CounterSampler | None = None,
 ) -> None:
-    """Run to the end in slices, telling virtual time and messages done."""
-    step_ps = max(1, measure_until_ps // _SLICES)
-    until_ps = step_ps
+    """Run to the end in steps, telling virtual time and messages done, and sampling counters."""
+    step_ps = sampler.step_ps if sampler else _usual_step_ps(measure_until_ps)
+    step = 1
     try:
-        while twin.run(until_ps):
+        while twin.run(step * step_ps):
             tell(twin.now_ps, twin.messages)
-            until_ps = max(until_ps + step_ps, twin.next_event_ps + 1)
+            after = max(step + 1, twin.next_event_ps // step_ps + 1)  # nothing happens in between
+            if sampler is not None:
+                sampler.take(step, after, twin.counters)
+            step = after
     except RuntimeError as error:
         known = engine_error(f"{cell_id}: {error}", type(error).__name__)
         if known is None:

@@ -160,6 +160,8 @@ class Experiment:
     seed: int = 1
     snap_bytes: int | None = None
     """Payload bytes that real frames carry; all of them if None."""
+    sample_interval_ps: int | None = None
+    """Virtual time between two samples of the counters; None: a 200th of a cell's measured time, 0: no samples."""
     switch_settings: Mapping[str, ParameterValue] = field(default_factory=Parameters)
     """What the experiment sets of its switches, e.g. `{"alpha_log2": -2}`; the rest is the profile's."""
     nic_settings: Mapping[str, ParameterValue] = field(default_factory=Parameters)
@@ -380,6 +382,9 @@ def _check_counts(experiment: Experiment, problems: Problems) -> None:
     _check_range(experiment.most_bytes, 0, 2**62, "most_bytes", "write a number of bytes, or 0", problems)
     _check_range(experiment.budget_ps, 0, 2**62, "budget_ps", "write a time in ps, or 0", problems)
     _check_range(experiment.seed, 0, MAX_SEED, "seed", "write 0 to 2^64-1", problems)
+    if experiment.sample_interval_ps is not None:
+        remedy = "write a time in ps, 0 for no samples, or None"
+        _check_range(experiment.sample_interval_ps, 0, 2**62, "sample_interval_ps", remedy, problems)
     if experiment.snap_bytes is not None:
         _check_range(
             experiment.snap_bytes, 0, MAX_SNAP_BYTES, "snap_bytes", f"write 0 to {MAX_SNAP_BYTES}", problems

@@ -14,7 +14,7 @@ from testbed.errors import Problems, SpecError
 from testbed.registry import unknown_name
 from testbed.spec.experiment import Experiment, Scenario, Variant
 from testbed.spec.parameters import Parameters, ParameterValue
-from testbed.units import parse_permille, parse_size
+from testbed.units import parse_permille, parse_size, parse_time
 
 NO_FAILURES = "none"
 _WHOLE = re.compile(r"[+-]?\d[\d_]*", re.ASCII)
@@ -143,6 +143,11 @@ def _snap(value: str) -> int | None:
     return _whole(value) if _WHOLE.fullmatch(value) else parse_size(value)
 
 
+def _interval(value: str) -> int | None:
+    """A time, `off`, or `auto`."""
+    return {"off": 0, "auto": None}[value] if value in ("off", "auto") else parse_time(value)
+
+
 def _parameter(value: str) -> ParameterValue:
     """A topology parameter: a whole number if it reads as one, else text for the builder."""
     return _whole(value) if _WHOLE.fullmatch(value) else value
@@ -153,6 +158,7 @@ _FIELDS: dict[str, tuple[str, _Parser]] = {
     "emulated_records": ("emulated_records", _whole),
     "seed": ("seed", _whole),
     "snap": ("snap_bytes", _snap),
+    "sample_interval": ("sample_interval_ps", _interval),
     "switch": ("switch", str),
     "host_agents": ("host_agents", str),
     "controller": ("controller", str),

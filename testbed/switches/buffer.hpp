@@ -34,7 +34,8 @@ struct BufferConfig {
   bool credits = false;                       // some ports may grant credits
 };
 
-enum class Admission : std::uint8_t { kAccepted, kStop, kRefused, kNoHeadroom };
+/// kRefused by the queue, kGroupRefused by the priority group, kNoHeadroom by a lossless one.
+enum class Admission : std::uint8_t { kAccepted, kStop, kRefused, kGroupRefused, kNoHeadroom };
 
 class SharedBuffer {
  public:
@@ -125,7 +126,7 @@ inline Admission SharedBuffer::admit(std::uint32_t ingress, std::uint32_t egress
   if (keeps_groups_) {
     Group& from = groups_[ingress * kClasses + c];
     const bool before = from.stopped;
-    if (!enter_group(from, ingress, c, cells)) return is_lossless ? Admission::kNoHeadroom : Admission::kRefused;
+    if (!enter_group(from, ingress, c, cells)) return is_lossless ? Admission::kNoHeadroom : Admission::kGroupRefused;
     if (from.stopped && !before) result = Admission::kStop;
   }
   queue += cells;

@@ -16,24 +16,30 @@ inline void note(Counters& all, const std::string& counter, std::uint64_t value)
 
 /// Templates, since each switch lays its counts out as its own speed demands; the names are the same.
 template <typename Sent, typename Counts>
-void list_class(Counters& all, const std::string& of, const Sent& sent, const Counts& counts,
+void list_class(Counters& all, const std::string& of, const Sent& sent, const Counts& counts, std::uint64_t queue_bytes,
                 std::uint64_t watermark_bytes) {
   note(all, of + "out_frames", sent.out_frames);
   note(all, of + "out_octets", sent.out_bytes);
   note(all, of + "out_discards", counts.discards);
   note(all, of + "out_discard_octets", counts.discard_bytes);
+  note(all, of + "queue_bytes", queue_bytes);
   note(all, of + "queue_watermark_bytes", watermark_bytes);
   note(all, of + "ecn_marked", counts.marked);
 }
 
 template <typename Counts>
-void list_port(Counters& all, const std::string& of, const Counts& counts, const Port& port) {
+void list_port(Counters& all, const std::string& of, const Counts& counts, const Port& port,
+               std::uint64_t control_frames_tx) {
+  const std::uint64_t control_frames_rx = counts.pause_frames_rx + counts.credit_frames_rx;
   all[of + "in_frames"] = counts.in_frames;
   all[of + "in_octets"] = counts.in_bytes;
+  all[of + "in_unicast_packets"] = counts.in_frames - counts.fcs_errors - control_frames_rx;
   all[of + "out_frames"] = counts.out_frames;
   all[of + "out_octets"] = counts.out_bytes;
+  all[of + "out_unicast_packets"] = counts.out_frames - control_frames_tx;
   all[of + "out_discards"] = counts.discards;
   all[of + "out_discard_octets"] = counts.discard_bytes;
+  note(all, of + "queue_bytes", counts.bytes);
   all[of + "queue_watermark_bytes"] = counts.bytes_watermark;
   note(all, of + "fcs_errors", counts.fcs_errors);
   if (port.impairment != nullptr) {
@@ -42,6 +48,7 @@ void list_port(Counters& all, const std::string& of, const Counts& counts, const
     note(all, of + "duplicated", port.impairment->duplicated);
   }
   note(all, of + "pause_frames_rx", counts.pause_frames_rx);
+  note(all, of + "credit_frames_rx", counts.credit_frames_rx);
 }
 
 template <typename Counts>
@@ -64,6 +71,7 @@ bool count_control(Counts& counts, const Frame& frame) {
   const bool whole = (frame.flags & kFlagCorrupt) == 0;
   counts.fcs_errors += whole ? 0 : 1;
   counts.pause_frames_rx += whole && frame.opcode == Opcode::kPause ? 1 : 0;
+  counts.credit_frames_rx += whole && frame.opcode != Opcode::kPause ? 1 : 0;
   return whole;
 }
 

@@ -279,7 +279,8 @@ bool SwitchEntity::keep(std::uint32_t egress, Frame* frame, ps_t now_ps) {
     ++egress_[egress].counts[c].storm_discards;
     return false;
   }
-  switch (buffer_.admit(frame->ingress, egress, c, cells(*frame))) {
+  const Admission admission = buffer_.admit(frame->ingress, egress, c, cells(*frame));
+  switch (admission) {
     case Admission::kAccepted:
       return true;
     case Admission::kStop:
@@ -287,9 +288,12 @@ bool SwitchEntity::keep(std::uint32_t egress, Frame* frame, ps_t now_ps) {
       return true;
     case Admission::kNoHeadroom:
       if (config_.assert_lossless) lossless_drop(egress, *frame, now_ps);
+      ++egress_[frame->ingress].counts[c].pg_discards;
       return false;
     default:
-      return config_.trim_bytes != 0 && trim(egress, frame, now_ps);
+      if (config_.trim_bytes != 0 && trim(egress, frame, now_ps)) return true;
+      if (admission == Admission::kGroupRefused) ++egress_[frame->ingress].counts[c].pg_discards;
+      return false;
   }
 }
 
@@ -390,6 +394,7 @@ void SwitchEntity::start(std::uint32_t egress, Frame* frame, ps_t now_ps) {
 Counters SwitchEntity::counters() const {
   Counters all{{"buffer_watermark_bytes", buffer_.shared_watermark() * config_.cell_bytes}};
   forwarding_.list(all);
+  note(all, "buffer_used_bytes", buffer_.used_cells() * config_.cell_bytes);
   if (buffer_.keeps_groups()) {
     all["headroom_pool_watermark_bytes"] = buffer_.headroom_pool_watermark() * config_.cell_bytes;
   }
@@ -399,23 +404,24 @@ Counters SwitchEntity::counters() const {
     if (port.wire == kNoWire) continue;
     const Egress& out = egress_[number];
     const std::string prefix = "port" + std::to_string(number) + ".";
-    list_port(all, prefix, out, port);
-    if (flow_control_) note(all, prefix + "pause_frames_tx", tellers_[number].pause_frames);
-    if (flow_control_) note(all, prefix + "credit_frames_tx", tellers_[number].credit_frames);
+    const Teller teller = flow_control_ ? tellers_[number] : Teller{};
+    list_port(all, prefix, out, port, teller.pause_frames + teller.credit_frames);
+    note(all, prefix + "pause_frames_tx", teller.pause_frames);
+    note(all, prefix + "credit_frames_tx", teller.credit_frames);
     for (std::uint32_t c = 0; c < kClasses; ++c) {
       const ClassCounts& counts = out.counts[c];
       const std::string of = prefix + "c" + std::to_string(c) + ".";
-      list_class(all, of, out.queues[c], counts, out.queues[c].watermark);
+      list_class(all, of, out.queues[c], counts, out.queues[c].bytes, out.queues[c].watermark);
       note(all, of + "trimmed", counts.trimmed);
       note(all, of + "watchdog_storms", counts.storms);
       note(all, of + "watchdog_discards", counts.storm_discards);
       note(all, of + "pfc_rx", out.gate.stops(c).frames);
       note(all, of + "pause_rx_ps", out.gate.stopped_ps(c, now_ps));
       if (!buffer_.keeps_groups()) continue;
+      note(all, of + "pg_discards", counts.pg_discards);
       note(all, of + "pg_watermark_bytes", buffer_.group_watermark(number, c) * config_.cell_bytes);
       note(all, of + "headroom_watermark_bytes", buffer_.headroom_watermark(number, c) * config_.cell_bytes);
       if (!flow_control_) continue;
-      const Teller& teller = tellers_[number];
       note(all, of + "pfc_tx", teller.frames[c]);
       const bool open = (teller.stopped >> c & 1U) != 0;
       note(all, of + "pause_tx_ps", teller.told_ps[c] + (open ? now_ps - teller.since_ps[c] : 0));

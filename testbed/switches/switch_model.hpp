@@ -124,6 +124,7 @@ class SwitchEntity final : public ModelEntity<SwitchEntity>, public Programmable
   struct ClassCounts {
     std::uint64_t discards = 0, discard_bytes = 0, marked = 0, trimmed = 0;
     std::uint64_t storms = 0, storm_discards = 0;
+    std::uint64_t pg_discards = 0;  // of this ingress port's priority group
   };
   /// Telling the neighbour of a port to stop or to go on.
   struct Teller {
@@ -154,7 +155,7 @@ class SwitchEntity final : public ModelEntity<SwitchEntity>, public Programmable
     std::array<Queue, kClasses> queues;
     std::array<ClassCounts, kClasses> counts;
     std::uint64_t discards = 0, discard_bytes = 0;
-    std::uint64_t fcs_errors = 0, pause_frames_rx = 0;
+    std::uint64_t fcs_errors = 0, pause_frames_rx = 0, credit_frames_rx = 0;
     EgressGate gate;
   };
   struct Choice {

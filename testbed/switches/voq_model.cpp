@@ -329,16 +329,17 @@ void VoqSwitchEntity::trace_arrival(std::uint32_t egress, const Frame& frame, ps
 Counters VoqSwitchEntity::counters() const {
   Counters all{{"buffer_watermark_bytes", used_watermark_}};
   forwarding_.list(all);
+  note(all, "buffer_used_bytes", used_bytes_);
   const ps_t now_ps = group_.now_ps();
   for (std::uint32_t number = 0; number < port_count_; ++number) {
     if (ports_[number].wire == kNoWire) continue;
     const Egress& out = egress_[number];
     const std::string prefix = "port" + std::to_string(number) + ".";
-    list_port(all, prefix, out, ports_[number]);
+    list_port(all, prefix, out, ports_[number], 0);
     note(all, prefix + "egress_buffer_watermark_bytes", out.taken_watermark);
     for (std::uint32_t c = 0; c < kClasses; ++c) {
       const std::string of = prefix + "c" + std::to_string(c) + ".";
-      list_class(all, of, out.classes[c], out.classes[c], out.classes[c].watermark);
+      list_class(all, of, out.classes[c], out.classes[c], out.classes[c].bytes, out.classes[c].watermark);
       note(all, of + "pfc_rx", out.gate.stops(c).frames);
       note(all, of + "pause_rx_ps", out.gate.stopped_ps(c, now_ps));
     }

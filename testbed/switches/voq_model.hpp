@@ -100,7 +100,7 @@ class VoqSwitchEntity final : public ModelEntity<VoqSwitchEntity>, public Progra
     Ring<Frame*> fabric;   // likewise
     EgressGate gate;
     std::uint64_t in_frames = 0, in_bytes = 0, out_frames = 0, out_bytes = 0, discards = 0, discard_bytes = 0;
-    std::uint64_t fcs_errors = 0, pause_frames_rx = 0;
+    std::uint64_t fcs_errors = 0, pause_frames_rx = 0, credit_frames_rx = 0;
   };
 
   void arrive(std::uint32_t ingress, Frame* frame, ps_t now_ps);

@@ -55,6 +55,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 KEPT_TO: dict[str, frozenset[str]] = {
     "mininet": frozenset({"testbed.fabric"}),
     "matplotlib": frozenset({"testbed.report"}),
+    "prometheus_client": frozenset({"testbed.report"}),
     "typer": frozenset({"testbed.cli"}),
     "rich": frozenset({"testbed.cli", "testbed.report"}),
     "pyarrow": STORE | {"testbed.analysis", "testbed.run", "testbed.report"},
