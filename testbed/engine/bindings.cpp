@@ -124,6 +124,7 @@ void bind_twin(nb::module_& m) {
       .def("hop_samples", [](Twin& twin) { return raw(twin.telemetry().hop_samples); })
       .def("flow_samples", [](Twin& twin) { return raw(twin.telemetry().flow_samples); })
       .def("int_samples", [](Twin& twin) { return raw(twin.telemetry().int_samples); })
+      .def_prop_ro("int_interval", [](Twin& twin) { return twin.telemetry().int_interval(); })
       .def("counters", [](Twin& twin) { return all_counters(twin.group_); });
 }
 
