@@ -20,6 +20,7 @@ from testbed.analysis.summary import (
     RunSummary,
     largest_assumptions,
 )
+from testbed.report.inband import hop_table
 from testbed.report.layout import (
     MISSING,
     PROSE_CHARS,
@@ -56,6 +57,7 @@ def report_text(
         rate_table(summary.cells, colour=colour),
         event_table(summary.cells, colour=colour),
         recovery_table(summary.cells, colour=colour),
+        hop_table(summary.cells, colour=colour),
         prose(_closing(summary, result), width),
     ]
     return "\n\n".join(part.rstrip() for part in parts if part) + "\n"
