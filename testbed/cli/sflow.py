@@ -19,7 +19,7 @@ def sflow(
         str, typer.Argument(metavar="RESULT", help="A result's directory, or an experiment for its newest.")
     ],
     cell: Annotated[
-        str | None, typer.Argument(metavar="[CELL]", help="Which cell, where several were sampled.")
+        str | None, typer.Argument(metavar="CELL", help="Which cell, where several were sampled.")
     ] = None,
     to: Annotated[
         str | None, typer.Option(metavar="HOST[:PORT]", help="Send to this collector by UDP; port 6343.")
