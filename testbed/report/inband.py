@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from testbed.analysis.inband import HopTelemetry, InBand
 from testbed.analysis.summary import CellSummary
-from testbed.report.layout import MISSING, Scale, empty_table, printed
+from testbed.report.layout import MISSING, PROSE_CHARS, Scale, empty_table, printed
 from testbed.units import BYTES_PER_KIB, PS_PER_NS, PS_PER_US
 
 MOST_HOPS = 4
@@ -32,18 +33,21 @@ def hop_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
                 *(_time(ns) for ns in (hop.p50_ns, hop.p99_ns, hop.max_ns)),
                 *(_size(one) for one in (hop.queue_p50_bytes, hop.queue_p99_bytes, hop.queue_max_bytes)),
             )
-    intervals = {inband.interval for _, inband in found}
-    kept = "of all packets" if intervals == {1} else f"of one packet in {_either(sorted(intervals))}, by cell"
+    intervals = sorted({inband.interval for _, inband in found})
     note = (
-        f"latency in µs, first bit in to first bit out; queue in KiB; {kept}; "
-        "all hops: telemetry/CELL-hops.parquet, figures/hops-CELL"
+        f"(latency in µs, first bit in to first bit out; queue in KiB; {_kept(intervals)}; "
+        "all hops: telemetry/CELL-hops.parquet, figures/hops-CELL)"
     )
-    return printed(table, colour) + f"({note})\n"
+    return printed(table, colour) + textwrap.fill(note, PROSE_CHARS) + "\n"
 
 
-def _either(numbers: Sequence[int]) -> str:
-    texts = [f"{number:,}" for number in numbers]
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} or {texts[-1]}"
+def _kept(intervals: Sequence[int]) -> str:
+    """Of how many packets the numbers of all cells are."""
+    if intervals[-1] == 1:
+        return "of all packets"
+    if len(intervals) == 1:
+        return f"of one packet in {intervals[0]:,}"
+    return f"of one packet in {intervals[0]:,} to {intervals[-1]:,}, by cell"
 
 
 def slowest(inband: InBand) -> list[HopTelemetry]:

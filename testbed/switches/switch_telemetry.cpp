@@ -30,7 +30,7 @@ bool SwitchEntity::sample_flow(std::uint32_t ingress, const Frame& frame, ps_t n
   const bool tells = frame.telemetry != kNoTelemetry;
   if (tells) stack = {telemetry_hops(frame), group_.telemetry.int_stacks.at(telemetry_place(frame)).hop};
   // In whole, since checksums are over all of it.
-  sampled_bytes_.resize(encoded_bytes(frame, frame.payload_bytes) + kIntShimBytes + kIntMaxHops * kIntHopBytes);
+  sampled_bytes_.resize(encoded_bytes(frame, frame.payload_bytes) + kIntShimBytes + sizeof(IntHops));
   const std::size_t size = encode(frame, frame.payload_bytes, sampled_bytes_, tells ? &stack : nullptr);
   sample.header_bytes = static_cast<std::uint8_t>(std::min(kSampledHeader, size - kTrailerBytes));
   std::copy_n(sampled_bytes_.begin(), sample.header_bytes, sample.header.begin());
