@@ -6,7 +6,8 @@
 #   python     the pinned Python dependencies of requirements.lock
 #   engine     the compiled extension, testbed/engine/_engine*.so
 #   ovs        ovsdb-server and ovs-vswitchd, where no init system started them
-#   fuzzer     clang, which builds the fuzzers that the tests run; where that cannot be, those tests are skipped
+#   fuzzer     what only tests need: clang, which builds the fuzzers, and nfdump, a collector of sFlow; where they
+#              cannot be installed, those tests are skipped
 #
 # A step that finds nothing to do says nothing and costs milliseconds. Logs: build/setup-STEP.log.
 # TB_OFFLINE=1 forbids the network; TB_PACKAGES=skip trusts the machine to have the packages (another distribution).
@@ -25,7 +26,7 @@ base_packages=(g++ cmake ninja-build libdeflate-dev python3-venv python3-dev)
 # What a fabric on real frames needs; without these the `twin` engine still works.
 fabric_packages=(mininet python3-setuptools openvswitch-switch iproute2 ethtool tcpdump tshark procps kmod)
 # What only tests need.
-test_packages=(clang libclang-rt-dev)
+test_packages=(clang libclang-rt-dev nfdump nfdump-sflow)
 
 say() { printf '%s\n' "$*" >&2; }
 

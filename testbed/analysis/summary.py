@@ -20,6 +20,7 @@ from testbed.analysis.breakdown import (
 )
 from testbed.analysis.events import events_of
 from testbed.analysis.failures import FailureEvent, Outage
+from testbed.analysis.inband import InBand
 from testbed.analysis.percentiles import (
     QUANTILES_PPM,
     Percentile,
@@ -100,6 +101,8 @@ class CellSummary:
     """How many of its messages real frames carried, too."""
     emulated_digest: str = ""
     """SHA-256 over the records of these, as the real frames left them; empty without any."""
+    inband: InBand | None = None
+    """What packets with in-band telemetry tell of each hop; None where no packet carries any."""
 
     @property
     def saturated(self) -> bool:

@@ -18,6 +18,7 @@ from testbed.cli import (
     plot,
     run,
     sensitivity,
+    sflow,
     show,
     tail,
     test,
@@ -93,6 +94,7 @@ app.command("check")(check.check)
 app.command("plot")(plot.plot)
 app.command("counters")(counters.counters)
 app.command("tail")(tail.tail)
+app.command("sflow")(sflow.sflow)
 app.command("assumptions")(assumptions.assumptions)
 app.command("sensitivity")(sensitivity.sensitivity)
 app.command("test", context_settings=test.PASS_THROUGH)(test.test)

@@ -29,10 +29,12 @@ class ProgressView:
         terminal: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
         every_s: float = LINE_EVERY_S,
+        of: str = "messages",
     ) -> None:
         self._terminal = sys.stderr.isatty() if terminal is None else terminal
         self._clock = clock
         self._every_s = every_s
+        self._of = of
         self._began = self._last_line = clock()
         self._total = self._done = self._virtual_ps = self._work_ppm = 0
         self._narrow = False
@@ -96,7 +98,7 @@ class ProgressView:
         count = _short if self._narrow else _long
         virtual = approximate_time(self._virtual_ps) if self._virtual_ps else ""
         parts = [virtual if self._narrow or not virtual else f"{virtual} virtual"]
-        parts.append(f"{count(self._done)}/{count(self._total)}{'' if self._narrow else ' messages'}")
+        parts.append(f"{count(self._done)}/{count(self._total)}{'' if self._narrow else f' {self._of}'}")
         parts.append("-:-- left" if left is None else f"{_clock_text(left)} left")
         return "  ".join(part for part in parts if part)
 

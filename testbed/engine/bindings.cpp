@@ -144,6 +144,7 @@ void bind_twin(nb::module_& m) {
             update_tables(twin.group_, node, time_ps, read_tables(tables));
           },
           nb::arg("node"), nb::arg("time_ps"), nb::arg("tables"))
+      .def_prop_ro("int_interval", [](Twin& twin) { return twin.telemetry().int_interval(); })
       .def("counters", [](Twin& twin) { return all_counters(twin.group_); });
 }
 

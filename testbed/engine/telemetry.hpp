@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "frame.hpp"
+#include "rng.hpp"
 
 namespace tb {
 
@@ -32,20 +33,27 @@ struct QueueSample {
 };
 static_assert(sizeof(QueueSample) == 24);
 
-/// One frame that a switch sampled (sFlow).
+inline constexpr std::size_t kSampledHeader = 128;  // sFlow v5: the default of sFlowFlowSamplingHeaderSize
+inline constexpr std::uint16_t kNoEgress = 0xFFFF;
+
+/// One frame that a switch sampled (sFlow), as it came in.
 struct FlowSample {
-  ps_t time_ps;
-  std::uint32_t entity;
-  std::uint16_t port;  // ingress
-  std::uint16_t src;
-  std::uint16_t dst;
-  std::uint8_t traffic_class;
-  std::uint8_t reserved;
-  std::uint32_t frame_bytes;
-  std::uint32_t sequence;
-  std::uint32_t psn;
+  ps_t time_ps = 0;
+  std::uint32_t entity = 0;
+  std::uint16_t port = 0;            // ingress
+  std::uint16_t egress = kNoEgress;  // where forwarding sends it; kNoEgress: nowhere
+  std::uint16_t src = 0;
+  std::uint16_t dst = 0;
+  std::uint8_t traffic_class = 0;
+  std::uint8_t header_bytes = 0;  // of `header`
+  std::uint16_t reserved = 0;
+  std::uint32_t frame_bytes = 0;
+  std::uint32_t payload_bytes = 0;
+  std::uint32_t sequence = 0;  // frames that have come in by this port
+  std::uint32_t psn = 0;
+  std::array<unsigned char, kSampledHeader> header{};  // the frame's first bytes, in its format
 };
-static_assert(sizeof(FlowSample) == 32);
+static_assert(sizeof(FlowSample) == 168);
 
 /// A frame that a switch handed to its CPU.
 struct PuntSample {
@@ -167,18 +175,30 @@ class Telemetry {
     add(QueueSample{now_ps, entity, port, 0, SampleKind::kPortDepth, port_bytes});
     add(QueueSample{now_ps, entity, 0, 0, SampleKind::kBufferUsed, buffer_bytes});
   }
-  void add(const FlowSample& sample) {
-    if (flow_samples.size() < kKept) flow_samples.push_back(sample);
+  /// Whether there was room for it.
+  bool add(const FlowSample& sample) {
+    if (flow_samples.size() == kKept) return false;
+    flow_samples.push_back(sample);
+    return true;
   }
   void add(const PuntSample& sample) {
     if (punt_samples.size() < kKeptPunts) punt_samples.push_back(sample);
   }
+  /// The hops of a packet at its receiver. When there are more than are kept, every second packet goes, by a hash of
+  /// its identity: what is left is spread evenly over the run, and the same whichever entities share a group.
   void add(const Frame& frame, ps_t now_ps) {
+    if (!keeps(frame.src, frame.dst, frame.psn)) return;
     const IntHops& stack = int_stacks.at(telemetry_place(frame));
-    for (std::uint32_t i = 0; i < telemetry_hops(frame) && int_samples.size() < kKeptHops; ++i) {
+    for (std::uint32_t i = 0; i < telemetry_hops(frame); ++i) {
       int_samples.push_back({now_ps, frame.src, frame.dst, frame.psn, i, stack.hop[i]});
     }
+    while (int_samples.size() > kKeptHops && int_interval_ < kMostInterval) {
+      int_interval_ *= 2;
+      std::erase_if(int_samples, [this](const IntSample& one) { return !keeps(one.src, one.dst, one.psn); });
+    }
   }
+  /// One packet in so many has its hops in `int_samples`.
+  [[nodiscard]] std::uint64_t int_interval() const { return int_interval_; }
 
   /// Packets whose way is written down.
   void trace(std::uint32_t src, std::uint32_t dst, std::uint32_t psn) { traced_.insert(key(src, dst, psn)); }
@@ -221,14 +241,19 @@ class Telemetry {
  private:
   static constexpr std::size_t kKept = 1'000'000;
   static constexpr std::size_t kKeptPunts = 100'000;
-  static constexpr std::size_t kKeptHops = 1U << 13;
+  static constexpr std::size_t kKeptHops = 1U << 17;
+  static constexpr std::uint64_t kMostInterval = std::uint64_t{1} << 32;
   static std::uint64_t key(std::uint32_t src, std::uint32_t dst, std::uint32_t psn) {
     return (std::uint64_t{src} << 40) | (std::uint64_t{dst} << 24) | psn;
+  }
+  [[nodiscard]] bool keeps(std::uint32_t src, std::uint32_t dst, std::uint32_t psn) const {
+    return (mix64(key(src, dst, psn)) & (int_interval_ - 1)) == 0;
   }
   std::unordered_set<std::uint64_t> traced_;
   std::unordered_map<const Frame*, HopSample> under_way_;
   ps_t until_ps_ = 0;
   std::size_t limit_ = 0;
+  std::uint64_t int_interval_ = 1;
 };
 
 }  // namespace tb

@@ -20,6 +20,7 @@ from testbed.analysis.summary import (
     RunSummary,
     largest_assumptions,
 )
+from testbed.report.inband import hop_table
 from testbed.report.layout import (
     MISSING,
     PROSE_CHARS,
@@ -57,6 +58,7 @@ def report_text(
         event_table(summary.cells, colour=colour),
         recovery_table(summary.cells, colour=colour),
         outage_table(summary.cells, colour=colour),
+        hop_table(summary.cells, colour=colour),
         prose(_closing(summary, result), width),
     ]
     return "\n\n".join(part.rstrip() for part in parts if part) + "\n"

@@ -33,7 +33,6 @@ from testbed.units import PS_PER_S
 
 RECORDS_DIR = "records"
 HDR_DIR = "hdr"
-TELEMETRY_DIR = "telemetry"
 SERIES_DIR = "series"
 SCHEMA_VERSION = 1
 
@@ -42,41 +41,6 @@ HDR_HIGHEST_PS = 3600 * PS_PER_S
 HDR_DIGITS = 3
 _HDR_EXACT_BITS = 11
 """Three digits take 2 * 10^3 sub-buckets, rounded up to 2^11: values keep their top 11 bits."""
-
-INT_DTYPE = np.dtype(
-    [
-        ("arrived_ps", "<u8"),
-        ("src", "<u2"),
-        ("dst", "<u2"),
-        ("psn", "<u4"),
-        ("place", "<u4"),
-        ("switch", "<u4"),
-        ("ingress_port", "<u2"),
-        ("egress_port", "<u2"),
-        ("latency_ns", "<u4"),
-        ("queue_occupancy", "<u4"),
-        ("reserved", "<u4"),
-    ]
-)
-"""One hop of in-band telemetry as its receiver found it: layout of `IntSample` in testbed/engine/telemetry.hpp.
-
-`queue_occupancy`: class in the top 8 bits, bytes / 64 in the others. The engine keeps the first 8,192 hops.
-"""
-FLOW_DTYPE = np.dtype(
-    [
-        ("time_ps", "<u8"),
-        ("switch", "<u4"),
-        ("ingress_port", "<u2"),
-        ("src", "<u2"),
-        ("dst", "<u2"),
-        ("traffic_class", "u1"),
-        ("reserved", "u1"),
-        ("frame_bytes", "<u4"),
-        ("sequence", "<u4"),
-        ("psn", "<u4"),
-    ]
-)
-"""One frame that a switch sampled: layout of `FlowSample` there."""
 
 _FIELDS: tuple[str, ...] = RECORD_DTYPE.names or ()
 _UNITS = {
@@ -115,20 +79,6 @@ def write_cell(directory: Path, cell_id: str, records: Records) -> None:
     with storing(hdr_path(directory, cell_id)) as path:
         path.parent.mkdir(exist_ok=True)
         path.write_text(log, encoding="utf-8")
-
-
-def write_telemetry(directory: Path, cell_id: str, *, int_samples: bytes, flow_samples: bytes) -> None:
-    """Write what switches put into packets and what they sampled, where there is any; a table for each."""
-    for name, data, dtype in (("int", int_samples, INT_DTYPE), ("sflow", flow_samples, FLOW_DTYPE)):
-        if not data:
-            continue
-        rows = np.frombuffer(data, dtype)
-        columns = {
-            field: np.ascontiguousarray(rows[field]) for field in dtype.names or () if field != "reserved"
-        }
-        with storing(directory / TELEMETRY_DIR / f"{cell_id}-{name}.parquet") as path:
-            path.parent.mkdir(exist_ok=True)
-            pq.write_table(pa.table(columns), path, compression="zstd", compression_level=1)
 
 
 def series_path(directory: Path, cell_id: str) -> Path:

@@ -26,6 +26,7 @@ from testbed.errors import MeasurementError
 from testbed.report.cells import write_cell_figures
 from testbed.report.describe import networks_line
 from testbed.report.figures import write_figures
+from testbed.report.inband_figure import write_hop_figures
 from testbed.report.nic import one_way_ps
 from testbed.report.text import report_text
 from testbed.report.view import view_run
@@ -204,6 +205,7 @@ def _report(
     view = view_run(summary, result_id=writer.result_id, records=records, queue_depth=depths)
     write_figures([view], figures)
     write_cell_figures(summary, writer.result_id, queue, records, figures)
+    write_hop_figures(summary, writer.result_id, figures)
     text = report_text(summary, result=resolved.experiment.name)
     writer.write_text("report.txt", text)
     return RunOutcome(directory=writer.final, summary=summary, text=text)

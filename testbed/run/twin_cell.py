@@ -17,12 +17,14 @@ import numpy.typing as npt
 from testbed.analysis.counter_series import SAMPLES, CounterSampler
 from testbed.analysis.depths import SAMPLE_DTYPE, columns_of, followed_in
 from testbed.analysis.failures import FailureEvent, outage_of
+from testbed.analysis.inband import INT_DTYPE, InBand, inband_of
 from testbed.analysis.records import RECORD_DTYPE, Records, digest, first_difference
+from testbed.analysis.sflow import FLOW_DTYPE, Sampled, agents_of
 from testbed.analysis.summary import CellSummary, rate_bps, summarise_cell
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
 from testbed.errors import MeasurementError
-from testbed.run import cell_files
+from testbed.run import cell_files, telemetry_files
 from testbed.run.engine_errors import engine_error
 from testbed.run.join import RX_DTYPE, count_lost, is_lossy, join_records
 from testbed.spec.experiment import Cell
@@ -102,9 +104,7 @@ def run_twin_cell(job: TwinJob) -> TwinOutcome:
     lost = count_lost(*halves, until_ps=_last_ps(job, kept), dst=_measured(job)) if lossy else 0
     counters = twin.counters()
     cell_files.write_cell(job.directory, job.cell.id, kept)
-    cell_files.write_telemetry(
-        job.directory, job.cell.id, int_samples=twin.int_samples(), flow_samples=twin.flow_samples()
-    )
+    inband = _telemetry(twin, job)
     if sampler is not None:
         cell_files.write_series(job.directory, job.cell.id, sampler.table())
     return TwinOutcome(
@@ -114,6 +114,7 @@ def run_twin_cell(job: TwinJob) -> TwinOutcome:
             emulated_digest=digest([("", emulated)]) if len(emulated) else "",
             failures=job.failures[:MOST_EVENTS],
             outage=outage_of(kept, job.failures, job.stated_ps),
+            inband=inband,
         ),
         records=len(kept),
         counters=counters,
@@ -210,6 +211,19 @@ def _difference(job: TwinJob, emulated: Records, records: Records) -> str | None
     both = records[records["intended_ps"] < job.emulated_until_ps]
     difference = first_difference(emulated, both, names=("real frames", "the twin"))
     return None if difference is None else f"{job.cell.id}: {difference}"
+
+
+def _telemetry(twin: _engine.Twin, job: TwinJob) -> InBand | None:
+    """Save what packets brought along and what switches sampled; what the former say of each hop."""
+    hops = np.frombuffer(twin.int_samples(), INT_DTYPE)
+    inband = inband_of(hops, job.plan, twin.int_interval)
+    if inband is not None:
+        telemetry_files.write_inband(job.directory, job.cell.id, hops, inband)
+    if agents := agents_of(job.plan):
+        samples = np.frombuffer(twin.flow_samples(), FLOW_DTYPE)
+        sampled = Sampled(samples=samples, agents=agents, end_ps=twin.now_ps)
+        telemetry_files.write_sampled(job.directory, job.cell.id, sampled)
+    return inband
 
 
 def _followed(twin: _engine.Twin, job: TwinJob) -> dict[str, npt.NDArray[Any]]:

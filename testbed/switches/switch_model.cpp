@@ -182,7 +182,7 @@ void SwitchEntity::arrive(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
   forwarding_.prefetch(*frame);
   buffer_.prefetch(ingress, frame->queue);
   if ((frame->flags & kFlagCorrupt) != 0) ++from.fcs_errors;
-  if (config_.sflow_interval != 0 && --sample_in_[ingress] == 0) sample_flow(ingress, *frame, now_ps);
+  sampled_ = config_.sflow_interval != 0 && --sample_in_[ingress] == 0 && sample_flow(ingress, *frame, now_ps);
   if (config_.int_enabled && frame->telemetry != kNoTelemetry) {
     const ps_t stored_ps = config_.cut_through ? 0 : ps_t{frame->frame_bytes + kPreambleBytes} * wire_byte_ps(*frame);
     note_arrival(*frame, now_ps - config_.pipeline_latency_ps - stored_ps);
@@ -205,6 +205,7 @@ void SwitchEntity::lookup(std::uint32_t ingress, Frame* frame, ps_t now_ps) {
     return;
   }
   if (egress == Forwarding::kSeveralPorts) egress = choose_port(ingress, *frame, now_ps);
+  if (sampled_ && egress != ingress) sampled_leaves(egress);
   if (egress == ingress) {
     let_go(*frame, now_ps);
     forwarding_.refuse_return(frame);

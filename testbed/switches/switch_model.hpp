@@ -221,7 +221,10 @@ class SwitchEntity final : public ModelEntity<SwitchEntity>, public Programmable
 
   // telemetry (switch_telemetry.cpp)
   void sample(std::uint32_t egress, std::uint32_t c, ps_t now_ps);
-  void sample_flow(std::uint32_t ingress, const Frame& frame, ps_t now_ps);
+  /// False where there is no more room for samples.
+  bool sample_flow(std::uint32_t ingress, const Frame& frame, ps_t now_ps);
+  /// The frame that was sampled last is sent on.
+  void sampled_leaves(std::uint32_t egress);
   void trace_arrival(std::uint32_t egress, const Frame& frame, ps_t now_ps);
   void push_telemetry(std::uint32_t egress, Frame* frame, ps_t now_ps);
 
@@ -236,6 +239,8 @@ class SwitchEntity final : public ModelEntity<SwitchEntity>, public Programmable
   std::uint32_t strict_classes_ = 0xFF;  // bit c
   std::vector<RandomStream> sampling_;   // by port
   std::vector<std::uint32_t> sample_in_;
+  std::vector<unsigned char> sampled_bytes_;
+  bool sampled_ = false;  // the frame that is looked up
   bool shaped_ = false;
   bool flow_control_ = false;
 };

@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pytest
 
 from testbed.analysis.hops import HOP_DTYPE, Outcome
+from testbed.analysis.inband import INT_DTYPE
+from testbed.analysis.sflow import FLOW_DTYPE
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
-from testbed.run.cell_files import FLOW_DTYPE, INT_DTYPE
 from testbed.validate.plans import (
     FOREVER_PS,
     Data,

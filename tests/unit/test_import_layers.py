@@ -17,7 +17,13 @@ ENGINE = FABRIC_PLAN | {"testbed.engine"}
 CONTROL = frozenset({"nic_emulator.control", "nic_emulator.control.nics"})
 ANALYSIS = SPEC | {"testbed.analysis"}
 STORE = frozenset(
-    {"testbed.run.store", "testbed.run.files", "testbed.run.cell_files", "testbed.run.metadata"}
+    {
+        "testbed.run.store",
+        "testbed.run.files",
+        "testbed.run.cell_files",
+        "testbed.run.telemetry_files",
+        "testbed.run.metadata",
+    }
 )
 REPORT = MODELS | STORE | {"testbed.analysis", "testbed.report"}
 

@@ -9,19 +9,24 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import Result
 
+from testbed.analysis.inband import HopTelemetry, InBand
 from testbed.analysis.recovery import Recovery
 from testbed.analysis.sensitivity import LeftOut
+from testbed.analysis.sflow import FLOW_DTYPE, Agent, Sampled, datagrams
 from testbed.analysis.summary import RunSummary
 from testbed.cli import bench, clean, run
 from testbed.cli.results import read_summary
 from testbed.cli.sensitivity import sensitivity_json
+from testbed.cli.sflow import sflow_json
 from testbed.report.tail import tail_json
 from testbed.run.benchmark import BenchRow
 from testbed.run.execute import RunOutcome
 from testbed.run.sensitivity import SensitivityOutcome
+from testbed.run.sflow import Collector, Export
 from testbed.spec.codec import to_dict
 from tests.unit.samples import run_of
 from tests.unit.test_report_tail import explained
@@ -62,13 +67,38 @@ def paths(
 def outcome(seed: int = 1) -> RunOutcome:
     summary: RunSummary = run_of(n=200_000, seed=seed, variants={"a": "switch=ideal"})[0]
     recovery = Recovery(messages=1, median_ps=2, p99_ps=3, max_ps=4)
-    cells = tuple(replace(cell, events={"discards": 1}, recovery=recovery) for cell in summary.cells)
+    hop = HopTelemetry(
+        node="l1",
+        port=1,
+        peer="c1",
+        tier=0,
+        packets=1,
+        p50_ns=2,
+        p99_ns=None,
+        max_ns=3,
+        queue_p50_bytes=0,
+        queue_p99_bytes=None,
+        queue_max_bytes=64,
+    )
+    inband = InBand(interval=1, packets=1, hops=(hop,))
+    cells = tuple(
+        replace(cell, events={"discards": 1}, recovery=recovery, inband=inband) for cell in summary.cells
+    )
     summary = replace(summary, cells=cells)
     return RunOutcome(directory=Path("results/sample/x"), summary=summary, text="")
 
 
 def test_run_json_is_documented(repository: Path) -> None:
     assert set(paths(run.run_json(outcome()))) == documented(repository)["run"]
+
+
+def test_sflow_json_is_documented(repository: Path) -> None:
+    agent = Agent(entity=3, name="l1", interval=10, ports={1: 10**10})
+    sampled = Sampled(samples=np.zeros(0, FLOW_DTYPE), agents=(agent,), end_ps=7)
+    export = Export("cell", sampled, datagrams(sampled, {}))
+    found = sflow_json(export, result="r", collector=Collector("::1", 6343), out=None)
+    assert set(paths(found)) == documented(repository)["sflow RESULT"]
+    assert (found["to"], found["out"], found["agents"][0]["counters_samples"]) == ("[::1]:6343", None, 1)
 
 
 def test_repeats_json_is_documented(repository: Path) -> None:

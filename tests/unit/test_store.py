@@ -304,18 +304,3 @@ def test_remove_abandoned_takes_the_dead_and_leaves_living_and_whole(tmp_path: P
         assert writer.directory.is_dir()
     assert whole.is_dir()
     assert remove_abandoned(tmp_path / "nowhere") == []
-
-
-def test_telemetry_is_one_table_for_each_kind_that_there_is(tmp_path: Path) -> None:
-    hops = np.zeros(3, cell_files.INT_DTYPE)
-    hops["latency_ns"], hops["queue_occupancy"] = (600, 601, 602), (3 << 24) | 64
-    cell_files.write_telemetry(tmp_path, "idle", int_samples=hops.tobytes(), flow_samples=b"")
-    assert [path.name for path in (tmp_path / "telemetry").iterdir()] == ["idle-int.parquet"]
-    table = pq.read_table(tmp_path / "telemetry" / "idle-int.parquet")
-    assert table["latency_ns"].to_pylist() == [600, 601, 602]
-    assert [*table.column_names, "reserved"] == list(cell_files.INT_DTYPE.names or ())
-
-
-def test_telemetry_of_a_cell_without_any_makes_no_folder(tmp_path: Path) -> None:
-    cell_files.write_telemetry(tmp_path, "idle", int_samples=b"", flow_samples=b"")
-    assert not (tmp_path / "telemetry").exists()
