@@ -11,6 +11,7 @@ from testbed import __version__
 from testbed.cli import (
     assumptions,
     bench,
+    capture,
     check,
     clean,
     counters,
@@ -98,6 +99,7 @@ app.command("sflow")(sflow.sflow)
 app.command("assumptions")(assumptions.assumptions)
 app.command("sensitivity")(sensitivity.sensitivity)
 app.command("test", context_settings=test.PASS_THROUGH)(test.test)
+app.command("capture", epilog=capture.EPILOG)(capture.capture)
 app.command("bench")(bench.bench)
 app.command("validate")(validate.validate)
 app.command("lint")(lint.lint)

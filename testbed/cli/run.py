@@ -66,7 +66,7 @@ def run(
     """
     from testbed.run.loader import load_experiment, results_dir
 
-    wanted = list(_with_seeds(_adjust(load_experiment(experiment), overrides, seed, snap), repeat))
+    wanted = list(_with_seeds(adjust(load_experiment(experiment), overrides, seed, snap), repeat))
     target = out or results_dir()
     prepare(wanted[-1], engine, target)  # they differ in the seed alone, and the last is the largest
     outcomes = [_execute(one, engine, target, quiet=as_json) for one in wanted]
@@ -122,7 +122,8 @@ def prepare(experiment: Experiment, engine: Engine, out: Path) -> None:
     ensure_writable(out, option="--out")
 
 
-def _adjust(base: Experiment, overrides: list[str] | None, seed: int | None, snap: str | None) -> Experiment:
+def adjust(base: Experiment, overrides: list[str] | None, seed: int | None, snap: str | None) -> Experiment:
+    """An experiment with what the command line changes of it."""
     from testbed.spec.overrides import apply_overrides
 
     of_options = [] if snap is None else [f"snap={snap}"]

@@ -1,4 +1,4 @@
-"""Captures the frames at one interface of a live fabric with tcpdump."""
+"""Captures the frames at one interface of a live fabric with tcpdump, and finds them in what it wrote."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import os
 import re
 import select
 import signal
+import struct
 import subprocess
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from mmap import mmap
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 from testbed.errors import FabricError, PreflightError
 from testbed.fabric.state import RunState
@@ -20,9 +24,16 @@ _STOP_DEADLINE_S = 10.0
 _ANSWER_DEADLINE_S = 0.5
 _STILL_ANSWERS = 4
 _POLL_INTERVAL_S = 0.005
-_BUFFER_KIB = 16 * 1024
+BUFFER_KIB = 16 * 1024
+"""Of the ring that the kernel fills and tcpdump empties. A frame takes 16 KiB of it, whatever its length."""
 _PROGRESS = re.compile(r"(\d+) packets? captured, (\d+) packets? received")
-_COUNT = re.compile(r"(\d+) packets? (captured|dropped by kernel)")
+_COUNT = re.compile(r"(\d+) packets? (captured|received by filter|dropped by kernel)")
+_FILE_HEADER_BYTES = 24
+_RECORD_HEADER = struct.Struct("=4I")
+"""Seconds, microseconds, bytes kept, bytes of the packet [pcap-savefile(5)]."""
+
+Direction = Literal["both", "in", "out"]
+"""Of frames at an interface, as its node sees it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,18 +41,27 @@ class CaptureCounts:
     """What tcpdump says at its end."""
 
     captured_pkts: int
+    received_pkts: int
+    """By the kernel, in both directions."""
     dropped_pkts: int
     """Lost for want of buffer: the file is not whole unless this is 0."""
 
 
 def capture_command(
-    *, netns_pid: int, interface: str, path: Path, snap_bytes: int = 0, inbound_only: bool = False
+    *,
+    netns_pid: int,
+    interface: str,
+    path: Path,
+    snap_bytes: int = 0,
+    direction: Direction = "both",
+    buffer_kib: int = BUFFER_KIB,
 ) -> list[str]:
     """tcpdump in a node's namespace: whole frames (snap 0), no name resolution, still as root."""
     enter = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net=/proc/{netns_pid}/ns/net", "--"]
-    options = ["-n", "-U", "-Z", "root", "-B", str(_BUFFER_KIB), "-s", str(snap_bytes)]
-    if inbound_only:
-        options += ["-Q", "in"]
+    options = ["-n", "-U", "-Z", "root", "-B", str(buffer_kib), "-s", str(snap_bytes)]
+    if direction != "both":
+        # Not the filter `inbound`: libpcap applies it itself, and wrongly, to what is in the ring by then.
+        options += ["-Q", direction]
     return [*enter, "tcpdump", *options, "--immediate-mode", "-i", interface, "-w", str(path)]
 
 
@@ -111,7 +131,23 @@ def parse_counts(text: str) -> CaptureCounts:
         raise FabricError(
             f"tcpdump failed: {last or 'it said nothing'}", remedy="look at the interface and the disk"
         )
-    return CaptureCounts(captured_pkts=found["captured"], dropped_pkts=found.get("dropped by kernel", 0))
+    return CaptureCounts(
+        captured_pkts=found["captured"],
+        received_pkts=found.get("received by filter", 0),
+        dropped_pkts=found.get("dropped by kernel", 0),
+    )
+
+
+def frame_places(data: bytes | mmap) -> Iterator[slice]:
+    """Where the frames of a pcap file of tcpdump's on this machine are in its bytes; one that was cut off is none."""
+    whole_bytes = len(data)
+    start = _FILE_HEADER_BYTES + _RECORD_HEADER.size
+    while start <= whole_bytes:
+        end = start + _RECORD_HEADER.unpack_from(data, start - _RECORD_HEADER.size)[2]
+        if end > whole_bytes:
+            return
+        yield slice(start, end)
+        start = end + _RECORD_HEADER.size
 
 
 def start_capture(
@@ -121,14 +157,20 @@ def start_capture(
     path: Path,
     state: RunState | None = None,
     snap_bytes: int = 0,
-    inbound_only: bool = False,
+    direction: Direction = "both",
+    buffer_kib: int = BUFFER_KIB,
 ) -> Capture:
     """Capture an interface into a pcap file; every frame after the return is in it.
 
     tcpdump ends with the calling thread at the latest.
     """
     command = capture_command(
-        netns_pid=netns_pid, interface=interface, path=path, snap_bytes=snap_bytes, inbound_only=inbound_only
+        netns_pid=netns_pid,
+        interface=interface,
+        path=path,
+        snap_bytes=snap_bytes,
+        direction=direction,
+        buffer_kib=buffer_kib,
     )
     try:
         process = subprocess.Popen(

@@ -125,6 +125,13 @@ def require(need: Literal["twin", "emulation"]) -> None:
         )
 
 
+def require_program(name: str) -> None:
+    """Raise `PreflightError` unless a program that not every run needs is there, and new enough."""
+    finding = probe_binary(next(binary for binary in BINARIES if binary.name == name))
+    if finding.status != "ok":
+        raise PreflightError(f"{finding.name}: {finding.found} ({finding.meaning})", remedy=finding.remedy)
+
+
 def probe_binary(binary: Binary) -> Finding:
     """Whether a program is there, and new enough."""
     path = _which(binary.name)

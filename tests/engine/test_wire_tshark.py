@@ -189,6 +189,89 @@ def test_sue_in_tshark_has_the_frame_fields(tmp_path: Path) -> None:
 
 
 @tshark
+def test_sockets_and_uet_in_tshark_have_the_frame_fields(tmp_path: Path) -> None:
+    protos = {WireFormat.UDP: "tnic_udp", WireFormat.UET: "tnic_uet"}
+    kinds = [frame for one in protos for frame in example_kinds(one).values()]
+    path = tmp_path / "in_udp.pcap"
+    write_capture(path, [_engine.encode(frame)[:-TRAILER_BYTES] for frame in kinds])
+    names = (
+        "psn",
+        "first",
+        "last",
+        "msn",
+        "index",
+        "messages",
+        "credit",
+        "marked_bytes",
+        "bitmap",
+        "payload_bytes",
+    )
+    packets = read_capture(
+        path,
+        [f"{proto}.{name}" for proto in protos.values() for name in names]
+        + [
+            "tnic_udp.opcode",
+            "tnic_udp.cause",
+            "tnic_udp.op",
+            "tnic_uet.type",
+            "tnic_uet.opcode",
+            "tnic_uet.cut",
+        ]
+        + ["tnic_uet.source", "tnic_uet.destination", "tnic_uet.request_bytes", "tnic_uet.ack_psn_offset"]
+        + ["tnic_uet.cause", "tnic_uet.cut_packet", "tnic_udp.cut"],
+    )
+    for frame, layers in zip(kinds, packets, strict=True):
+        proto = protos[frame.format]
+        shown = {name.removeprefix(f"{proto}."): values[0] for name, values in layers.items()}
+        numbers = {name: int(text, 0) for name, text in shown.items() if text not in ("True", "False")}
+        about = (fields(frame), layers)
+        uet, is_ack = frame.format is WireFormat.UET, frame.opcode is Opcode.ACK
+        assert numbers["psn"] == frame.psn - (1 if uet and is_ack else 0), about
+        if uet:
+            assert (numbers["source"], numbers["destination"]) == (frame.src, frame.dst), about
+            assert numbers["type"] == {Opcode.ACK: 8, Opcode.NACK: 12}.get(frame.opcode, 2), about
+        else:
+            assert numbers["opcode"] == frame.opcode.value, about
+        if frame.opcode in DATA:
+            assert numbers["msn"] == frame.msn, about
+            assert (shown["first"] in ("1", "True")) == bool(frame.flags & FIRST), about
+            assert (shown["last"] in ("1", "True")) == bool(frame.flags & LAST), about
+            if frame.flags & 3 == FIRST | LAST:
+                assert numbers["messages"] == frame.credit, about
+            elif not frame.flags & FIRST and not frame.flags & LAST:
+                assert numbers["index"] == frame.index, about
+            if uet:
+                assert numbers["request_bytes"] == frame.message_bytes, about
+                assert (shown["cut"] in ("1", "True")) == (frame.opcode is Opcode.TRIMMED), about
+                codes = {Op.SEND: 5, Op.GET_REQUEST: 2, Op.GET_RESPONSE: 0x30}
+                assert numbers["opcode"] == codes.get(frame.op, 1), about
+            elif frame.op is not Op.GET_REQUEST:
+                assert numbers["payload_bytes"] == frame.payload_bytes, about
+        else:
+            assert (numbers["credit"], numbers["marked_bytes"]) == (frame.credit, frame.message_bytes), about
+            assert numbers["bitmap"] == frame.ack_bits, about
+            if uet and is_ack:
+                assert numbers["psn"] + numbers["ack_psn_offset"] & 0xFFFF == frame.msn, about
+            else:
+                assert numbers["cause"] == frame.msn, about
+                assert numbers["cut_packet" if uet else "cut"] == frame.index, about
+
+
+@tshark
+def test_credits_in_tshark_have_each_class(tmp_path: Path) -> None:
+    words = {0: 1, 3: 0xFFFF, 7: 640}
+    sent = [control(Opcode.CREDIT, words), control(Opcode.PAUSE, words)]
+    write_capture(tmp_path / "credits.pcap", [_engine.encode(frame) for frame in sent])
+    credit, pause = read_capture(
+        tmp_path / "credits.pcap", ["tnic_credit.class", "tnic_credit.cells", "tnic_trailer.link_seq"]
+    )
+    assert credit["tnic_credit.class"] == [str(number) for number in words]
+    assert credit["tnic_credit.cells"] == [str(cells) for cells in words.values()]
+    assert "tnic_credit.class" not in pause
+    assert "tnic_trailer.link_seq" in pause
+
+
+@tshark
 def test_telemetry_in_tshark_has_its_hops_and_the_thin_header(tmp_path: Path) -> None:
     write_capture(tmp_path / "int.pcap", [with_telemetry(3)])
     names = ["tnic_int.hops", "tnic_int.room", "tnic_int.node", "tnic_int.latency_ns", "tnic_int.class"]

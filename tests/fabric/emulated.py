@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from testbed.analysis.records import Records, first_difference
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
 from testbed.fabric.build import LiveFabric
+from testbed.fabric.capture import frame_places
 from testbed.fabric.state import RunState
 from testbed.run.emulation import Emulated, emulate
 from testbed.run.join import join_records
@@ -161,9 +161,5 @@ def inject(live: LiveFabric, name: str, interface: str, *frames: bytes) -> None:
 
 def captured_frames(path: Path) -> list[bytes]:
     """The frames of a pcap file, which this machine wrote."""
-    data, place, found = path.read_bytes(), 24, []
-    while place < len(data):
-        (size_bytes,) = struct.unpack_from("<I", data, place + 8)
-        found.append(data[place + 16 : place + 16 + size_bytes])
-        place += 16 + size_bytes
-    return found
+    data = path.read_bytes()
+    return [data[place] for place in frame_places(data)]

@@ -41,7 +41,7 @@ def captures(live: LiveFabric, state: RunState, directory: Path):  # type: ignor
                     interface=name,
                     path=directory / f"{name}.pcap",
                     state=state,
-                    inbound_only=True,
+                    direction="in",
                 )
                 found[name] = stack.enter_context(capture)
         yield found

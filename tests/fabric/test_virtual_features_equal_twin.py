@@ -282,7 +282,7 @@ def test_telemetry_in_real_frames_is_that_of_the_twin(state: RunState, tmp_path:
         data = features(data, case)
         pid = live.netns_pid("c1")
         with start_capture(
-            netns_pid=pid, interface="c1-eth0", path=path, state=state, inbound_only=True
+            netns_pid=pid, interface="c1-eth0", path=path, state=state, direction="in"
         ) as capture:
             run_both(live, state, data)
             capture.stop()

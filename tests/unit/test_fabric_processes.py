@@ -109,10 +109,10 @@ def test_capture_command_names_namespace_interface_and_file() -> None:
 
 def test_parse_counts_of_tcpdump_reads_captured_and_dropped() -> None:
     text = (
-        "tcpdump: listening on c1-eth0\n12 packets captured\n12 packets received by filter\n"
+        "tcpdump: listening on c1-eth0\n12 packets captured\n19 packets received by filter\n"
         "3 packets dropped by kernel\n"
     )
-    assert parse_counts(text) == CaptureCounts(captured_pkts=12, dropped_pkts=3)
+    assert parse_counts(text) == CaptureCounts(captured_pkts=12, received_pkts=19, dropped_pkts=3)
 
 
 def test_parse_counts_of_a_failure_is_an_error_with_its_last_line() -> None:

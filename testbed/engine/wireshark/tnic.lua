@@ -1,6 +1,12 @@
--- Wireshark dissector of the testbed's own formats: thin header (alone, behind telemetry, in UDP), scale-up Ethernet,
--- UALink's descriptor, and the emulation trailer. docs/wire-format.md has the fields.
---   tshark -X lua_script:testbed/engine/wireshark/tnic.lua -r run.pcap
+-- Wireshark dissector of the testbed's own formats: thin header (alone, behind telemetry, in UDP), sockets in UDP,
+-- Ultra Ethernet, scale-up Ethernet, UALink's descriptor, credits in MAC control, and the emulation trailer.
+-- docs/wire-format.md has the fields.
+--   tshark -X lua_script:testbed/engine/wireshark/tnic.lua -r run.pcapng
+
+if package.loaded.tnic then -- as a plug-in already: a protocol must not be there twice
+  return
+end
+package.loaded.tnic = true
 
 local OPS = { [0] = "PUT", "PUT_SIGNAL", "SEND", "GET_REQUEST", "GET_RESPONSE", "batch" }
 local OPCODES = { [0] = "data", "ACK", "NACK", "cut data" }
@@ -149,6 +155,146 @@ function telemetry.dissector(buffer, pinfo, root)
   return buffer:len()
 end
 
+-- sockets in UDP: the application's header
+local d = {
+  opcode = ProtoField.uint8("tnic_udp.opcode", "Opcode", base.DEC, OPCODES, 0xC0),
+  first = ProtoField.bool("tnic_udp.first", "First packet", 8, nil, 0x20),
+  last = ProtoField.bool("tnic_udp.last", "Last packet", 8, nil, 0x10),
+  op = ProtoField.uint8("tnic_udp.op", "Operation", base.DEC, OPS, 0x07),
+  psn = ProtoField.uint24("tnic_udp.psn", "PSN"),
+  msn = ProtoField.uint16("tnic_udp.msn", "MSN"),
+  cause = ProtoField.uint16("tnic_udp.cause", "Low bits of the PSN that caused it"),
+  index = ProtoField.uint16("tnic_udp.index", "Index of the packet"),
+  count = ProtoField.uint16("tnic_udp.messages", "Messages in it, 0 for one"),
+  cut = ProtoField.uint16("tnic_udp.cut", "Cut packet, less PSN, plus 1"),
+  bytes = ProtoField.uint32("tnic_udp.payload_bytes", "Payload bytes, or asked for"),
+  credit = ProtoField.uint16("tnic_udp.credit", "Packets granted"),
+  counter = ProtoField.uint24("tnic_udp.marked_bytes", "Marked bytes so far"),
+  bitmap = ProtoField.uint64("tnic_udp.bitmap", "Received beyond PSN", base.HEX),
+}
+local sockets = proto("tnic_udp", "Transparent NIC testbed, sockets in UDP", d)
+
+function sockets.dissector(buffer, pinfo, root)
+  local opcode = buffer:len() >= 12 and buffer(0, 1):bitfield(0, 2)
+  local answer = opcode == 1 or opcode == 2
+  if not opcode or (answer and buffer:len() < 22) then
+    return 0
+  end
+  local tree = root:add(sockets, buffer(0, answer and 22 or 12))
+  for _, field in ipairs({ d.opcode, d.first, d.last, d.op }) do
+    tree:add(field, buffer(0, 1))
+  end
+  tree:add(d.psn, buffer(1, 3))
+  tree:add(answer and d.cause or d.msn, buffer(4, 2))
+  if answer then
+    tree:add(d.cut, buffer(6, 2))
+    tree:add(d.credit, buffer(8, 2))
+    tree:add(d.counter, buffer(10, 3))
+    tree:add(d.bitmap, buffer(14, 8))
+  else
+    tree:add(buffer(0, 1):bitfield(3, 1) == 1 and d.count or d.index, buffer(6, 2))
+    tree:add(d.bytes, buffer(8, 4))
+  end
+  pinfo.cols.info = OPCODES[opcode] .. " PSN=" .. buffer(1, 3):uint()
+  return buffer:len()
+end
+
+-- Ultra Ethernet: packet delivery (PDS) and semantic (SES) headers
+local UET_RUD, UET_ACK, UET_NACK = 2, 8, 12
+local UET_TYPES = { [UET_RUD] = "RUD request", [UET_ACK] = "ACK_CC", [UET_NACK] = "NACK_CCX" }
+local UET_NEXT = { [0] = "none", [3] = "standard request" }
+local w = {
+  kind = ProtoField.uint16("tnic_uet.type", "Type", base.DEC, UET_TYPES, 0xF800),
+  behind = ProtoField.uint16("tnic_uet.next", "Next header", base.DEC, UET_NEXT, 0x0780),
+  cut = ProtoField.bool("tnic_uet.cut", "Cut by a switch", 16, nil, 0x0020),
+  ask = ProtoField.bool("tnic_uet.ack_request", "Acknowledge request", 16, nil, 0x0008),
+  psn = ProtoField.uint32("tnic_uet.psn", "PSN; ACK: last received in order; NACK: expected"),
+  offset = ProtoField.int16("tnic_uet.ack_psn_offset", "PSN that caused it, less PSN"),
+  code = ProtoField.uint8("tnic_uet.nack_code", "NACK code", base.HEX, { [1] = "trimmed", [0x1A] = "loss inferred" }),
+  to = ProtoField.uint16("tnic_uet.destination", "Context of the destination"),
+  from = ProtoField.uint16("tnic_uet.source", "Context of the source"),
+  opcode = ProtoField.uint8(
+    "tnic_uet.opcode",
+    "SES opcode",
+    base.HEX,
+    { [1] = "write", [2] = "read", [5] = "send", [0x30] = "response" }
+  ),
+  signal = ProtoField.bool("tnic_uet.header_data", "Header data: put with signal", 8, nil, 0x04),
+  last = ProtoField.bool("tnic_uet.last", "End of message", 8, nil, 0x02),
+  first = ProtoField.bool("tnic_uet.first", "Start of message", 8, nil, 0x01),
+  msn = ProtoField.uint16("tnic_uet.msn", "Message number"),
+  initiator = ProtoField.uint32("tnic_uet.initiator", "Initiator"),
+  count = ProtoField.uint16("tnic_uet.messages", "Messages in it, 0 for one"),
+  payload = ProtoField.uint16("tnic_uet.payload_bytes", "Payload bytes", base.DEC, nil, 0x3FFF),
+  index = ProtoField.uint32("tnic_uet.index", "Index of the packet"),
+  bytes = ProtoField.uint32("tnic_uet.request_bytes", "Request length"),
+  credit = ProtoField.uint16("tnic_uet.credit", "Packets granted"),
+  counter = ProtoField.uint24("tnic_uet.marked_bytes", "Marked bytes so far"),
+  bitmap = ProtoField.uint64("tnic_uet.bitmap", "SACK bitmap", base.HEX),
+  cause = ProtoField.uint16("tnic_uet.cause", "Low bits of the PSN that caused it"),
+  packet = ProtoField.uint16("tnic_uet.cut_packet", "Cut packet, less PSN, plus 1"),
+  response = ProtoField.bool("tnic_uet.response", "Of responses", 8, nil, 0x01),
+}
+local uet = proto("tnic_uet", "Ultra Ethernet transport", w)
+
+local function uet_request(buffer, tree)
+  tree:add(w.opcode, buffer(12, 1))
+  for _, field in ipairs({ w.signal, w.last, w.first }) do
+    tree:add(field, buffer(13, 1))
+  end
+  tree:add(w.msn, buffer(14, 2))
+  tree:add(w.initiator, buffer(32, 4))
+  if buffer(13, 1):bitfield(7, 1) == 1 then
+    tree:add(w.count, buffer(50, 2))
+  else
+    tree:add(w.payload, buffer(46, 2))
+    tree:add(w.index, buffer(48, 4))
+  end
+  tree:add(w.bytes, buffer(52, 4))
+end
+
+local function uet_ack(buffer, tree)
+  tree:add(w.offset, buffer(2, 2))
+  tree:add(w.response, buffer(12, 1))
+  tree:add(w.bitmap, buffer(16, 8))
+  tree:add(w.credit, buffer(24, 2))
+  tree:add(w.counter, buffer(27, 3))
+end
+
+local function uet_nack(buffer, tree)
+  tree:add(w.code, buffer(2, 1))
+  tree:add(w.cause, buffer(12, 2))
+  tree:add(w.packet, buffer(14, 2))
+  tree:add(w.response, buffer(16, 1))
+  tree:add(w.credit, buffer(17, 2))
+  tree:add(w.counter, buffer(19, 3))
+  tree:add(w.bitmap, buffer(24, 8))
+end
+
+local UET_KINDS = {
+  [UET_RUD] = { 56, uet_request, "RUD request" },
+  [UET_ACK] = { 32, uet_ack, "ACK" },
+  [UET_NACK] = { 32, uet_nack, "NACK" },
+}
+
+function uet.dissector(buffer, pinfo, root)
+  local kind = buffer:len() >= 12 and UET_KINDS[buffer(0, 2):bitfield(0, 5)]
+  if not kind or buffer:len() < kind[1] then
+    return 0
+  end
+  pinfo.cols.protocol = "UET"
+  pinfo.cols.info = kind[3] .. " PSN=" .. buffer(4, 4):uint()
+  local tree = root:add(uet, buffer(0, kind[1]))
+  for _, field in ipairs({ w.kind, w.behind, w.ask, w.cut }) do
+    tree:add(field, buffer(0, 2))
+  end
+  tree:add(w.psn, buffer(4, 4))
+  tree:add(w.to, buffer(8, 2))
+  tree:add(w.from, buffer(10, 2))
+  kind[2](buffer, tree)
+  return buffer:len()
+end
+
 -- scale-up Ethernet: reliability header
 local s = {
   version = ProtoField.uint16("tnic_sue.version", "Version", base.DEC, nil, 0xC000),
@@ -262,6 +408,29 @@ function ualink.dissector(buffer, pinfo, root)
   return buffer:len()
 end
 
+-- credits in MAC control, whose opcode Wireshark does not know
+local c = {
+  class = ProtoField.uint8("tnic_credit.class", "Class"),
+  cells = ProtoField.uint16("tnic_credit.cells", "Cells that came free so far"),
+}
+local credits = proto("tnic_credit", "Transparent NIC testbed, credits", c)
+local MAC_CONTROL, CREDITS = 0x8808, 0xFFFE
+
+function credits.dissector(buffer, pinfo, root)
+  if buffer:len() < 34 or buffer(12, 2):uint() ~= MAC_CONTROL or buffer(14, 2):uint() ~= CREDITS then
+    return
+  end
+  pinfo.cols.info = "Credits"
+  local tree = root:add(credits, buffer(14, 20))
+  for class = 0, 7 do
+    if buffer(16, 2):bitfield(15 - class, 1) == 1 then
+      local one = tree:add(credits, buffer(18 + 2 * class, 2), "Class " .. class)
+      one:add(c.class, buffer(17, 1), class)
+      one:add(c.cells, buffer(18 + 2 * class, 2))
+    end
+  end
+end
+
 -- emulation trailer
 local e = {
   cut = ProtoField.bool("tnic_trailer.cut", "Payload not all here", 8, nil, 0x01),
@@ -296,6 +465,7 @@ function trailer.dissector(buffer, _, root)
   tree:add(e.check, buffer(at + 36, 4))
 end
 
+register_postdissector(credits)
 register_postdissector(trailer)
 local ethertype, udp = DissectorTable.get("ethertype"), DissectorTable.get("udp.port")
 ethertype:add(0x88B5, thin)
@@ -304,3 +474,5 @@ ethertype:add(0xFE5C, compressed)
 ethertype:add(0xFE0A, ualink)
 udp:add(34997, thin)
 udp:add(3333, sue)
+udp:add(34998, sockets)
+udp:add(4793, uet)
