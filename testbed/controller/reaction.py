@@ -11,7 +11,8 @@ A switch that restarts loses its buffer and not its tables: they are installed a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from testbed.controller.carrier import port_events, union
 from testbed.controller.rules import switch_tables
@@ -62,9 +63,12 @@ def changed_entries(before: SwitchTables, after: SwitchTables) -> int:
         return 0
     flows = [{(f.table, f.priority, f.match): f for f in tables.flows} for tables in (before, after)]
     groups = [{group.number: group for group in tables.groups} for tables in (before, after)]
-    return sum(
-        one.get(key) != other.get(key) for one, other in (flows, groups) for key in one.keys() | other.keys()
-    )
+    return _differing(*flows) + _differing(*groups)
+
+
+def _differing(before: Mapping[Any, object], after: Mapping[Any, object]) -> int:
+    """How many keys have something else, or something only before or after."""
+    return sum(before.get(key) != after.get(key) for key in before.keys() | after.keys())
 
 
 def _back_ps(time_ps: int, away: Sequence[tuple[int, int]]) -> int:

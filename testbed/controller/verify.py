@@ -1,7 +1,7 @@
 """The tables walked as frames would: does every pair reach each other, by every way of equal cost, never in a circle?
 
-What the switches hold is looked up as the model does (`asic.py`), and the fabric is asked only what is at the far end of
-a port, which links are lost, and for the distances that ways of equal cost are measured by. Walks are by destination:
+What the switches hold is looked up as the model does (`asic.py`). The fabric is asked only what is at the far end of a
+port, which links are lost, and for the distances that ways of equal cost are measured by. Walks are by destination:
 cards on one switch that all others treat alike are walked once. Pure.
 """
 
