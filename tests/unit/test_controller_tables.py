@@ -41,10 +41,17 @@ def cables(fabric: Fabric) -> list[int]:
 
 def is_perfect(found: Walk, options: RuleOptions) -> bool:
     every_way = found.paths == found.shortest_paths and not found.unused
-    return found.is_whole and not found.unreached and not found.uneven and (every_way or options.paths == "single")
+    return (
+        found.is_whole
+        and not found.unreached
+        and not found.uneven
+        and (every_way or options.paths == "single")
+    )
 
 
-def changed(tables: dict[str, SwitchTables], switch: str, old: Flow | Group, new: Any) -> dict[str, SwitchTables]:
+def changed(
+    tables: dict[str, SwitchTables], switch: str, old: Flow | Group, new: Any
+) -> dict[str, SwitchTables]:
     """A copy in which one flow or group of a switch is another; None: it is gone."""
     of = tables[switch]
     field = "flows" if isinstance(old, Flow) else "groups"
@@ -99,7 +106,9 @@ def test_where_a_link_is_the_only_way_its_loss_is_found(name: str, parameters: d
 def test_two_leaves_have_no_detour_for_frames_may_not_go_back() -> None:
     """A spine that lost its link to one leaf has only the other, where the frames came from."""
     fabric = build_fabric("leaf_spine", {"leaves": 2, "cards": 4})
-    found = walk(fabric, switch_tables(fabric, RuleOptions(failover=True)), down=frozenset(cables(fabric)[:1]))
+    found = walk(
+        fabric, switch_tables(fabric, RuleOptions(failover=True)), down=frozenset(cables(fabric)[:1])
+    )
 
     assert not found.is_whole
     assert not found.loops

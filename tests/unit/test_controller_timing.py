@@ -31,7 +31,7 @@ def test_a_time_replaces_its_number_and_no_other(key: str) -> None:
     setup = configured({key: "7us"})
 
     assert getattr(setup, f"{key}_ps") == parse_time("7us")
-    others = {name for name in ("detection", "control_latency", "rule_install", "link_up")} - {key}
+    others = {"detection", "control_latency", "rule_install", "link_up"} - {key}
     assert all(getattr(setup.timing, name) == getattr(GENERIC, name) for name in others)
 
 
