@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import gcd
 from typing import TypeAlias
 
 from testbed.controller.asic import CPU_ROUTE, DROP_ROUTE, Lookup, Result
@@ -259,14 +260,17 @@ class _ToCard:
         """Against the capacity behind each port, found by walking the same tables."""
         name, in_port = state
         ports = self.ways[state]
-        behind = {port: self._capacity_by(state, port) for port in ports}
-        self.capacity[state] = sum(behind.values(), Fraction())
         result = self.rules[name].get(in_port, self.rules[name][None])
+        wanted = dict.fromkeys(ports, 1)
+        if self.walker.weighted:
+            behind = {port: self._capacity_by(state, port) for port in ports}
+            self.capacity[state] = sum(behind.values(), Fraction())
+            wanted = whole_weights(behind)
         if len(ports) < 2 or isinstance(result, int):
             return
         weights = {port: weight for port, weight in zip(*result[:2], strict=True) if port in ports}
-        wanted = whole_weights(behind) if self.walker.weighted else dict.fromkeys(ports, 1)
-        if whole_weights({port: Fraction(weight) for port, weight in weights.items()}) != wanted:
+        divisor = gcd(*weights.values())
+        if weights != {port: weight * divisor for port, weight in wanted.items()}:
             text = ":".join(str(weights[port]) for port in ports)
             better = ":".join(str(wanted[port]) for port in ports)
             self.walker.note(
