@@ -1,4 +1,4 @@
-"""`tb show`: one topology, switch, NIC, card or medium, with the source of each of its numbers."""
+"""`tb show`: one topology or its rules, one switch, NIC, card or medium with the source of each of its numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROFILE_KINDS = {"switch": "switches", "nic": "nics", "card": "cards", "medium":
 
 def show(
     what: Annotated[
-        str, typer.Argument(metavar="TOPOLOGY|switch|nic|card|medium", help="A topology, or a kind.")
+        str, typer.Argument(metavar="TOPOLOGY|switch|nic|card|medium|rules", help="A topology, or a kind.")
     ],
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Which of them.")] = None,
     overrides: Annotated[
@@ -30,15 +30,18 @@ def show(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="A parameter of the topology, a setting of the NIC; repeatable.",
+            help="A parameter of the topology, a setting of the NIC, control.SETTING of rules; repeatable.",
         ),
     ] = None,
     draw: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the topology into a .png or .svg file.")
     ] = None,
+    switch: Annotated[
+        str | None, typer.Option(metavar="SWITCH", help="Of rules: those of one switch.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a topology, or a switch, NIC, card or medium with the source of each number.
+    """Show a topology, its switches' rules, or a switch, NIC, card or medium with the source of each number.
 
     [bold]Examples[/]
 
@@ -49,7 +52,14 @@ def show(
       ./tb show switch tomahawk5
 
       ./tb show nic rdma --set post=blueflame
+
+      ./tb show rules fat_tree --set control.failover=on --switch e1
     """
+    if what == "rules":
+        _show_rules(name, overrides or [], switch, draw, as_json=as_json)
+        return
+    if switch is not None:
+        raise SpecError("only rules are of one switch", remedy="write ./tb show rules TOPOLOGY --switch NAME")
     if what in PROFILE_KINDS:
         _refuse_for_profile(what, overrides, draw)
         _show_profile(what, name, overrides or [], as_json=as_json)
@@ -59,6 +69,16 @@ def show(
         )
     else:
         _show_topology(what, overrides or [], draw, as_json=as_json)
+
+
+def _show_rules(
+    topology: str | None, overrides: list[str], switch: str | None, draw: Path | None, *, as_json: bool
+) -> None:
+    from testbed.cli.rules_view import show_rules
+
+    if topology is None or draw is not None:
+        raise SpecError("rules are those of a topology", remedy="write ./tb show rules leaf_spine")
+    show_rules(topology, overrides, switch, as_json=as_json)
 
 
 def _refuse_drawing(draw: Path) -> None:

@@ -11,11 +11,12 @@ A switch that restarts loses its buffer and not its tables: they are installed a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from testbed.controller.carrier import port_events, union
 from testbed.controller.rules import switch_tables
-from testbed.controller.tables import Flow, Group, Programme, SwitchTables, Tables, TableUpdate
+from testbed.controller.tables import Programme, SwitchTables, Tables, TableUpdate
 from testbed.controller.timing import ControlSetup
 from testbed.spec.fabric import FOREVER_PS, Fabric
 from testbed.spec.failures import Failure
@@ -80,14 +81,14 @@ def changed_entries(before: SwitchTables, after: SwitchTables) -> int:
     """How many flow and group entries are added, changed or removed."""
     if before is after:
         return 0
-    one, other = _entries(before), _entries(after)
-    return sum(one.get(key) != other.get(key) for key in one.keys() | other.keys())
+    flows = [{(f.table, f.priority, f.match): f for f in tables.flows} for tables in (before, after)]
+    groups = [{group.number: group for group in tables.groups} for tables in (before, after)]
+    return _differing(*flows) + _differing(*groups)
 
 
-def _entries(tables: SwitchTables) -> dict[object, Flow | Group]:
-    """By what OpenFlow knows an entry by."""
-    flows = {(flow.table, flow.priority, flow.match): flow for flow in tables.flows}
-    return {**flows, **{group.number: group for group in tables.groups}}
+def _differing(before: Mapping[Any, object], after: Mapping[Any, object]) -> int:
+    """How many keys have something else, or something only before or after."""
+    return sum(before.get(key) != after.get(key) for key in before.keys() | after.keys())
 
 
 def _back_ps(time_ps: int, away: Sequence[tuple[int, int]]) -> int:

@@ -179,3 +179,38 @@ def test_show_switch_reads_as_a_person_writes(tb: Tb) -> None:
 
 def test_show_switch_without_pfc_says_nothing_of_it(tb: Tb) -> None:
     assert "pause_quanta" not in tb("show", "switch", "linux_bridge").stdout
+
+
+def test_show_rules_prints_the_tables_of_a_switch_and_what_the_walk_finds(tb: Tb) -> None:
+    result = tb("show", "rules", "leaf_spine", "--set", "control.failover=on", "--switch", "s1")
+
+    assert result.exit_code == 0
+    assert "group_id=1,type=ff,bucket=watch_port:1,actions=output:1," in result.stdout
+    assert "table=1, priority=0 actions=CONTROLLER:65535" in result.stdout
+    assert "l1 " not in result.stdout
+    assert (
+        "walked: 240 of 240 pairs reach each other, by 432 of 432 shortest paths, no loops" in result.stdout
+    )
+
+
+def test_show_rules_as_json_has_every_switch(tb: Tb) -> None:
+    found = json.loads(tb("show", "rules", "dumbbell", "--set", "trunks=2", "--json").stdout)
+
+    assert list(found["switches"]) == ["l1", "l2"]
+    assert found["walk"]["reached"] == found["walk"]["pairs"] == 56
+    assert len(found["switches"]["l1"]["groups"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("rules",), "those of a topology"),
+        (("rules", "dumbbell", "--switch", "l3"), "unknown switch 'l3'"),
+        (("rules", "dumbbell", "--set", "control.failovr=on"), "did you mean 'failover'"),
+        (("dumbbell", "--switch", "l1"), "only rules"),
+    ],
+)
+def test_show_rules_refuses_what_it_cannot_show(tb: Tb, arguments: tuple[str, ...], said: str) -> None:
+    result = tb("show", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr

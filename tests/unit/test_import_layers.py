@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "testbed.switches": SPEC,
     "nic_emulator": SPEC,
     "topologies": SPEC | {"testbed.links"},
-    "testbed.controller": SPEC,
+    "testbed.controller": SPEC | {"testbed.switches"},
     "testbed.engine": FABRIC_PLAN,
     # The processes and their control plane; the rest of the room is what they emulate.
     "nic_emulator.control": BASE,
