@@ -17,15 +17,16 @@ from testbed.controller.timing import DSCP_CLASSES, PCP_CLASSES
 from testbed.errors import SpecError
 from testbed.switches.profile import CLASSES, SwitchProfile
 
-NO_ROUTE, DROP_ROUTE = 0xFFFF_FFFF, 0xFFFF_FFFE
-"""In place of a group: no rule, so the CPU port (from a port: as from any); and a rule that drops."""
+NO_ROUTE, DROP_ROUTE, CPU_ROUTE = 0xFFFF_FFFF, 0xFFFF_FFFE, 0xFFFF_FFFD
+"""In place of a group: as frames of other ports, or for the CPU port; to be dropped; for the CPU port."""
 TABLES = 2
 """Tables 0 and 1."""
 
-_Ways: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], int]
+Ways: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], int]
 """Ports, their weights, and how they are watched (the engine's `watched`)."""
-_Result: TypeAlias = _Ways | int
-"""Ways out, or NO_ROUTE, or DROP_ROUTE."""
+Result: TypeAlias = Ways | int
+"""Ways out, or DROP_ROUTE, or CPU_ROUTE."""
+_OF_AN_UPDATE = ("groups", "weights", "watched", "route", "ingress_routes")
 _PLAIN, _SELECT_WATCHED, _FAST_FAILOVER = 0, 1, 2
 
 
@@ -167,17 +168,17 @@ def lower(tables: SwitchTables, *, cards: int, ports: Sequence[int]) -> dict[str
         cards: How many cards the fabric has; rules for other addresses meet no frame.
         ports: The switch's ports that have a link.
     """
-    lookup = _Lookup(tables)
-    by_card = [lookup.results(mac, ports) for mac in _macs(cards)]
+    lookup = Lookup(tables)
+    by_card = [lookup.results(mac) for mac in _macs(cards)]
     ways = sorted({way for results in by_card for way in results.values() if not isinstance(way, int)})
     place = {way: index for index, way in enumerate(ways)}
 
-    def number(result: _Result) -> int:
+    def number(result: Result) -> int:
         return result if isinstance(result, int) else place[result]
 
     lowered: dict[str, Any] = {
         "groups": [list(ports) for ports, _, _ in ways],
-        "route": [number(results[None]) for results in by_card],
+        "route": [NO_ROUTE if results[None] == CPU_ROUTE else number(results[None]) for results in by_card],
     }
     if any(len(set(weights)) > 1 for _, weights, _ in ways):
         lowered["weights"] = [list(weights) for _, weights, _ in ways]
@@ -207,17 +208,7 @@ def lower_updates(
                 remedy="let the rules of table 0 be as they were",
             )
         lowered = lower(update.tables, cards=cards, ports=ports)
-        groups = len(lowered["groups"])
-        found.append(
-            {
-                "time_ps": update.time_ps,
-                "groups": lowered["groups"],
-                "weights": lowered.get("weights", []),
-                "watched": lowered.get("watched", [0] * groups),
-                "route": lowered["route"],
-                "ingress_routes": lowered.get("ingress_routes", []),
-            }
-        )
+        found.append({"time_ps": update.time_ps} | {name: lowered.get(name, []) for name in _OF_AN_UPDATE})
     return found
 
 
@@ -242,7 +233,7 @@ def _macs(cards: int) -> tuple[str, ...]:
     return tuple(map(card_mac, range(cards)))
 
 
-class _Lookup:
+class Lookup:
     """What a switch does with frames of cards."""
 
     def __init__(self, tables: SwitchTables) -> None:
@@ -254,28 +245,25 @@ class _Lookup:
             if flow.match.eth_dst is not None:
                 self.by_dst.setdefault(flow.match.eth_dst, []).append(flow)
 
-        self.known: dict[tuple[object, ...], dict[int | None, _Result]] = {}
+        self.known: dict[tuple[object, ...], dict[int | None, Result]] = {}
 
-    def results(self, mac: str, ports: Sequence[int]) -> dict[int | None, _Result]:
+    def results(self, mac: str) -> dict[int | None, Result]:
         """By the port that a frame came in by, where that matters; None: by any other."""
         own = self.by_dst.get(mac, [])
         key = tuple((f.table, f.priority, f.match.in_port, f.output, f.group, f.goto) for f in own)
         if key not in self.known:
             flows = sorted([*own, *self.any_dst], key=lambda flow: (flow.table, -flow.priority))
-            self.known[key] = self._results(flows, ports)
+            self.known[key] = self._results(flows)
         return self.known[key]
 
-    def _results(self, flows: Sequence[Flow], ports: Sequence[int]) -> dict[int | None, _Result]:
+    def _results(self, flows: Sequence[Flow]) -> dict[int | None, Result]:
         """By rules in the order in which they are looked at."""
         usual = self._result(flows, None)
-        special = {flow.match.in_port for flow in flows} - {None}
-        found = {port: self._result(flows, port) for port in ports if port in special}
-        if NO_ROUTE in found.values() and usual != NO_ROUTE:
-            # from a port, NO_ROUTE means "as from any": so any has none, and each port has its own
-            return {None: NO_ROUTE} | {port: found.get(port, usual) for port in ports}
+        special = sorted({flow.match.in_port for flow in flows if flow.match.in_port is not None})
+        found = {port: self._result(flows, port) for port in special}
         return {None: usual} | {port: result for port, result in found.items() if result != usual}
 
-    def _result(self, flows: Sequence[Flow], in_port: int | None) -> _Result:
+    def _result(self, flows: Sequence[Flow], in_port: int | None) -> Result:
         """Through the tables."""
         table: int | None = CLASS_TABLE
         while table is not None:
@@ -285,7 +273,7 @@ class _Lookup:
             if flow.group is not None:
                 return self.groups[flow.group]
             if flow.output is not None:
-                return NO_ROUTE if flow.output == CPU_PORT else ((flow.output,), (1,), _PLAIN)
+                return CPU_ROUTE if flow.output == CPU_PORT else ((flow.output,), (1,), _PLAIN)
             table = flow.goto
         return DROP_ROUTE
 
@@ -296,7 +284,7 @@ def _matching(flows: Iterable[Flow], table: int, in_port: int | None) -> Iterato
             yield flow
 
 
-def _ways_of(group: Group) -> _Ways:
+def _ways_of(group: Group) -> Ways:
     """A group as the engine has it."""
     ports = tuple(bucket.port for bucket in group.buckets)
     if group.kind == "fast_failover":

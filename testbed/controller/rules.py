@@ -77,7 +77,8 @@ def switch_tables(
         fabric: The fabric.
         options: What the rules are to do.
         cards_per_nic: How many cards each endpoint has; their addresses are those of `card_mac`.
-        down: Indices of links without carrier; cards that cannot be reached without them have no rule.
+        down: Indices of links without carrier; cards that cannot be reached without them have no rule. A switch that
+            has no other link keeps its rules: nobody can change them, and it has them when it is back.
         macs: The addresses of each endpoint, in place of the cards'.
     """
     if macs is None:
@@ -99,7 +100,7 @@ def _tables(
     fabric: Fabric, options: RuleOptions, macs: Sequence[Sequence[str]], down: frozenset[int]
 ) -> dict[str, SwitchTables]:
     whole = _ways(fabric, options, frozenset())
-    now = _ways(fabric, options, down) if down else whole
+    now = _ways_now(fabric, options, down, whole) if down else whole
     fixed = (*_class_flows(options), _miss())
 
     @cache
@@ -107,6 +108,16 @@ def _tables(
         return [Match(in_port=slot[1], eth_dst=mac) for mac in macs[slot[0]]]
 
     return {name: _switch(whole[name], now[name], matches_of, fixed) for name in whole}
+
+
+def _ways_now(
+    fabric: Fabric, options: RuleOptions, down: frozenset[int], whole: dict[str, dict[_Slot, _Way]]
+) -> dict[str, dict[_Slot, _Way]]:
+    """With links down. A switch without any link goes nowhere: its rules stay, so that they are there when it is."""
+    dead = {id(fabric.links[index]) for index in down}
+    lost = {name for name in whole if all(id(link) in dead for link in fabric.links_of(name))}
+    now = _ways(fabric, options, down)
+    return {name: whole[name] if name in lost else now[name] for name in whole}
 
 
 def _class_flows(options: RuleOptions) -> Iterator[Flow]:
