@@ -10,7 +10,6 @@ from nic_emulator import NICS
 from nic_emulator.setup import configured as configured_nic
 from testbed.controller.timing import configured as configured_control
 from testbed.run.failure_plan import UNDISTURBED, FailurePlan, failure_plan
-from testbed.run.join import is_lossy
 from testbed.run.plan import cell_plan, plan_data
 from testbed.run.resolve import resolve
 from testbed.run.schedule import schedule_of
@@ -173,11 +172,6 @@ def test_card_restart_and_process_restart_are_of_the_nic(fabric: Fabric) -> None
     assert disturbed.nodes["c3"] == {"restarts": [[100 * US, 300 * US], [500 * US, 500 * US + 1]]}
     assert disturbed.nodes["c4"] == {"restarts": [[100 * US, 200 * US]]}
     assert set(disturbed.links) == {2}, "a process leaves the carrier as it is"
-
-
-def test_plan_with_restarting_nics_may_lose_messages(fabric: Fabric) -> None:
-    assert is_lossy(plan(fabric, of(fabric, "c3@100us-300us:restart")))
-    assert not is_lossy(plan(fabric, of(fabric, "s1@100us-300us:restart", "l1<>s1@1us:down")))
 
 
 def test_failures_of_a_link_come_behind_what_it_does_anyway() -> None:
