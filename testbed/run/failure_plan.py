@@ -166,7 +166,7 @@ def _port_states(fabric: Fabric, control: ControlSetup, failures: Sequence[Failu
 
 
 def _restarts(failures: Sequence[Failure]) -> Mapping[str, Rows]:
-    """When each node is away, and when it is back with nothing of what it had."""
+    """When each node is away, and when it is back."""
     found: dict[str, Rows] = {}
     for one in failures:
         if one.kind in ("restart", "process"):
