@@ -1,6 +1,6 @@
 """A link that goes down and up again, five times: does it help to react?
 
-Every 100 us it is dark for 5 us, which no port notices (detection takes 10 us), or for 20 us. The controller's reaction
+Every 130 us it is dark for 5 us, which no port notices (detection takes 10 us), or for 20 us. The controller's reaction
 takes longer than that: its rules leave the link when it is up again, and come back to it before it is down.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from testbed.spec.experiment import Experiment, Scenario, Variant
 
 KIB = 1024
-SHORT = ("l1<>s1@100us-105us/100us*5:down",)
-LONG = ("l1<>s1@100us-120us/100us*5:down",)
+SHORT = ("l1<>s1@100us-105us/130us*5:down",)
+LONG = ("l1<>s1@100us-120us/130us*5:down",)
 
 EXPERIMENT = Experiment(
     name="flapping_link",

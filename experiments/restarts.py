@@ -1,8 +1,8 @@
 """Something restarts: a spine, a leaf, a card with its NIC, or the process that stands in for the NIC.
 
 A switch loses the frames in its buffer and is dark for 200 us; the rest of the fabric goes around a spine, but cards
-of a leaf have no other way. A card forgets what it had to send; its peers send again until it is back. A process leaves
-the carrier as it is, and is back at once, with nothing of what it knew.
+of a leaf have no other way. A NIC loses the packets that are in it, and all that come before it is back, which are sent
+again. A process leaves the carrier as it is, and is back at once.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ std::uint16_t messages_in(const Frame& last) { return std::max<std::uint16_t>(la
 }  // namespace
 
 void NicEntity::control_arrives(Frame* frame, ps_t now_ps) {
-  if (now_ps < on_ps_) return discard(frame, now_ps);
   ++received_.frames;
   received_.octets += frame->frame_bytes;
+  if (now_ps < on_ps_) return discard(frame, now_ps);
   if ((frame->flags & kFlagCorrupt) != 0) {
     ++received_.fcs_errors;
   } else {
@@ -33,10 +33,10 @@ void NicEntity::control_arrives(Frame* frame, ps_t now_ps) {
 }
 
 void NicEntity::arrive(Frame* frame, ps_t now_ps) {
-  if (now_ps < on_ps_) [[unlikely]]
-    return discard(frame, now_ps);
   ++received_.frames;
   received_.octets += frame->frame_bytes;
+  if (now_ps < on_ps_) [[unlikely]]
+    return discard(frame, now_ps);
   if (frame->telemetry != kNoTelemetry) group_.telemetry.add(*frame, now_ps);
   if ((frame->flags & kFlagCorrupt) != 0) {
     ++received_.fcs_errors;

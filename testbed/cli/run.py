@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EPILOG = (
     "[bold]Keys of --set[/]  records, seed, switch, switch.SETTING, nics, sizes, scenarios, variants, topology, "
-    "topology.PARAMETER, SCENARIO.load, ...; an unknown key lists the nearest."
+    "topology.PARAMETER, failures, control.SETTING, controller, SCENARIO.load, ...; an unknown key lists the nearest."
 )
 
 

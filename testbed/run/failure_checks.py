@@ -10,14 +10,17 @@ from testbed.spec.disturbance import check_node
 from testbed.spec.experiment import Experiment
 from testbed.spec.fabric import FOREVER_PS, Fabric
 from testbed.spec.failures import Failure, parse_failures
+from testbed.switches.setup import SwitchSetup
 from testbed.units import format_rate, format_time
 
 _NO_CONTROLLER = ("static", ".json")
 """Endings of those that are nobody who could be lost."""
 
 
-def checked_failures(experiment: Experiment, fabric: Fabric, problems: Problems) -> tuple[Failure, ...]:
-    """All failures of a variant; those that its fabric cannot have are named."""
+def checked_failures(
+    experiment: Experiment, fabric: Fabric, switch: SwitchSetup | None, problems: Problems
+) -> tuple[Failure, ...]:
+    """All failures of a variant; those that its fabric or its switches cannot have are named."""
     if not isinstance(experiment.failures, tuple):
         return ()  # experiment_problems has said so
     found: list[Failure] = []
@@ -29,6 +32,7 @@ def checked_failures(experiment: Experiment, fabric: Fabric, problems: Problems)
         try:
             if failures:
                 _check(failures[0], experiment, fabric)
+                _check_credits(failures[0], switch)
         except SpecError as error:
             problems.add(f"failures[{index}]", f"'{text}': {error}", error.remedy)
             continue
@@ -77,6 +81,15 @@ def _check_node(failure: Failure, fabric: Fabric) -> None:
             f"{failure.where} never comes back, and so its messages never end",
             remedy=f"write an end, e.g. '{failure.where}@{format_time(failure.from_ps)}-"
             f"{format_time(failure.from_ps + 100_000_000)}:restart'",
+        )
+
+
+def _check_credits(failure: Failure, switch: SwitchSetup | None) -> None:
+    """Credits that a restart loses are never granted again."""
+    if switch is not None and switch.cbfc and failure.kind in ("restart", "process"):
+        raise SpecError(
+            "with credit-based flow control the neighbours of what restarts would wait for its credits for ever",
+            remedy="write switch.cbfc=off",
         )
 
 

@@ -1,10 +1,10 @@
 """Failures as the engine's plan names them: what links do to frames meanwhile, what switches know of their ports, who
 restarts, and which tables follow. Pure.
 
-A link without carrier loses all frames that start in the directions concerned, until its ports are up again. A bit error
-ratio p loses a frame of b bytes with 1 - (1 - p)^8b, taken as 8 b p: it overstates by at most half of that, and from
-8 b p = 1 on all are lost. Of what is on a link at a time the greatest counts. Frames that are already on their way
-arrive.
+A link without carrier loses all frames that start in the directions concerned, until its ports are up again. A bit
+error ratio p loses a frame of b bytes with 1 - (1 - p)^8b, taken as 8 b p, which is too much by a share of at most
+4 b p; from 8 b p = 1 on all are lost. Of what is on a link at a time the greatest counts. Frames that are already on
+their way arrive.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from testbed.controller.asic import lower, lower_updates
+from testbed.controller.asic import check_tables, lower_updates
 from testbed.controller.carrier import port_events, union, unusable_spans
 from testbed.controller.reaction import programme
 from testbed.controller.tables import Programme, TableUpdate
-from testbed.controller.timing import ControlSetup, RuleOptions
+from testbed.controller.timing import ControlSetup
 from testbed.spec.fabric import Fabric, Link
 from testbed.spec.failures import Failure
+from testbed.switches.profile import SwitchProfile
 from testbed.units import PPM_PER_WHOLE, RATIO_UNIT, byte_time_ps
 
 Rows: TypeAlias = list[list[int]]
@@ -38,7 +39,7 @@ class FailurePlan:
     links: Mapping[int, Mapping[str, Rows]] = field(default_factory=dict)
     """By place in `fabric.links`: `faults` and `slow`."""
     nodes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By name: `port_states`, `restarts` and `updates`; of a switch also the tables that it begins with."""
+    """By name: `port_states`, `restarts` and `updates`."""
 
 
 UNDISTURBED = FailurePlan()
@@ -46,42 +47,53 @@ UNDISTURBED = FailurePlan()
 
 def failure_plan(
     fabric: Fabric,
+    profile: SwitchProfile,
     control: ControlSetup,
     failures: Sequence[Failure],
     *,
     cards_per_nic: int = 1,
     given: Programme | None = None,
 ) -> FailurePlan:
-    """Everything that an experiment's failures and its control plane put into a plan.
+    """Everything that an experiment's failures, and what the control plane makes of them, put into a plan.
 
-    Without failures, and with the rules as they are by default, that is nothing. Rules that are `given` stand in for
-    those that the testbed's own would be; frames without a rule then go to the CPU port.
+    A programme that is `given` stands in for what the testbed's own application would do; frames without a rule then go
+    to the CPU port.
     """
-    if given is None and not failures and control.rules == RuleOptions():
+    if not failures and given is None:
         return UNDISTURBED
     rules = given or programme(fabric, control, failures, cards_per_nic=cards_per_nic)
-    nodes = _tables(fabric, rules, cards_per_nic)
-    for config in nodes.values() if given is not None else ():
-        config["punt_latency_ps"] = control.control_latency_ps
-    for name, rows in _port_states(fabric, control, failures).items():
-        nodes[name]["port_states"] = rows
-    for name, rows in _restarts(failures).items():
-        nodes.setdefault(name, {})["restarts"] = rows
+    nodes: dict[str, dict[str, Any]] = {}
+    for what, found in (
+        ("port_states", _port_states(fabric, control, failures)),
+        ("restarts", _restarts(failures)),
+        ("updates", _updates(fabric, profile, rules, cards_per_nic)),
+    ):
+        for name, rows in found.items():
+            nodes.setdefault(name, {})[what] = rows
+    if given is not None:
+        for name in given.first:
+            nodes.setdefault(name, {})["punt_latency_ps"] = control.control_latency_ps
     return FailurePlan(links=_links(fabric, control, failures), nodes=nodes)
 
 
-def _tables(fabric: Fabric, rules: Programme, cards_per_nic: int) -> dict[str, dict[str, Any]]:
-    """What each switch begins with, and what the controller's reactions make of it."""
+def _updates(
+    fabric: Fabric, profile: SwitchProfile, rules: Programme, cards_per_nic: int
+) -> dict[str, list[dict[str, Any]]]:
+    """By switch: the tables that the controller's reactions bring, each of which the ASIC must hold."""
     updates: dict[str, list[TableUpdate]] = {}
     for update in rules.updates:
+        check_tables(update.switch, update.tables, profile)
         updates.setdefault(update.switch, []).append(update)
-    cards, found = len(fabric.endpoints) * cards_per_nic, dict[str, dict[str, Any]]()
-    for name, tables in rules.first.items():
-        ports = [link.port_at(name) for link in fabric.links_of(name)]
-        found[name] = lower(tables, cards=cards, ports=ports)
-        if name in updates:
-            found[name]["updates"] = lower_updates(tables, updates[name], cards=cards, ports=ports)
-    return found
+    cards = len(fabric.endpoints) * cards_per_nic
+    return {
+        name: lower_updates(
+            rules.first[name],
+            of_switch,
+            cards=cards,
+            ports=[link.port_at(name) for link in fabric.links_of(name)],
+        )
+        for name, of_switch in updates.items()
+    }
 
 
 def _links(
@@ -147,7 +159,7 @@ def _slow(link: Link, failures: Sequence[Failure]) -> Iterator[list[int]]:
                 yield [direction, one.from_ps, one.until_ps, byte_ps, one.delay_ps]
 
 
-def _port_states(fabric: Fabric, control: ControlSetup, failures: Sequence[Failure]) -> Mapping[str, Rows]:
+def _port_states(fabric: Fabric, control: ControlSetup, failures: Sequence[Failure]) -> dict[str, Rows]:
     """What each switch knows of its ports, from when on; NICs do not look."""
     switches = {switch.name for switch in fabric.switches}
     found: dict[str, Rows] = {}

@@ -46,9 +46,9 @@ _RECEIVED = ("delivered_ps", "completed_ps", "marks")
 
 
 def is_lossy(plan_data: Mapping[str, Any]) -> bool:
-    """Whether a plan has NICs that may lose messages: unreliable ones, or such as restart and forget theirs."""
+    """Whether a plan has NICs that may lose messages."""
     nics = (node["config"] for node in plan_data["nodes"] if node["kind"] == "nic")
-    return any(config["reliability"] == "unreliable" or "restarts" in config for config in nics)
+    return any(config["reliability"] == "unreliable" for config in nics)
 
 
 def join_records(tx_parts: Sequence[bytes], rx_parts: Sequence[bytes], *, lossy: bool = False) -> Records:
@@ -57,7 +57,7 @@ def join_records(tx_parts: Sequence[bytes], rx_parts: Sequence[bytes], *, lossy:
     Args:
         tx_parts: senders' halves.
         rx_parts: receivers' halves.
-        lossy: of an unreliable transport, or with restarts of NICs: what has not arrived is left out.
+        lossy: of an unreliable transport: what has not arrived is left out.
     """
     tx = np.concatenate([np.frombuffer(part, TX_DTYPE) for part in tx_parts])
     rx = np.concatenate([np.frombuffer(part, RX_DTYPE) for part in rx_parts])

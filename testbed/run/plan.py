@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from nic_emulator.setup import NicSetup
-from testbed.controller.tables import Programme
+from testbed.controller.tables import Programme, Tables
+from testbed.controller.timing import DEFAULT_RULES, RuleOptions
 from testbed.links.features import link_features
 from testbed.links.latency import link_latency_ps
 from testbed.run.failure_plan import UNDISTURBED, FailurePlan, failure_plan
@@ -41,8 +42,10 @@ def cell_plan(
         schedule=schedule,
         seed=seed,
         measure_until_ps=measure_until_ps,
+        rules=given.first if given else network.control.rules,
         disturbed=failure_plan(
             network.fabric,
+            network.switch.profile,
             network.control,
             network.failures,
             cards_per_nic=network.nic(cell).cards,
@@ -59,13 +62,14 @@ def plan_data(
     schedule: Schedule,
     seed: int,
     measure_until_ps: int,
+    rules: RuleOptions | Tables = DEFAULT_RULES,
     disturbed: FailurePlan = UNDISTURBED,
 ) -> dict[str, Any]:
     """Everything the engine needs to run one cell until every message intended before a time is complete."""
     assert schedule.cards_per_nic == nic.cards, "a schedule is of the cards that its NICs have"
     nodes = [
         *nic_nodes(fabric, nic, switch, schedule, measure_until_ps),
-        *switch_nodes(fabric, switch, seed, cards_per_nic=nic.cards),
+        *switch_nodes(fabric, switch, seed, cards_per_nic=nic.cards, rules=rules),
     ]
     for node in nodes:
         node["config"] |= disturbed.nodes.get(node["name"], {})

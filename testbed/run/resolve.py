@@ -141,7 +141,7 @@ def _network(name: str, experiment: Experiment, problems: Problems) -> Network |
     )
     failures: tuple[Failure, ...] = ()
     if fabric is not None:
-        failures = checked_failures(experiment, fabric, problems)
+        failures = checked_failures(experiment, fabric, switch, problems)
         _check_endpoints(fabric, problems)
         _check_scenarios(experiment, fabric, nics or {}, problems)
         for nic in (nics or {}).values():

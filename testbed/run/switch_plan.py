@@ -9,6 +9,7 @@ from typing import Any
 
 from testbed.controller.asic import check_tables, lower
 from testbed.controller.rules import switch_tables
+from testbed.controller.tables import Tables
 from testbed.controller.timing import DEFAULT_RULES, RuleOptions
 from testbed.spec.fabric import Fabric, Link
 from testbed.switches.profile import CLASSES, NO_THRESHOLD, SwitchProfile, Voq
@@ -29,10 +30,13 @@ def switch_nodes(
     seed: int,
     *,
     cards_per_nic: int = 1,
-    rules: RuleOptions = DEFAULT_RULES,
+    rules: RuleOptions | Tables = DEFAULT_RULES,
 ) -> list[dict[str, Any]]:
-    """All switches with the tables that the controller's rules give them."""
-    routes = _routes(fabric, setup.profile, rules, cards_per_nic)
+    """All switches with the tables that the controller's rules give them, or with tables that are there."""
+    if isinstance(rules, RuleOptions):
+        routes = _routes(fabric, setup.profile, rules, cards_per_nic)
+    else:
+        routes = _lowered(fabric, setup.profile, rules, cards_per_nic)
     return [
         {
             "kind": "switch" if setup.profile.voq is None else "voq_switch",
@@ -193,6 +197,12 @@ def _routes(
 ) -> dict[str, dict[str, Any]]:
     """Each switch's tables as its ASIC holds them; the cells of an experiment have the same."""
     tables = switch_tables(fabric, rules, cards_per_nic=cards_per_nic)
+    return _lowered(fabric, profile, tables, cards_per_nic)
+
+
+def _lowered(
+    fabric: Fabric, profile: SwitchProfile, tables: Tables, cards_per_nic: int
+) -> dict[str, dict[str, Any]]:
     cards = len(fabric.endpoints) * cards_per_nic
     found = {}
     for name, of_switch in tables.items():

@@ -149,10 +149,10 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     (
         "variant's host agents",
-        variants(Variant(name="a", host_agents="frozen")),
+        variants(Variant(name="a", host_agents="frozen")),  # type: ignore[arg-type]
         "variants[0].host_agents",
         "befalls",
-    ),  # type: ignore[arg-type]
+    ),
     ("ualink over two switches", {"nics": ("ualink",)}, "topology", "cards on its own switch"),
     (
         "victim with several cards",
@@ -205,7 +205,12 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ("failures are one text", {"failures": "l1>s1:down"}, "failures", "no list of texts"),
     ("failure is a number", {"failures": (7,)}, "failures", "no list of texts"),
     ("failure unknown", failures("l1>s1@1us:dwn"), "failures[0]", "did you mean 'down'?"),
-    ("failure of no node", failures("l1>s1:down", "l1>s9:down"), "failures[1]", "unknown node 's9'; did you mean"),
+    (
+        "failure of no node",
+        failures("l1>s1:down", "l1>s9:down"),
+        "failures[1]",
+        "unknown node 's9'; did you mean",
+    ),
     ("failure of no link", failures("l1>l2:down"), "failures[0]", "no link from l1 to l2"),
     ("failure of no port", failures("l1.9>s1:down"), "failures[0]", "no link from l1 to s1 on port 9"),
     ("restart of no node", failures("x1@1us-2us:restart"), "failures[0]", "unknown node 'x1'"),
@@ -232,6 +237,12 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
         {"controller": "static"} | failures("controller@1us:lost"),
         "failures[0]",
         "there is none that could be lost",
+    ),
+    (
+        "restart with credits",
+        {"switch": "tomahawk_ultra", "switch_settings": {"cbfc": "on"}} | failures("s1@1us-2us:restart"),
+        "failures[0]",
+        "would wait for its credits",
     ),
     ("controller unknown", {"controller": "ruy"}, "controller", "did you mean 'ryu'?"),
     ("controller is a number", {"controller": 7}, "controller", "is no text"),
