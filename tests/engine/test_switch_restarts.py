@@ -89,23 +89,57 @@ def test_restart_loses_what_waits_but_not_what_is_on_its_way_out(voq: bool) -> N
         assert int(samples[samples["kind"] == kind]["value"][-1]) == 0
 
 
-@BOTH
-def test_restarted_switch_forwards_as_a_new_one(voq: bool) -> None:
-    """Full queues at the restart; afterwards a train passes as if there had been nothing."""
-    after_ps = 10 * FAR
-    senders = [
-        Station(sends=train(src, 2, 40) + (train(src, 2, 30, start_ps=after_ps, psn=500))) for src in (0, 1)
-    ]
-    fresh = [Station(sends=train(src, 2, 30, start_ps=after_ps, psn=500)) for src in (0, 1)]
-    found = []
-    for stations, changes in ((senders, {"restarts": [[600_000, 5 * FAR]]}), (fresh, {})):
-        sink = Station()
-        hub([*stations, sink], voq=voq, buffer_bytes=50_000, **changes)
-        found.append(
-            [(one.last_bit_ps, one.frame.src, one.frame.psn) for one in sink.data if one.frame.psn >= 500]
-        )
-    assert found[0] == found[1]
-    assert len(found[0]) > 30
+WAYS = [[1], [2], [3, 4], [4]]
+STATE: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "dwrr": {"dwrr_quantum_bytes": [0, 900, 0, 2500, 0, 0, 0, 0]},
+    "shaper": {"shaper_ps_per_kib": [0, 0, 0, 60_000, 0, 0, 0, 0], "shaper_burst_bytes": [3000] * 8},
+    "stored": {"byte_ps": 10},
+    "watchdog": {"watchdog_detection_ps": 100_000, "watchdog_restoration_ps": 10**9},
+    "turns": {"groups": WAYS, "path_choice": "ROUND_ROBIN"},
+    "flowlets": {
+        "groups": WAYS,
+        "path_choice": "LEAST_LOADED",
+        "flowlet_gap_ps": 10**9,
+        "load_quantum_bytes": 1,
+    },
+    "credits": {"voq": True, "credit_latency_ps": 300_000, "fabric_latency_ps": 50_000},
+    "tight": {"voq": True, "egress_buffer_bytes": 9000, "credit_latency_ps": 30_000},
+    "voq_turns": {"voq": True, "groups": WAYS, "path_choice": "ROUND_ROBIN"},
+}
+
+
+@pytest.mark.parametrize("state", STATE)
+def test_restarted_switch_forwards_as_a_new_one(state: str) -> None:
+    """Full queues, and all that a switch can remember; a moment later it is as if there had been nothing."""
+    from_ps, after_ps = 920_000, 850_000
+
+    def heard(before: bool) -> list[tuple[int, ...]]:
+        config = dict(STATE[state])
+        byte_ps = config.pop("byte_ps", 20)
+        sources = []
+        for src in (0, 1):
+            more = {"traffic_class": 1 + 2 * src, "entropy": src}
+            early = train(src, 2, 35, **more)
+            early += [(720_000, data_frame(src, 2, 5000, **more))] * (state == "stored")
+            sources.append(
+                Station(sends=early * before + train(src, 2, 30, start_ps=after_ps, psn=500, **more))
+            )
+        stops = [(time_ps, pause({3: 65_535})) for time_ps in (0, 300_000) if state == "watchdog" and before]
+        sinks = [Station(byte_ps=byte_ps, sends=stops), Station(byte_ps=byte_ps)]
+        changes = {"restarts": [[from_ps, from_ps + 1]]} if before else {}
+        counted = hub([*sources, *sinks], **config, **changes)
+        lost = counted.get("restart_discards", 0) + total(counted, "out_discards")
+        assert (lost > 0) == (before and "groups" not in STATE[state])
+        return [
+            (place, one.last_bit_ps, one.frame.src, one.frame.psn)
+            for place, sink in enumerate(sinks)
+            for one in sink.data
+            if one.frame.psn >= 500
+        ]
+
+    assert heard(before=True) == heard(before=False)
+    assert len(heard(before=False)) == 60
 
 
 @BOTH
