@@ -27,7 +27,14 @@ from topologies import TOPOLOGIES, build_fabric
 IDLE = Scenario(name="idle", kind="idle")
 LOAD = Scenario(name="load", kind="poisson", load_permille=600)
 # the engine's defaults hold, or the switches ask for it
-NOT_OF_A_PROFILE = {"data_dscp", "ack_dscp", "reorder_window_pkts", "pause_reaction_ps", "int_enabled"}
+NOT_OF_A_PROFILE = {
+    "data_dscp",
+    "ack_dscp",
+    "reorder_window_pkts",
+    "pause_reaction_ps",
+    "int_enabled",
+    "restarts",
+}
 # what only some NICs have, or only with a setting
 NOT_OF_EVERY_PROFILE = {
     "avoid_marked",
