@@ -143,7 +143,8 @@ class FabricApp(fw.App):  # type: ignore[misc]
     def on_error(self, event: Any) -> None:  # noqa: ANN401
         """A switch has refused a message."""
         name, message = self._names.get(event.msg.datapath.id, "?"), event.msg
-        self.emit({"error": f"switch '{name}' refused a message: type {message.type}, code {message.code}"})
+        why = ofproto.ofp_error_code_to_str(message.type, message.code)
+        self.emit({"error": f"switch '{name}' refused a message: {why}"})
 
     # Tables -----------------------------------------------------------------------------------------------
 

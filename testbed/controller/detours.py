@@ -82,7 +82,9 @@ class _Search:
         """The shortest chain of cables, none of them on a way, to a switch with a way that avoids `critical`."""
         (way,) = self.ways.ports[critical]
         start = [cable for port, cable in self._off_ways(critical) if port != came_by]
-        start.sort(key=lambda cable: (cable.port < way, cable.port))  # detours of several homes by several ports
+        start.sort(
+            key=lambda cable: (cable.port < way, cable.port)
+        )  # detours of several homes by several ports
         before: dict[Cable, Cable | None] = dict.fromkeys(start)
         seen = {(cable.far, cable.far_port) for cable in before}
         queue = deque(before)

@@ -30,7 +30,9 @@ def wiring_problems(fabric: Fabric, heard: Iterable[Heard]) -> list[str]:
             for near, far in (ends, ends[::-1]):
                 problems += _problems_of(near, far, peers.get(near, set()))
     for near in sorted(set(peers) - planned):
-        problems += [f"{_name(near)} should lead to no switch, but leads to {_name(far)}" for far in peers[near]]
+        problems += [
+            f"{_name(near)} should lead to no switch, but leads to {_name(far)}" for far in peers[near]
+        ]
     return problems
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from testbed.controller.app_setup import FRAMEWORKS, VARIABLE, available
 
+
 def _prepare(framework: str) -> None:
     """Ryu 4.34 imports from eventlet what eventlet has had no more since 0.31: a mark that nobody returns."""
     if framework == "ryu":

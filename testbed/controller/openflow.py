@@ -41,9 +41,7 @@ def changes(datapath: Any, old: SwitchTables, new: SwitchTables) -> Iterator[Any
     if set(had) - set(has):
         yield parser.OFPBarrierRequest(datapath)
     yield from (
-        group_mod(datapath, group, ofproto.OFPGC_DELETE)
-        for number, group in had.items()
-        if number not in has
+        group_mod(datapath, group, ofproto.OFPGC_DELETE) for number, group in had.items() if number not in has
     )
 
 
@@ -99,6 +97,7 @@ def group_mod(datapath: Any, group: Group, command: int) -> Any:  # noqa: ANN401
             actions=[parser.OFPActionOutput(bucket.port)],
         )
         for bucket in group.buckets
+        if command != ofproto.OFPGC_DELETE  # which may have none
     ]
     return parser.OFPGroupMod(datapath, command, _KINDS[group.kind], group.number, buckets)
 

@@ -60,9 +60,7 @@ def forwarding(fabric: Fabric) -> Rules:
         for name, ports in graph.ways_to(home).ports.items():
             for place, port in attached:
                 found[name][place] = (port,) if name == home else ports
-    return {
-        name: {names[place]: ports for place, ports in sorted(of.items())} for name, of in found.items()
-    }
+    return {name: {names[place]: ports for place, ports in sorted(of.items())} for name, of in found.items()}
 
 
 def switch_tables(
@@ -147,9 +145,7 @@ def _ways(fabric: Fabric, options: RuleOptions, down: frozenset[int]) -> dict[st
     return found
 
 
-def _add_endpoints(
-    found: dict[_Slot, _Way], to_home: _ToHome, switch: Switch, places: Iterable[int]
-) -> None:
+def _add_endpoints(found: dict[_Slot, _Way], to_home: _ToHome, switch: Switch, places: Iterable[int]) -> None:
     """The ways of one switch to all endpoints of a home, which differ only where each has a path of its own."""
     same: dict[int | None, _Way] | None = None
     for place in places:
@@ -208,7 +204,9 @@ def _switch(
 ) -> SwitchTables:
     """Flows and groups of one switch. `whole`: its ways with no link down, which its groups are numbered by."""
     numbers = {way: number for number, way in enumerate(_groups_of(whole.values()), start=1)}
-    groups = _numbered(whole, now, numbers) if now is not whole else {(n, way): n for way, n in numbers.items()}
+    groups = (
+        _numbered(whole, now, numbers) if now is not whole else {(n, way): n for way, n in numbers.items()}
+    )
     flows = list(fixed)
     for slot, way in now.items():
         number = groups.get((numbers.get(whole.get(slot, way), 0), _as_group(way)))
@@ -255,7 +253,9 @@ def _numbered(
             wanted[(number, _as_group(way))] += 1
     found: dict[tuple[int, _Way], int] = {}
     taken = set(before)
-    order = sorted(wanted, key=lambda one: (-wanted[one], before.get(one[0]) != one[1], one[1], str(one[1][0])))
+    order = sorted(
+        wanted, key=lambda one: (-wanted[one], before.get(one[0]) != one[1], one[1], str(one[1][0]))
+    )
     for number, way in order:
         if number in before and number not in found.values():
             found[(number, way)] = number

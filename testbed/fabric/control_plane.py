@@ -31,7 +31,7 @@ from testbed.spec.fabric import Fabric
 Progress = Callable[[str], None]
 
 NAMESPACE = "control"
-_SETTLE_DEADLINE_S = 120.0
+_SETTLE_DEADLINE_S = 300.0
 _LLDP_DEADLINE_S = 20.0
 _STILL_S = 0.3
 _BATCH_DEADLINE_S = 120.0
@@ -90,7 +90,10 @@ class ControlPlane:
             self._questions += 1
             down = {name: sorted(ports) for name, ports in self._down.items() if ports}
             self._controller.send({"settle": self._questions, "down": down})
-            while self._controller.wait_for("settled", deadline - time.monotonic())["settled"] != self._questions:
+            while (
+                self._controller.wait_for("settled", deadline - time.monotonic())["settled"]
+                != self._questions
+            ):
                 pass
             return
         while not is_quiet(self.netns_pid, self.processes().values()):

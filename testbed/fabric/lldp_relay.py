@@ -79,7 +79,9 @@ class LldpRelay:
             if libc.setns(namespace.fileno(), _CLONE_NEWNET) != 0:
                 code = ctypes.get_errno()
                 raise OSError(code, f"setns: {os.strerror(code)}")
-        opened = self._stack.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(LLDP)))
+        opened = self._stack.enter_context(
+            socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(LLDP))
+        )
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
         opened.setblocking(False)
         return opened

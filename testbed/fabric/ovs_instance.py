@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from testbed.errors import FabricError, PreflightError
+from testbed.errors import FabricError, PreflightError, TestbedError
+from testbed.fabric.holders import Holders
 from testbed.fabric.process_table import stat_of
 from testbed.fabric.state import RunState
 
@@ -67,6 +69,25 @@ def missing_programs() -> list[str]:
     return missing + ([] if any(Path(path).exists() for path in SCHEMAS) else ["vswitch.ovsschema"])
 
 
+def try_instance() -> str:
+    """Start an instance in a namespace of its own, and end it; what is wrong, or nothing."""
+    with tempfile.TemporaryDirectory() as directory:
+        holders = Holders()
+        instance = None
+        try:
+            (pid,) = holders.start(["control"]).values()
+            instance = OpenVSwitch(netns_pid=pid, directory=Path(directory))
+            instance.start()
+            instance.add([Bridge(name="s1", dpid=1, ports={})], controller="tcp:127.0.0.1:6653")
+        except TestbedError as error:
+            return str(error).replace("\n", "; ")
+        finally:
+            if instance is not None:
+                instance.stop()
+            holders.stop()
+    return ""
+
+
 class OpenVSwitch:
     """A running instance."""
 
@@ -88,7 +109,8 @@ class OpenVSwitch:
         """Start both daemons on an empty database."""
         if missing := missing_programs():
             raise PreflightError(
-                f"not found: {', '.join(missing)}", remedy="install Open vSwitch: `apt install openvswitch-switch`"
+                f"not found: {', '.join(missing)}",
+                remedy="install Open vSwitch: `apt install openvswitch-switch`",
             )
         schema = next(path for path in SCHEMAS if Path(path).exists())
         file = str(self._directory / "conf.db")
@@ -141,7 +163,9 @@ class OpenVSwitch:
     def log(self, name: str) -> str:
         """The last lines of a process's log."""
         try:
-            lines = (self._directory / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = (
+                (self._directory / f"{name}.log").read_text(encoding="utf-8", errors="replace").splitlines()
+            )
         except OSError:
             return ""
         return "\n".join(lines[-_LOG_LINES:])
@@ -216,7 +240,8 @@ class OpenVSwitch:
         logs = [f"{name}: {text}" for name in ("ovsdb-server", "ovs-vswitchd") if (text := self.log(name))]
         text = "; ".join([f"could not build the control plane: step '{step}'", *dead, problem])
         return FabricError(
-            "\n".join([text, *logs]), remedy="see the log lines above; `./tb check` tries an instance of its own"
+            "\n".join([text, *logs]),
+            remedy="see the log lines above; `./tb check` tries an instance of its own",
         )
 
 
