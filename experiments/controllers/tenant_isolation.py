@@ -1,5 +1,6 @@
-"""Two tenants who share a fabric and cannot reach each other: `--controller experiments/controllers/tenant_isolation.py`.
+"""Two tenants who share a fabric and cannot reach each other.
 
+Run with `--controller experiments/controllers/tenant_isolation.py`.
 The first half of the NICs is one tenant's, the second the other's. The rules are those of the testbed; above them,
 where a frame enters the fabric, a rule for each card of the other tenant drops what is sent to it.
 """
@@ -15,7 +16,7 @@ from testbed.controller.tables import FORWARDING_TABLE, Flow, Match, SwitchTable
 ISOLATION_PRIORITY = 1000
 
 
-class TenantIsolation(FabricApp):  # type: ignore[misc]
+class TenantIsolation(FabricApp):
     """The fabric's rules, and walls at its edge."""
 
     def tables(self, down: frozenset[int]) -> Mapping[str, SwitchTables]:

@@ -1,4 +1,4 @@
-"""A bridge's tables, as `ovs-ofctl -O OpenFlow13` writes them, to `SwitchTables`: with Open vSwitch's Python library. Pure.
+"""A bridge's tables as `ovs-ofctl` writes them to `SwitchTables`, with Open vSwitch's Python library. Pure.
 
 What no switch here knows is kept by name in `other`, for `asic.check_tables` to refuse it.
 """
@@ -80,7 +80,7 @@ def _add_action(action: Any, does: dict[str, Any]) -> None:  # noqa: ANN401
     found: tuple[str, int] | None = None
     if key == "drop":
         return
-    if key == "CONTROLLER" or key == "output" and value.get("port") == "CONTROLLER":
+    if key == "CONTROLLER" or (key == "output" and value.get("port") == "CONTROLLER"):
         found = ("output", CPU_PORT)
     elif key == "output" and isinstance(value.get("port"), int):
         found = ("output", value["port"])

@@ -187,7 +187,7 @@ class _ToHome:
             ports = (*ports, around)
         if len(ports) == 1:
             return (None, (Bucket(port=ports[0]),))
-        if self.options.paths == "single" or around is not None and len(ports) == 2 and ports[1] == around:
+        if self.options.paths == "single" or (around is not None and len(ports) == 2 and ports[1] == around):
             return ("fast_failover", tuple(Bucket(port=port, watched=True) for port in ports))
         weights = dict.fromkeys(ports, 1)
         if self.options.weights:

@@ -1,4 +1,4 @@
-"""An Open vSwitch of a run's own: a database and a switch daemon in one network namespace, their files in one directory.
+"""An Open vSwitch of a run's own: database and switch daemon in one network namespace, files in one directory.
 
 The system's Open vSwitch is neither used nor touched. The daemons stay in the foreground, and end with the process
 that started them.

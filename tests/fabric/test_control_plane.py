@@ -167,7 +167,7 @@ def test_application_that_cannot_run_is_an_error_that_says_why(
     path = tmp_path / "bad.py"
     path.write_text(text, encoding="utf-8")
     with (
-        pytest.raises(FabricError, match="nothing_like_this|has no application"),
+        pytest.raises(FabricError, match=r"nothing_like_this|has no application"),
         control_plane(SMALL, state=state, controller=str(path), setup=PLAIN),
     ):
         pytest.fail("it ran")
