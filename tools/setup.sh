@@ -22,7 +22,7 @@ engine_dir=$root/testbed/engine
 # What compiles the extension and holds the venv; without these nothing works.
 base_packages=(g++ cmake ninja-build libdeflate-dev python3-venv python3-dev)
 # What a fabric on real frames needs; without these the `twin` engine still works.
-fabric_packages=(mininet python3-setuptools openvswitch-switch iproute2 ethtool tcpdump tshark procps kmod)
+fabric_packages=(mininet python3-setuptools openvswitch-switch iproute2 iputils-ping ethtool tcpdump tshark procps kmod)
 # What only tests need.
 test_packages=(clang libclang-rt-dev)
 

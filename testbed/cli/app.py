@@ -14,6 +14,7 @@ from testbed.cli import (
     check,
     clean,
     lint,
+    ping,
     plot,
     run,
     sensitivity,
@@ -95,6 +96,7 @@ app.command("assumptions")(assumptions.assumptions)
 app.command("sensitivity")(sensitivity.sensitivity)
 app.command("test", context_settings=test.PASS_THROUGH)(test.test)
 app.command("bench")(bench.bench)
+app.command("ping")(ping.ping)
 app.command("validate")(validate.validate)
 app.command("lint")(lint.lint)
 app.command("clean")(clean.clean)
