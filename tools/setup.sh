@@ -5,7 +5,6 @@
 #   venv       .venv from /usr/bin/python3, which sees the distribution's Python packages (Mininet is one)
 #   python     the pinned Python dependencies of requirements.lock
 #   engine     the compiled extension, testbed/engine/_engine*.so
-#   ovs        ovsdb-server and ovs-vswitchd, where no init system started them
 #   fuzzer     what only tests need: clang, which builds the fuzzers, and nfdump, a collector of sFlow; where they
 #              cannot be installed, those tests are skipped
 #
@@ -24,7 +23,7 @@ engine_dir=$root/testbed/engine
 # What compiles the extension and holds the venv; without these nothing works.
 base_packages=(g++ cmake ninja-build libdeflate-dev python3-venv python3-dev)
 # What a fabric on real frames needs; without these the `twin` engine still works.
-fabric_packages=(mininet python3-setuptools openvswitch-switch iproute2 ethtool tcpdump tshark procps kmod)
+fabric_packages=(mininet python3-setuptools openvswitch-switch iproute2 iputils-ping ethtool tcpdump tshark procps kmod)
 # What only tests need.
 test_packages=(clang libclang-rt-dev nfdump nfdump-sflow)
 
@@ -54,7 +53,6 @@ remedy_for() {
         venv) echo "remove .venv and run ./tb again; python3-venv must be installed" ;;
         python) echo "check the network (pip reads the usual PIP_* variables), then ./tb again" ;;
         engine) echo "see the log; \`rm -rf build\` and ./tb starts the build afresh" ;;
-        ovs) echo "see the log, and /var/log/openvswitch; a container needs CAP_NET_ADMIN and CAP_SYS_NICE" ;;
     esac
 }
 
@@ -171,7 +169,19 @@ python_needed() {
 do_python() {
     local pip=("$venv/bin/python" -m pip install --disable-pip-version-check --no-deps)
     ! offline || pip+=(--no-index)
-    "${pip[@]}" --requirement "$root/requirements.lock"
+    local wheels=$build/wheels ryu
+    mkdir -p -- "$wheels"
+    ryu=$(grep '^ryu==' "$root/requirements.lock")
+    grep -v '^ryu==' "$root/requirements.lock" >"$build/requirements.txt"
+    "${pip[@]}" --requirement "$build/requirements.txt"
+    # Ryu's last release builds with no newer setuptools than this; its wheel is kept, for a venv made without network.
+    echo 'setuptools==67.6.1' >"$build/ryu-build.txt"
+    if ! compgen -G "$wheels/ryu-${ryu#ryu==}-*.whl" >/dev/null && ! offline; then
+        PIP_CONSTRAINT=$build/ryu-build.txt "$venv/bin/python" -m pip wheel --disable-pip-version-check --no-deps \
+            --use-pep517 --wheel-dir "$wheels" "$ryu" || true
+    fi
+    "${pip[@]}" --find-links "$wheels" --no-index "$ryu" || "${pip[@]}" "$ryu" ||
+        echo "Ryu cannot be installed here; the controller runs on os-ken"
     # The packages of this tree are importable in the venv from any directory, without an install.
     printf '%s\n' "$root" >"$(site_packages)/transparent_nic_testbed.pth"
     python_key >"$venv/.tb-python"
@@ -217,29 +227,6 @@ spec.loader.exec_module(u.module_from_spec(spec))' "$built" # a shared object li
     printf '%s\n' "$key" >"$out/.tb-engine"
 }
 
-# ovs -------------------------------------------------------------------------------------------------------
-
-ovs_needed() {
-    [[ -x /usr/share/openvswitch/scripts/ovs-ctl ]] || return 1 # not installed: preflight says so
-    if pgrep -x ovs-vswitchd >/dev/null && pgrep -x ovsdb-server >/dev/null; then return 1; fi
-    may_be_root # preflight says so too
-}
-
-do_ovs() {
-    if [[ -d /run/systemd/system ]]; then
-        as_root systemctl start openvswitch-switch
-        return
-    fi
-    # ovs-ctl starts ovs-vswitchd only where it can load the kernel module. The testbed's bridges are in
-    # user space and need none, so the daemon is started here as ovs-ctl would.
-    local ctl=/usr/share/openvswitch/scripts/ovs-ctl run=/var/run/openvswitch
-    as_root "$ctl" --no-ovs-vswitchd --no-record-hostname --system-id=random start
-    if ! pgrep -x ovs-vswitchd >/dev/null; then
-        as_root ovs-vswitchd "unix:$run/db.sock" -vconsole:emer -vsyslog:off -vfile:info \
-            --no-chdir --log-file=/var/log/openvswitch/ovs-vswitchd.log --pidfile --detach
-    fi
-}
-
 # fuzzer ----------------------------------------------------------------------------------------------------
 
 fuzzer_needed() {
@@ -263,7 +250,6 @@ describe() {
         venv) printf 'making .venv from %s' "$system_python" ;;
         python) printf 'installing the Python dependencies%s' "$(! offline || printf ' (no network: TB_OFFLINE=1)')" ;;
         engine) printf 'compiling the engine' ;;
-        ovs) printf 'starting Open vSwitch' ;;
     esac
 }
 
@@ -275,12 +261,12 @@ take_lock() { # two set-ups at once: the second waits, then finds nothing to do
 
 main() {
     local step steps=("$@")
-    ((${#steps[@]})) || steps=(packages venv python engine ovs fuzzer)
+    ((${#steps[@]})) || steps=(packages venv python engine fuzzer)
     missing='' locked=0
     for step in "${steps[@]}"; do
         case $step in
-            packages | venv | python | engine | ovs | fuzzer) ;;
-            *) say "error: no set-up step '$step'"; say "remedy: packages venv python engine ovs fuzzer"; exit 2 ;;
+            packages | venv | python | engine | fuzzer) ;;
+            *) say "error: no set-up step '$step'"; say "remedy: packages venv python engine fuzzer"; exit 2 ;;
         esac
         "${step}_needed" || continue
         if ((!locked)); then

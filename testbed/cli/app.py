@@ -16,6 +16,7 @@ from testbed.cli import (
     clean,
     counters,
     lint,
+    ping,
     plot,
     run,
     sensitivity,
@@ -101,6 +102,7 @@ app.command("sensitivity")(sensitivity.sensitivity)
 app.command("test", context_settings=test.PASS_THROUGH)(test.test)
 app.command("capture", epilog=capture.EPILOG)(capture.capture)
 app.command("bench")(bench.bench)
+app.command("ping")(ping.ping)
 app.command("validate")(validate.validate)
 app.command("lint")(lint.lint)
 app.command("clean")(clean.clean)

@@ -25,7 +25,7 @@ class Setup:
     """A fabric, and what the rules are to do in it."""
 
     fabric: Fabric
-    rules: RuleOptions = RuleOptions()
+    rules: RuleOptions
     cards_per_nic: int = 1
     macs: Mapping[str, tuple[str, ...]] | None = None
     """By endpoint; None: the cards'."""

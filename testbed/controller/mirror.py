@@ -1,4 +1,4 @@
-"""A bridge's tables, as `ovs-ofctl -O OpenFlow13` writes them, to `SwitchTables`: with Open vSwitch's Python library. Pure.
+"""A bridge's tables as `ovs-ofctl` writes them to `SwitchTables`, with Open vSwitch's Python library. Pure.
 
 What no switch here knows is kept by name in `other`, for `asic.check_tables` to refuse it.
 """
@@ -6,6 +6,7 @@ What no switch here knows is kept by name in `other`, for `asic.check_tables` to
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from ovs.flow.kv import KVDecoders, KVParser
@@ -38,6 +39,7 @@ def tables_of(flows: Iterable[str], groups: Iterable[str]) -> SwitchTables:
     )
 
 
+@lru_cache(maxsize=1 << 17)  # switches of a tier have most rules in common, and a change is of few
 def flow_of(line: str) -> Flow:
     """One rule."""
     parsed = OFPFlow(line)

@@ -97,6 +97,7 @@ def group_mod(datapath: Any, group: Group, command: int) -> Any:  # noqa: ANN401
             actions=[parser.OFPActionOutput(bucket.port)],
         )
         for bucket in group.buckets
+        if command != ofproto.OFPGC_DELETE  # which may have none
     ]
     return parser.OFPGroupMod(datapath, command, _KINDS[group.kind], group.number, buckets)
 

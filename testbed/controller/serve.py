@@ -18,7 +18,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,13 @@ def main(arguments: list[str]) -> int:
 
     manager = fw.app_manager.AppManager.get_instance()
     ours.FabricApp.setup = from_dict(Setup, json.loads(Path(options.config).read_text(encoding="utf-8")))
-    ours.FabricApp.emit = staticmethod(_emit)
     manager.load_apps([options.app or OUR_APP, fw.OFP_HANDLER])
     if options.app and options.app not in manager.applications_cls:
         print(f"{options.app} has no application: no class derived from RyuApp or FabricApp", file=sys.stderr)
         return 2
     manager.instantiate_apps(**manager.create_contexts())
     found = [app for app in manager.applications.values() if isinstance(app, ours.FabricApp)]
-    _emit({"ready": True, "fabric": bool(found)})
+    ours.emit({"ready": True, "fabric": bool(found)})
     for request in _requests():
         for application in found:
             application.send_event(application.name, ours.EventRequest(request))
@@ -61,12 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _emit(message: Mapping[str, Any]) -> None:
-    """One line, in one write, so that no other's comes between."""
-    os.write(1, json.dumps(message).encode() + b"\n")
-
-
-def _requests() -> Any:  # noqa: ANN401
+def _requests() -> Iterator[dict[str, Any]]:
     """The lines of standard input, while other green threads go on."""
     text = b""
     while chunk := os.read(0, 1 << 16):

@@ -31,7 +31,7 @@ from testbed.spec.fabric import Fabric
 Progress = Callable[[str], None]
 
 NAMESPACE = "control"
-_SETTLE_DEADLINE_S = 120.0
+_SETTLE_DEADLINE_S = 300.0
 _LLDP_DEADLINE_S = 20.0
 _STILL_S = 0.3
 _BATCH_DEADLINE_S = 120.0
@@ -77,7 +77,7 @@ class ControlPlane:
     def set_carrier(self, switch: str, port: int, up: bool) -> None:
         """Let a port's carrier come or go."""
         command = ["ip", "link", "set", cpu_interface(switch, port), "up" if up else "down"]
-        _run_inside(self.netns_pid, command)
+        run_inside(self.netns_pid, command)
         (self._down[switch].discard if up else self._down[switch].add)(port)
 
     def settle(self) -> None:
@@ -216,6 +216,7 @@ def control_plane(
     setup: ControlSetup,
     cards_per_nic: int = 1,
     macs: Mapping[str, tuple[str, ...]] | None = None,
+    wire: Callable[[int], None] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[ControlPlane]:
     """A context in which the control plane stands and has settled; whatever ends it, nothing is left.
@@ -227,6 +228,8 @@ def control_plane(
         setup: What the rules are to do.
         cards_per_nic: How many cards each endpoint has.
         macs: The addresses of each endpoint, in place of the cards'.
+        wire: Makes the bridges' interfaces, and brings them up, in the network namespace of a process; by default
+            each is a veth pair with its CPU end.
         progress: Is told each step.
     """
     say = progress or (lambda _step: None)
@@ -240,7 +243,10 @@ def control_plane(
         state.record_child("namespaces of the control plane", holders.pid)
         (netns_pid,) = holders.start([NAMESPACE]).values()
         state.record_child("namespace of the control plane", netns_pid)
-        _run_inside(netns_pid, wiring.batch_command(), veth_batch(fabric))
+        if wire is not None:
+            wire(netns_pid)
+        else:
+            run_inside(netns_pid, wiring.batch_command(), veth_batch(fabric))
         holders.configure([NAMESPACE])
         say("Open vSwitch")
         ovs = OpenVSwitch(netns_pid=netns_pid, directory=directory, state=state)
@@ -272,8 +278,8 @@ def control_plane(
         yield plane
 
 
-def _run_inside(netns_pid: int, command: list[str], text: str = "") -> None:
-    """Run a command in the control namespace."""
+def run_inside(netns_pid: int, command: list[str], text: str = "") -> None:
+    """Run a command in the network namespace of a process."""
     done = subprocess.run(
         [*inside(netns_pid), *command],
         input=text,

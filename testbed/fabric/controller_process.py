@@ -50,8 +50,12 @@ class ControllerProcess:
             )
         self._unread = b""
         state.record_child("controller", self._process.pid)
-        self.is_ours: bool = self.wait_for("ready", _READY_DEADLINE_S)["fabric"]
-        """Whether its application is a `FabricApp`, which answers `send`."""
+        try:
+            self.is_ours: bool = self.wait_for("ready", _READY_DEADLINE_S)["fabric"]
+            """Whether its application is a `FabricApp`, which answers `send`."""
+        except BaseException:
+            self.stop()
+            raise
 
     @property
     def pid(self) -> int:

@@ -1,4 +1,4 @@
-"""An Open vSwitch of a run's own: a database and a switch daemon in one network namespace, their files in one directory.
+"""An Open vSwitch of a run's own: database and switch daemon in one network namespace, files in one directory.
 
 The system's Open vSwitch is neither used nor touched. The daemons stay in the foreground, and end with the process
 that started them.
@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from testbed.errors import FabricError, PreflightError
+from testbed.errors import FabricError, PreflightError, TestbedError
+from testbed.fabric.holders import Holders
 from testbed.fabric.process_table import stat_of
 from testbed.fabric.state import RunState
 
@@ -65,6 +67,25 @@ def missing_programs() -> list[str]:
     """What of Open vSwitch is not on this machine."""
     missing = [name for name in PROGRAMS if _which(name) is None]
     return missing + ([] if any(Path(path).exists() for path in SCHEMAS) else ["vswitch.ovsschema"])
+
+
+def try_instance() -> str:
+    """Start an instance in a namespace of its own, and end it; what is wrong, or nothing."""
+    with tempfile.TemporaryDirectory() as directory:
+        holders = Holders()
+        instance = None
+        try:
+            (pid,) = holders.start(["control"]).values()
+            instance = OpenVSwitch(netns_pid=pid, directory=Path(directory))
+            instance.start()
+            instance.add([Bridge(name="s1", dpid=1, ports={})], controller="tcp:127.0.0.1:6653")
+        except TestbedError as error:
+            return str(error).replace("\n", "; ")
+        finally:
+            if instance is not None:
+                instance.stop()
+            holders.stop()
+    return ""
 
 
 class OpenVSwitch:

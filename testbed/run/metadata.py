@@ -16,7 +16,20 @@ from typing import Any
 
 from testbed import __version__
 
-PACKAGES = ("numpy", "scipy", "pyarrow", "matplotlib", "hdrhistogram", "networkx", "rich", "typer", "mininet")
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "pyarrow",
+    "matplotlib",
+    "hdrhistogram",
+    "networkx",
+    "rich",
+    "typer",
+    "mininet",
+    "ryu",
+    "os-ken",
+    "ovs",
+)
 ROOT = Path(__file__).resolve().parents[2]
 
 SCHEMA_VERSION = 1

@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from testbed.controller.app_setup import available
 from testbed.errors import PreflightError
 from testbed.fabric.capacity import read_limits
+from testbed.fabric.ovs_instance import missing_programs, try_instance
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND_TIMEOUT_S = 10
@@ -112,7 +114,8 @@ def require(need: Literal["twin", "emulation"]) -> None:
     """Raise one `PreflightError` that lists all that is missing for such a run."""
     probes: list[Callable[[], Finding]] = [probe_python, probe_extension]
     if need == "emulation":
-        probes += [probe_root, probe_mininet, probe_namespaces, probe_packet_sockets, probe_open_vswitch]
+        probes += [probe_root, probe_mininet, probe_namespaces, probe_packet_sockets]
+        probes += [probe_open_vswitch, probe_controller]
     findings = [probe() for probe in probes]
     if need == "emulation":
         findings += [probe_binary(binary) for binary in BINARIES if binary.need == "emulation"]
@@ -246,19 +249,41 @@ def probe_packet_sockets() -> Finding:
 
 
 def probe_open_vswitch() -> Finding:
-    """Whether Open vSwitch is installed, and its daemon answers."""
-    installed = _which("ovs-vsctl") is not None
-    output = _output("ovs-appctl", "--timeout=5", "-t", "ovs-vswitchd", "version") if installed else ""
-    version = _version(output, r"Open vSwitch\) (\d[\d.]*)")
-    unprivileged = installed and version is None and os.geteuid() != 0
+    """Whether Open vSwitch is installed, and an instance of our own can start: starts one, which ends at once."""
+    version = _version(_output("ovs-vswitchd", "--version"), r"Open vSwitch\) (\d[\d.]*)")
+    problem, unprivileged = "", os.geteuid() != 0
+    if missing := missing_programs():
+        problem = f"not found: {', '.join(missing)}"
+    elif not unprivileged:
+        problem = try_instance()
+    works = not problem and not unprivileged
+    found = problem or (
+        f"{version}, not tried without root" if unprivileged else version or "version unknown"
+    )
     return Finding(
         name="open vswitch",
-        found=version or ("not installed" if not installed else "ovs-vswitchd does not answer"),
+        found=found,
         minimum="2.13",
-        status="ok" if version else "limited" if unprivileged else "missing",
+        status="ok" if works else "missing" if problem else "limited",
         need="emulation",
-        meaning="the forwarding state of the switches; user-space bridges for plain Mininet",
-        remedy="apt-get install openvswitch-switch" if not installed else "tools/setup.sh ovs starts it",
+        meaning="the bridges of the control plane, an instance for each run",
+        remedy="apt-get install openvswitch-switch"
+        if missing
+        else "a container needs CAP_NET_ADMIN and /dev/net/tun",
+    )
+
+
+def probe_controller() -> Finding:
+    """Which framework the controller can run on."""
+    found = available()
+    return Finding(
+        name="controller",
+        found=" and ".join(found) or "neither Ryu nor os-ken",
+        minimum="",
+        status="ok" if found else "missing",
+        need="emulation",
+        meaning="programs the bridges; os-ken stands in where Ryu cannot be installed",
+        remedy="./tb installs both; see build/setup-python.log",
     )
 
 
@@ -344,6 +369,7 @@ PROBES: tuple[Callable[[], Finding], ...] = (
     probe_namespaces,
     probe_packet_sockets,
     probe_open_vswitch,
+    probe_controller,
     probe_shared_memory,
     probe_cores,
     probe_memory,

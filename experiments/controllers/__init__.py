@@ -1,0 +1,1 @@
+"""Controller applications of one's own: `--controller experiments/controllers/NAME.py`."""
