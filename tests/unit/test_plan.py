@@ -51,6 +51,7 @@ NOT_OF_EVERY_PROFILE = {
     "ordered",
     "paths",
     "receive_depth",
+    "restarts",
     "rnr_retry_limit",
     "rnr_timer_ps",
     "tlp_ps",
