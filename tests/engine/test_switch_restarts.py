@@ -92,7 +92,7 @@ def test_restart_loses_what_waits_but_not_what_is_on_its_way_out(voq: bool) -> N
 WAYS = [[1], [2], [3, 4], [4]]
 STATE: dict[str, dict[str, Any]] = {
     "plain": {},
-    "dwrr": {"dwrr_quantum_bytes": [0, 900, 0, 2500, 0, 0, 0, 0]},
+    "dwrr": {"dwrr_quantum_bytes": [0, 900, 0, 9000, 0, 0, 0, 0]},
     "shaper": {"shaper_ps_per_kib": [0, 0, 0, 60_000, 0, 0, 0, 0], "shaper_burst_bytes": [3000] * 8},
     "stored": {"byte_ps": 10},
     "watchdog": {"watchdog_detection_ps": 100_000, "watchdog_restoration_ps": 10**9},
@@ -104,7 +104,8 @@ STATE: dict[str, dict[str, Any]] = {
         "load_quantum_bytes": 1,
     },
     "credits": {"voq": True, "credit_latency_ps": 300_000, "fabric_latency_ps": 50_000},
-    "tight": {"voq": True, "egress_buffer_bytes": 9000, "credit_latency_ps": 30_000},
+    "tight": {"voq": True, "egress_buffer_bytes": 4096, "credit_latency_ps": 300_000},
+    "slow": {"voq": True, "credit_speedup_permille": 100},
     "voq_turns": {"voq": True, "groups": WAYS, "path_choice": "ROUND_ROBIN"},
 }
 
@@ -120,7 +121,7 @@ def test_restarted_switch_forwards_as_a_new_one(state: str) -> None:
         sources = []
         for src in (0, 1):
             more = {"traffic_class": 1 + 2 * src, "entropy": src}
-            early = train(src, 2, 35, **more)
+            early = train(src, 2, 35 - src, **more)
             early += [(720_000, data_frame(src, 2, 5000, **more))] * (state == "stored")
             sources.append(
                 Station(sends=early * before + train(src, 2, 30, start_ps=after_ps, psn=500, **more))
