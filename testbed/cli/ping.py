@@ -12,7 +12,9 @@ from testbed.cli.privilege import become_root
 
 
 def ping(
-    topology: Annotated[str, typer.Argument(metavar="TOPOLOGY", help="A topology, or a file path/to/mine.py.")],
+    topology: Annotated[
+        str, typer.Argument(metavar="TOPOLOGY", help="A topology, or a file path/to/mine.py.")
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the topology; repeatable."),

@@ -37,9 +37,7 @@ def host_batch(fabric: Fabric, index: int) -> str:
 
 
 @contextmanager
-def plain_network(
-    fabric: Fabric, *, state: RunState, controller: str, setup: ControlSetup
-) -> Iterator[Any]:
+def plain_network(fabric: Fabric, *, state: RunState, controller: str, setup: ControlSetup) -> Iterator[Any]:
     """A context in which the network stands: its Mininet object, whose `pingAll` works."""
     check_machine()
     if shutil.which("ping") is None:
