@@ -30,6 +30,7 @@ class Level(StrEnum):
     QUEUE = "queue"
     GROUP = "priority group"
     NIC = "nic"
+    NODE = "switch or nic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,8 @@ class Place:
         return f"{node}{port}" + ("" if self.traffic_class is None else f".c{self.traffic_class}")
 
 
-_S, _P, _F, _Q, _G, _N = Level.SWITCH, Level.PORT, Level.PFC, Level.QUEUE, Level.GROUP, Level.NIC
+_S, _P, _F = Level.SWITCH, Level.PORT, Level.PFC
+_Q, _G, _N = Level.QUEUE, Level.GROUP, Level.NIC
 _DAMAGED = "ours counts damaged frames, too"
 
 MEANINGS: tuple[Meaning, ...] = (
@@ -101,6 +103,19 @@ MEANINGS: tuple[Meaning, ...] = (
         gauge=True,
     ),
     Meaning(_S, "no_route_discards", "packets", "dropped for want of a rule", sampled=True),
+    Meaning(
+        _S,
+        "no_live_port_discards",
+        "packets",
+        "dropped, since every port of their group was down",
+        sampled=True,
+    ),
+    Meaning(_S, "acl_discards", "packets", "dropped, as a rule says"),
+    Meaning(_S, "cpu_frames", "packets", "for the CPU port"),
+    # a switch or a NIC
+    Meaning(
+        Level.NODE, "restart_discards", "packets", "dropped by a restart, or while it lasted", sampled=True
+    ),
     # a port of a switch
     Meaning(
         _P,

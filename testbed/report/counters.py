@@ -23,6 +23,7 @@ _METRIC_PLACES = {
     Level.QUEUE: "queue",
     Level.GROUP: "priority_group",
     Level.NIC: "nic",
+    Level.NODE: "node",
 }
 
 

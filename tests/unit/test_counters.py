@@ -60,6 +60,7 @@ PATTERNS = {
 
 def test_names_belong_to_the_object_that_the_counter_is_of() -> None:
     for one in MEANINGS:
+        assert not one.sai or one.level in PATTERNS
         assert not one.sai or re.fullmatch(PATTERNS[one.level], one.sai)
         assert not one.if_mib or re.fullmatch(
             r"if(HC)?(In|Out)(Octets|UcastPkts|Discards|Errors)", one.if_mib
