@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from testbed.analysis.counter_names import MEANINGS, NAMINGS, Level, Meaning, Place, meaning_of, place_of
+from testbed.analysis.counter_meaning import NAMINGS, Level, Meaning, Place
+from testbed.analysis.counter_names import MEANINGS, meaning_of, place_of
 from testbed.analysis.counter_rows import Selection, parse_place, rows_of
 from testbed.analysis.counter_series import CounterSampler, Series
 from testbed.errors import SpecError
