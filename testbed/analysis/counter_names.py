@@ -10,66 +10,14 @@ them `{c}` is the class. Where theirs counts something else, `differs` says what
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
-from typing import Literal, get_args
 
-Names = Literal["own", "sai", "if-mib", "ethtool"]
-NAMINGS: tuple[str, ...] = get_args(Names)
+from testbed.analysis.counter_meaning import Level, Meaning, Place
 
 _KEY = re.compile(r"(?:port(\d+)\.)?(?:c([0-7])\.)?(\w+)", re.ASCII)
 
-
-class Level(StrEnum):
-    """What a counter belongs to."""
-
-    SWITCH = "switch"
-    PORT = "port"
-    PFC = "class of a port"
-    QUEUE = "queue"
-    GROUP = "priority group"
-    NIC = "nic"
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """One counter."""
-
-    level: Level
-    name: str
-    unit: str
-    """`octets`, `packets`, `bytes`, `ps`, `messages` or `events`."""
-    what: str
-    sai: str = ""
-    if_mib: str = ""
-    ethtool: str = ""
-    differs: str = ""
-    gauge: bool = False
-    """A level or a highest level: it is read as it is, not as a rate."""
-    sampled: bool = False
-    """Whether it is in a cell's series."""
-
-    def named(self, names: Names, traffic_class: int | None = None) -> str:
-        """Its name there, the class filled in; empty if there is none."""
-        name = {"own": self.name, "sai": self.sai, "if-mib": self.if_mib, "ethtool": self.ethtool}[names]
-        return name if traffic_class is None else name.format(c=traffic_class)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where at a node a counter stands: a port, and a class of it; None where it has none."""
-
-    port: int | None = None
-    traffic_class: int | None = None
-
-    def at(self, node: str) -> str:
-        """`l1`, `l1-eth3`, `l1-eth3.c1`."""
-        port = "" if self.port is None else f"-eth{self.port}"
-        return f"{node}{port}" + ("" if self.traffic_class is None else f".c{self.traffic_class}")
-
-
-_S, _P, _F, _Q, _G, _N = Level.SWITCH, Level.PORT, Level.PFC, Level.QUEUE, Level.GROUP, Level.NIC
+_S, _P, _F = Level.SWITCH, Level.PORT, Level.PFC
+_Q, _G, _N = Level.QUEUE, Level.GROUP, Level.NIC
 _DAMAGED = "ours counts damaged frames, too"
 
 MEANINGS: tuple[Meaning, ...] = (
@@ -101,6 +49,19 @@ MEANINGS: tuple[Meaning, ...] = (
         gauge=True,
     ),
     Meaning(_S, "no_route_discards", "packets", "dropped for want of a rule", sampled=True),
+    Meaning(
+        _S,
+        "no_live_port_discards",
+        "packets",
+        "dropped, since every port of their group was down",
+        sampled=True,
+    ),
+    Meaning(_S, "acl_discards", "packets", "dropped, as a rule says"),
+    Meaning(_S, "cpu_frames", "packets", "for the CPU port"),
+    # a switch or a NIC
+    Meaning(
+        Level.NODE, "restart_discards", "packets", "dropped by a restart, or while it lasted", sampled=True
+    ),
     # a port of a switch
     Meaning(
         _P,

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from testbed.analysis.counter_names import MEANING_ORDER, Meaning, Place, meaning_of, place_of
+from testbed.analysis.counter_meaning import Meaning, Place
+from testbed.analysis.counter_names import MEANING_ORDER, meaning_of, place_of
 from testbed.errors import SpecError
 from testbed.registry import unknown_name
 

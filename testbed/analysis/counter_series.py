@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from testbed.analysis.counter_names import Meaning, Place, meaning_of
+from testbed.analysis.counter_meaning import Meaning, Place
+from testbed.analysis.counter_names import meaning_of
 from testbed.units import PS_PER_S
 
 SAMPLES = 200

@@ -12,7 +12,7 @@ from testbed.cli.output import print_json
 from testbed.errors import SpecError
 
 if TYPE_CHECKING:
-    from testbed.analysis.counter_names import Names
+    from testbed.analysis.counter_meaning import Names
     from testbed.analysis.counter_series import Series
     from testbed.run.store import LoadedResult
 

@@ -9,7 +9,7 @@ from prometheus_client import generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from testbed.analysis.counter_names import Level, Meaning, Names
+from testbed.analysis.counter_meaning import Level, Meaning, Names
 from testbed.analysis.counter_rows import Row
 from testbed.analysis.counter_series import Series
 from testbed.units import BYTES_PER_KIB, PS_PER_S, PS_PER_US
@@ -23,6 +23,7 @@ _METRIC_PLACES = {
     Level.QUEUE: "queue",
     Level.GROUP: "priority_group",
     Level.NIC: "nic",
+    Level.NODE: "node",
 }
 
 

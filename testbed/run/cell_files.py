@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader, HistogramLogWriter
 
-from testbed.analysis.counter_names import Place, meaning_of, place_of
+from testbed.analysis.counter_meaning import Place
+from testbed.analysis.counter_names import meaning_of, place_of
 from testbed.analysis.counter_series import Series, SeriesTable
 from testbed.analysis.records import RECORD_DTYPE, Records, canonical_order, latencies_ps
 from testbed.errors import MeasurementError, SpecError

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from testbed.analysis.counter_names import MEANINGS, NAMINGS, Level, Meaning, Place, meaning_of, place_of
+from testbed.analysis.counter_meaning import NAMINGS, Level, Meaning, Place
+from testbed.analysis.counter_names import MEANINGS, meaning_of, place_of
 from testbed.analysis.counter_rows import Selection, parse_place, rows_of
 from testbed.analysis.counter_series import CounterSampler, Series
 from testbed.errors import SpecError
@@ -60,6 +61,7 @@ PATTERNS = {
 
 def test_names_belong_to_the_object_that_the_counter_is_of() -> None:
     for one in MEANINGS:
+        assert not one.sai or one.level in PATTERNS
         assert not one.sai or re.fullmatch(PATTERNS[one.level], one.sai)
         assert not one.if_mib or re.fullmatch(
             r"if(HC)?(In|Out)(Octets|UcastPkts|Discards|Errors)", one.if_mib
