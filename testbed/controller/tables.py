@@ -39,16 +39,7 @@ class Match:
         """Orders matches of which some fields are None."""
         return tuple(
             repr(getattr(self, name))
-            for name in (
-                "in_port",
-                "eth_dst",
-                "eth_src",
-                "eth_type",
-                "vlan_vid",
-                "vlan_pcp",
-                "ip_dscp",
-                "other",
-            )
+            for name in ("in_port", "eth_dst", "eth_src", "eth_type", "vlan_vid", "vlan_pcp", "ip_dscp", "other")
         )
 
 
