@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from testbed.controller.reaction import changed_entries, heard, reactions
+from testbed.controller.reaction import changed_entries, heard, programme
 from testbed.controller.rules import switch_tables
 from testbed.controller.tables import TableUpdate
 from testbed.controller.timing import ControlSetup, configured
@@ -20,7 +20,7 @@ def link(a: str, b: str, fabric: Fabric = FABRIC) -> int:
 
 
 def updates(*texts: str, setup: ControlSetup = SETUP) -> tuple[TableUpdate, ...]:
-    return reactions(FABRIC, setup, parse_failures(texts), cards_per_nic=1)
+    return programme(FABRIC, setup, parse_failures(texts), cards_per_nic=1).updates
 
 
 def test_nothing_fails_and_nothing_changes() -> None:
@@ -70,7 +70,7 @@ def test_updates_in_quick_succession_come_in_order_and_have_all_before_them() ->
 def test_a_lost_controller_reacts_when_it_is_back() -> None:
     failures = parse_failures(["l1<>s1@100us-150us:down", "l2<>s2@120us:down", "controller@90us-400us:lost"])
     assert list(heard(FABRIC, SETUP, failures)) == [(400 * US, frozenset([link("l2", "s2")]))]
-    found = reactions(FABRIC, SETUP, failures, cards_per_nic=1)
+    found = programme(FABRIC, SETUP, failures, cards_per_nic=1).updates
     assert min(update.time_ps for update in found) == (400 + 10 + 2) * US
 
 
