@@ -91,7 +91,7 @@ def _port(name: str, known: Mapping[str, Port]) -> Port:
     near = difflib.get_close_matches(name, of_node or list(known), n=_NEAREST, cutoff=0)
     raise SpecError(
         f"unknown port '{name}'; nearest: {', '.join(near)}",
-        remedy=f"write NODE-ethPORT, such as {near[0]}; ./tb show TOPOLOGY shows the nodes and their links",
+        remedy=f"write NODE-ethPORT, such as {near[0]}; ./tb show TOPOLOGY lists the nodes",
     )
 
 
