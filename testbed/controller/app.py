@@ -26,7 +26,6 @@ MAIN = fw.handler.MAIN_DISPATCHER
 DEAD = fw.handler.DEAD_DISPATCHER
 F = TypeVar("F")
 on: Callable[..., Callable[[F], F]] = fw.handler.set_ev_cls
-LLDP_MAC, LLDP_TYPE, LLDP_TTL_S = "01:80:c2:00:00:0e", 0x88CC, 120
 
 
 @dataclass(slots=True)
@@ -211,7 +210,7 @@ class FabricApp(fw.App):  # type: ignore[misc]
         for name, port in ends:
             datapath = self._switches[name].datapath
             actions = [parser.OFPActionOutput(port)]
-            frame = lldp_frame(name, port)
+            frame = openflow.lldp_frame(name, port)
             buffer, source = ofproto.OFP_NO_BUFFER, ofproto.OFPP_CONTROLLER
             datapath.send_msg(parser.OFPPacketOut(datapath, buffer, source, actions, frame))
         emit({"discovering": len(ends)})
@@ -219,7 +218,7 @@ class FabricApp(fw.App):  # type: ignore[misc]
     @on(ofp_event.EventOFPPacketIn, MAIN)
     def on_packet_in(self, event: Any) -> None:  # noqa: ANN401
         """An LLDP frame says which port is at the other end."""
-        name, sender = self._names.get(event.msg.datapath.id), lldp_sender(event.msg.data)
+        name, sender = self._names.get(event.msg.datapath.id), openflow.lldp_sender(event.msg.data)
         if name is not None and sender is not None:
             emit({"link": [*sender, name, event.msg.match["in_port"]]})
 
@@ -227,27 +226,3 @@ class FabricApp(fw.App):  # type: ignore[misc]
 def emit(message: Mapping[str, Any]) -> None:
     """A line to the testbed, in one write, so that no other's comes between."""
     os.write(1, json.dumps(message).encode() + b"\n")
-
-
-def lldp_frame(switch: str, port: int) -> bytes:
-    """The frame that says who sent it [IEEE 802.1AB: chassis and port, locally assigned]."""
-    tlvs = (
-        fw.lldp.ChassisID(subtype=fw.lldp.ChassisID.SUB_LOCALLY_ASSIGNED, chassis_id=switch.encode()),
-        fw.lldp.PortID(subtype=fw.lldp.PortID.SUB_LOCALLY_ASSIGNED, port_id=str(port).encode()),
-        fw.lldp.TTL(ttl=LLDP_TTL_S),
-        fw.lldp.End(),
-    )
-    made = fw.packet.Packet()
-    made.add_protocol(fw.ethernet.ethernet(dst=LLDP_MAC, src="02:00:00:00:00:01", ethertype=LLDP_TYPE))
-    made.add_protocol(fw.lldp.lldp(tlvs))
-    made.serialize()
-    return bytes(made.data)
-
-
-def lldp_sender(frame: bytes) -> tuple[str, int] | None:
-    """Switch and port of one of our frames; None for any other."""
-    found = fw.packet.Packet(frame).get_protocol(fw.lldp.lldp)
-    if found is None:
-        return None
-    chassis, port = found.tlvs[0], found.tlvs[1]
-    return chassis.chassis_id.decode(), int(port.port_id)

@@ -1,4 +1,4 @@
-"""Tables to OpenFlow 1.3 messages and back, in the classes that Ryu and os-ken share.
+"""Tables to OpenFlow 1.3 messages and back, and LLDP frames, in the classes that Ryu and os-ken share.
 
 What a switch is sent for a change is the difference only: entries that stay are not touched, nor are their counters.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from testbed.controller import framework as fw
 from testbed.controller.framework import ofproto, parser
 from testbed.controller.tables import Bucket, Flow, Group, GroupKind, Match, SwitchTables
 
 _FIELDS = ("in_port", "eth_dst", "eth_src", "eth_type", "vlan_pcp", "ip_dscp")
 _KINDS: dict[GroupKind, int] = {"select": ofproto.OFPGT_SELECT, "fast_failover": ofproto.OFPGT_FF}
+LLDP_MAC, LLDP_TYPE, LLDP_TTL_S = "01:80:c2:00:00:0e", 0x88CC, 120
 _TAGGED = ofproto.OFPVID_PRESENT
 _WHOLE_FRAME = ofproto.OFPCML_NO_BUFFER
 
@@ -158,3 +160,27 @@ def group_of(description: Any) -> Group:  # noqa: ANN401
         if known
     )
     return Group(number=description.group_id, kind=kind, buckets=buckets)
+
+
+def lldp_frame(switch: str, port: int) -> bytes:
+    """The frame that says who sent it [IEEE 802.1AB: chassis and port, locally assigned]."""
+    tlvs = (
+        fw.lldp.ChassisID(subtype=fw.lldp.ChassisID.SUB_LOCALLY_ASSIGNED, chassis_id=switch.encode()),
+        fw.lldp.PortID(subtype=fw.lldp.PortID.SUB_LOCALLY_ASSIGNED, port_id=str(port).encode()),
+        fw.lldp.TTL(ttl=LLDP_TTL_S),
+        fw.lldp.End(),
+    )
+    made = fw.packet.Packet()
+    made.add_protocol(fw.ethernet.ethernet(dst=LLDP_MAC, src="02:00:00:00:00:01", ethertype=LLDP_TYPE))
+    made.add_protocol(fw.lldp.lldp(tlvs))
+    made.serialize()
+    return bytes(made.data)
+
+
+def lldp_sender(frame: bytes) -> tuple[str, int] | None:
+    """Switch and port of one of our frames; None for any other."""
+    found = fw.packet.Packet(frame).get_protocol(fw.lldp.lldp)
+    if found is None:
+        return None
+    chassis, port = found.tlvs[0], found.tlvs[1]
+    return chassis.chassis_id.decode(), int(port.port_id)

@@ -253,7 +253,7 @@ def probe_open_vswitch() -> Finding:
     version = _version(_output("ovs-vswitchd", "--version"), r"Open vSwitch\) (\d[\d.]*)")
     problem, unprivileged = "", os.geteuid() != 0
     if missing := missing_programs():
-        problem = f"not found: {', '.join(missing)}"
+        problem = f"not installed: {', '.join(missing)}"
     elif not unprivileged:
         problem = try_instance()
     works = not problem and not unprivileged

@@ -303,14 +303,6 @@ def test_bad_input_tool_is_missing_is_named_with_its_package(
 
 
 @pytest.mark.fabric
-@pytest.mark.skipif(not Path("/run/openvswitch").is_dir(), reason="Open vSwitch is not running")
-def test_bad_input_open_vswitch_does_not_answer_is_told(tmp_path: Path) -> None:
-    script = 'mount -t tmpfs none /run/openvswitch && exec "$@"'
-    prefix = ("unshare", "--mount", "sh", "-c", script, "sh")
-    done = tb_process("run", "--out", str(tmp_path / "out"), prefix=prefix)
-    assert_machine_error(done, "ovs-vswitchd does not answer", "tools/setup.sh ovs")
-
-
 @pytest.mark.fabric
 def test_bad_input_path_without_sbin_finds_the_tools_all_the_same(tmp_path: Path) -> None:
     sets = ("--set", "topology=single_switch", "--set", "topology.cards=2", "--set", "scenarios=idle")
