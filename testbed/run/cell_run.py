@@ -49,7 +49,7 @@ class CellRun:
         network = self.network
         return programme(network.fabric, network.control, network.failures, cards_per_nic=self.cards_per_nic)
 
-    def plan(self, seed: int, measure_until_ps: int, *, given: Programme | None) -> dict[str, Any]:
+    def plan(self, seed: int, measure_until_ps: int, *, given: Programme | None = None) -> dict[str, Any]:
         """The engine's plan until every message intended before a time is complete."""
         return cell_plan(
             self.cell,

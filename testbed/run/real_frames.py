@@ -64,7 +64,7 @@ def run_real_frames(
     found = _Found(controller=resolved.experiment.controller or OWN[0])
     with RunState.create(writer.result_id) as state:
         state.record_partial(writer.directory)
-        for alike in _by_wiring(runs):
+        for alike in by_wiring(runs):
             progress.stage("build the fabric")
             with build_fabric(alike[0].network.fabric, state=state) as live:
                 for same in _by_rules(alike):
@@ -83,7 +83,7 @@ class _Found:
     control: dict[str, Any] = field(default_factory=dict)
 
 
-def _by_wiring(runs: Sequence[CellRun]) -> list[list[CellRun]]:
+def by_wiring(runs: Sequence[CellRun]) -> list[list[CellRun]]:
     """Cells that one standing fabric serves: rates, media and lengths are the clock's matter, not its."""
     groups: dict[object, list[CellRun]] = {}
     for run in runs:

@@ -14,6 +14,7 @@ from testbed.run import execute as execute_module
 from testbed.run.execute import execute
 from testbed.run.plan import cell_plan
 from testbed.run.progress import NullProgress
+from testbed.run.real_frames import RealFrames
 from testbed.run.resolve import resolve
 from testbed.run.schedule import schedule_of
 from testbed.run.twin_cell import TwinJob, run_twin_cell
@@ -97,11 +98,11 @@ def test_comparison_of_a_missing_or_repeated_record_finds_it(
 
 
 def test_execute_with_a_difference_saves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def emulate(_resolved: object, _runs: object, writer: object, *_rest: object) -> dict[str, object]:
+    def run(_resolved: object, _runs: object, writer: object, *_rest: object) -> RealFrames:
         real_frames(writer.directory, one_more("delivered_ps"))  # type: ignore[attr-defined]
-        return {}
+        return RealFrames()
 
-    monkeypatch.setattr(execute_module, "_emulate", emulate)
+    monkeypatch.setattr(execute_module, "run_real_frames", run)
     with pytest.raises(MeasurementError, match="real frames and the twin disagree"):
         execute(EXPERIMENT, engine="emulation", out=tmp_path / "out", progress=NullProgress())
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []

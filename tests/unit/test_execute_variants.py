@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from testbed.run.cell_files import read_records
-from testbed.run.execute import _by_wiring, _cell_runs, _plan, execute
+from testbed.run.cell_run import cell_runs
+from testbed.run.execute import execute
 from testbed.run.progress import NullProgress
+from testbed.run.real_frames import by_wiring
 from testbed.run.resolve import resolve
 from testbed.spec.experiment import Experiment, Scenario, Variant
 
@@ -38,7 +40,7 @@ EXPERIMENT = Experiment(
 
 
 def test_cells_whose_fabrics_differ_in_more_than_cables_and_switches_stand_apart() -> None:
-    groups = _by_wiring(_cell_runs(resolve(EXPERIMENT), emulated=True))
+    groups = by_wiring(cell_runs(resolve(EXPERIMENT), emulated=True))
     assert [[run.cell.variant for run in group] for group in groups] == [
         ["short", "long", "fast", "short", "long", "fast"],
         ["large", "large"],
@@ -46,7 +48,7 @@ def test_cells_whose_fabrics_differ_in_more_than_cables_and_switches_stand_apart
 
 
 def test_cells_have_the_records_of_their_scenario_and_a_share_of_the_real_frames() -> None:
-    runs = _cell_runs(resolve(EXPERIMENT), emulated=True)
+    runs = cell_runs(resolve(EXPERIMENT), emulated=True)
     assert [run.records for run in runs] == [100] * 4 + [150] * 4
     assert {run.emulated_records for run in runs} == {8}
 
@@ -72,8 +74,8 @@ def test_variant_alone_is_the_experiment_that_it_stands_for(name: str) -> None:
     variant = next(variant for variant in EXPERIMENT.variants if variant.name == name)
     plain = replace(EXPERIMENT.of_variant(variant), scenarios=EXPERIMENT.scenarios[1:])
     chosen = replace(EXPERIMENT, variants=(variant,), scenarios=EXPERIMENT.scenarios[1:])
-    (one,), (other,) = (_cell_runs(resolve(experiment), emulated=False) for experiment in (plain, chosen))
+    (one,), (other,) = (cell_runs(resolve(experiment), emulated=False) for experiment in (plain, chosen))
     assert one.cell.id == "victim-4KiB-transparent"
     assert other.cell.id == f"victim-4KiB-transparent-{name}"
     assert one.records == other.records
-    assert _plan(one, 1, one.records_until_ps) == _plan(other, 1, other.records_until_ps)
+    assert one.plan(1, one.records_until_ps) == other.plan(1, other.records_until_ps)

@@ -13,7 +13,8 @@ from testbed.analysis.summary import CellSummary
 from testbed.engine.plan import build_plan
 from testbed.links.latency import link_latency_ps
 from testbed.report.nic import one_way_ps
-from testbed.run.execute import _cell_runs, _plan, execute
+from testbed.run.cell_run import cell_runs
+from testbed.run.execute import execute
 from testbed.run.loader import EXPERIMENTS_DIR, experiment_names, load_experiment
 from testbed.run.progress import NullProgress
 from testbed.run.resolve import resolve
@@ -50,8 +51,8 @@ def test_every_experiment_resolves_and_each_cell_makes_a_plan(name: str) -> None
     experiment = load_experiment(name)
     resolved = resolve(experiment)
     assert resolved.cells
-    for run in _cell_runs(replace(resolved, cells=resolved.cells[::7]), emulated=False):
-        build_plan(_plan(run, 1, PS_PER_US))
+    for run in cell_runs(replace(resolved, cells=resolved.cells[::7]), emulated=False):
+        build_plan(run.plan(1, PS_PER_US))
 
 
 @pytest.mark.parametrize("name", experiment_names())
