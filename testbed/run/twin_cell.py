@@ -221,7 +221,8 @@ def _telemetry(twin: _engine.Twin, job: TwinJob) -> InBand | None:
         telemetry_files.write_inband(job.directory, job.cell.id, hops, inband)
     if agents := agents_of(job.plan):
         samples = np.frombuffer(twin.flow_samples(), FLOW_DTYPE)
-        sampled = Sampled(samples=samples, agents=agents, end_ps=twin.now_ps)
+        end_ps = max(twin.now_ps, int(samples["time_ps"].max(initial=0)))  # a switch may be ahead of others
+        sampled = Sampled(samples=samples, agents=agents, end_ps=end_ps)
         telemetry_files.write_sampled(job.directory, job.cell.id, sampled)
     return inband
 

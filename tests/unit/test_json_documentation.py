@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
+from testbed.analysis.failures import FailureEvent, Outage
 from testbed.analysis.inband import HopTelemetry, InBand
 from testbed.analysis.recovery import Recovery
 from testbed.analysis.sensitivity import LeftOut
@@ -82,7 +83,15 @@ def outcome(seed: int = 1) -> RunOutcome:
     )
     inband = InBand(interval=1, packets=1, hops=(hop,))
     cells = tuple(
-        replace(cell, events={"discards": 1}, recovery=recovery, inband=inband) for cell in summary.cells
+        replace(
+            cell,
+            events={"discards": 1},
+            recovery=recovery,
+            inband=inband,
+            failures=(FailureEvent(time_ps=1, kind="begins", text="l1<>s1@1us:down"),),
+            outage=Outage(hit=1, slowest_ps=2, stated_ps=None),
+        )
+        for cell in summary.cells
     )
     summary = replace(summary, cells=cells)
     return RunOutcome(directory=Path("results/sample/x"), summary=summary, text="")
