@@ -203,6 +203,7 @@ MEANINGS: tuple[Meaning, ...] = (
     ),
     Meaning(_P, "reordered", "packets", "held up on the wire while others passed them"),
     Meaning(_P, "duplicated", "packets", "that the wire delivered twice"),
+    Meaning(_P, "no_carrier_discards", "packets", "sent while the link had no carrier"),
     # a class of a port: its pauses
     Meaning(
         _F,

@@ -188,8 +188,8 @@ void bind_clock(nb::module_& m) {
           "__init__",
           [](MemberPlace* self, std::string netns, std::vector<std::string> interfaces, std::string cpu_netns,
              std::vector<std::string> cpu_interfaces) {
-            new (self) MemberPlace{std::move(netns), std::move(interfaces), std::move(cpu_netns),
-                                   std::move(cpu_interfaces)};
+            new (self)
+                MemberPlace{std::move(netns), std::move(interfaces), std::move(cpu_netns), std::move(cpu_interfaces)};
           },
           nb::arg("netns"), nb::arg("interfaces"), nb::arg("cpu_netns") = "",
           nb::arg("cpu_interfaces") = std::vector<std::string>{});

@@ -410,6 +410,12 @@ void read_features(const nb::dict& features, PlanLink& link) {
         }
         (fault[0] == 0 ? link.forward : link.backward).faults.push_back({fault[1], fault[2], fault[3], fault[4]});
       }
+    } else if (name == "dark") {
+      for (const nb::handle item : given) {
+        const auto dark = nb::cast<std::vector<std::uint64_t>>(item);
+        if (dark.size() != 3 || dark[0] > 1) throw nb::value_error("a dark time is [0 or 1, from_ps, until_ps]");
+        (dark[0] == 0 ? link.forward : link.backward).dark.push_back({dark[1], dark[2]});
+      }
     } else if (name == "slow") {
       for (const nb::handle item : given) {
         const auto slow = nb::cast<std::vector<std::uint64_t>>(item);

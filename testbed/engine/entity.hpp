@@ -47,6 +47,10 @@ struct Impairment {
     std::uint32_t byte_time_ps;
     ps_t extra_latency_ps;
   };
+  /// No carrier: what starts meanwhile is nowhere.
+  struct Dark {
+    ps_t from_ps, until_ps;
+  };
   struct Pace {
     std::uint32_t byte_time_ps;
     ps_t extra_latency_ps;
@@ -60,16 +64,18 @@ struct Impairment {
   std::uint64_t duplicate_2p64 = 0;
   std::vector<Fault> faults;
   std::vector<Slow> slow;
+  std::vector<Dark> dark;
   RandomStream random{};  // of the damage
   RandomStream random_reorder{};
   RandomStream random_duplicate{};
   std::uint64_t replays = 0;
   std::uint64_t reordered = 0;
   std::uint64_t duplicated = 0;
+  std::uint64_t without_carrier = 0;
 
   [[nodiscard]] bool is_sound() const {
-    return loss_base_2p64 == 0 && loss_per_byte_2p64 == 0 && faults.empty() && slow.empty() && reorder_2p64 == 0 &&
-           duplicate_2p64 == 0;
+    return loss_base_2p64 == 0 && loss_per_byte_2p64 == 0 && faults.empty() && slow.empty() && dark.empty() &&
+           reorder_2p64 == 0 && duplicate_2p64 == 0;
   }
   /// Make ready for frames, which start in order of time; `wire` is the number of the direction.
   void start(std::uint64_t seed, std::uint32_t wire);
@@ -80,6 +86,13 @@ struct Impairment {
       loss = std::max(loss, wide_t{fault.loss_base_2p64} + wide_t{fault.loss_per_byte_2p64} * frame_bytes);
     });
     return loss != 0 && random.next() <= loss - 1;
+  }
+  /// Whether the next frame is sent into a wire without carrier.
+  bool is_dark(ps_t start_ps) {
+    bool found = false;
+    for_current(dark, next_dark_, start_ps, [&found](const Dark& /*span*/) { found = true; });
+    without_carrier += found ? 1 : 0;
+    return found;
   }
   /// How the wire carries a frame that starts at `start_ps`; a byte of it takes `rated_ps` on a sound one.
   Pace pace(std::uint32_t rated_ps, ps_t start_ps) {
@@ -119,7 +132,7 @@ struct Impairment {
       if (now_ps < windows[i].until_ps) function(windows[i]);
     }
   }
-  std::size_t next_fault_ = 0, next_slow_ = 0;
+  std::size_t next_fault_ = 0, next_slow_ = 0, next_dark_ = 0;
   ps_t clear_ps_ = 0;  // the frame before is over at the far end, gap included
 };
 

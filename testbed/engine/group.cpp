@@ -24,6 +24,7 @@ void Impairment::start(std::uint64_t seed, std::uint32_t wire) {
   const auto earlier = [](const auto& a, const auto& b) { return a.from_ps < b.from_ps; };
   std::stable_sort(faults.begin(), faults.end(), earlier);
   std::stable_sort(slow.begin(), slow.end(), earlier);
+  std::stable_sort(dark.begin(), dark.end(), earlier);
 }
 
 Group::Group(const Plan& plan, const std::vector<std::uint32_t>& members)
@@ -91,6 +92,11 @@ ps_t Group::damage(Port& port, Frame& frame, ps_t start_ps) {
 void Group::send_impaired(Entity& from, std::uint32_t port_number, Frame* frame, ps_t start_ps) {
   Port& port = from.port(port_number);
   Impairment& wire = *port.impairment;
+  if (wire.is_dark(start_ps)) {
+    port.busy_until_ps = start_ps + Port::wire_time_ps(*frame, port.byte_time_ps);
+    drop_frame(frame);
+    return;
+  }
   const bool control = frame->format == WireFormat::kMacControl;
   Frame* copy = !control && wire.duplicates() ? copy_of(*frame) : nullptr;  // before it is damaged, or given away
   for (Frame* one : {frame, copy}) {

@@ -58,6 +58,11 @@ class Plan {
       throw std::invalid_argument(
           "credits count every frame once: no credit-based flow control where frames come twice");
     }
+    if (link.cbfc && (!link.forward.dark.empty() || !link.backward.dark.empty())) {
+      throw std::invalid_argument(
+          "credits that are lost without carrier are never granted again: no credit-based flow"
+          " control on links that go down");
+    }
     nodes[link.a].ports = std::max<std::uint32_t>(nodes[link.a].ports, link.a_port + 1U);
     nodes[link.b].ports = std::max<std::uint32_t>(nodes[link.b].ports, link.b_port + 1U);
     links.push_back(link);

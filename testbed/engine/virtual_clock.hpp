@@ -158,9 +158,9 @@ class BufferPool {
 
 /// Where the interfaces of an entity are.
 struct MemberPlace {
-  std::string netns;                    // path of its network namespace; empty: the process's own
-  std::vector<std::string> interfaces;  // by port; empty: no link, or one inside the process
-  std::string cpu_netns;                // where its CPU port is, if it has one
+  std::string netns;                        // path of its network namespace; empty: the process's own
+  std::vector<std::string> interfaces;      // by port; empty: no link, or one inside the process
+  std::string cpu_netns;                    // where its CPU port is, if it has one
   std::vector<std::string> cpu_interfaces;  // by port: by which a frame that came in by it goes there
 };
 
@@ -170,8 +170,8 @@ class VirtualGroup final : public FrameIo {
   /// `places[i]` says where member i (in order of entity number) lives.
   VirtualGroup(const Plan& plan, std::vector<std::uint32_t> group_of, std::uint32_t number, ClockSegment& clock,
                const std::vector<MemberPlace>& places, std::uint32_t snap_bytes);
-  /// Run until the run is over, and return why; or until there are orders, which the caller reads and carries out before
-  /// it calls again (kRunning). Throws ClockError, StreamError, std::system_error.
+  /// Run until the run is over, and return why; or until there are orders, which the caller reads and carries out
+  /// before it calls again (kRunning). Throws ClockError, StreamError, std::system_error.
   Quit run();
   /// Take the place of a process that has ended while the clock is held at `now_ps`: everything that its entity has
   /// received so far is given to this one, which comes to the same state by it. Before `run`, in a group of one entity;
@@ -225,12 +225,12 @@ class VirtualGroup final : public FrameIo {
   std::uint32_t number_;
   std::uint32_t snap_bytes_;
   BufferPool buffers_;
-  std::vector<std::unique_ptr<PacketSocket>> sockets_;  // one for each member with interfaces
+  std::vector<std::unique_ptr<PacketSocket>> sockets_;      // one for each member with interfaces
   std::vector<std::unique_ptr<PacketSocket>> cpu_sockets_;  // beside them; null where there is no CPU port
-  std::vector<std::size_t> socket_of_;                  // entity id -> socket
-  std::vector<std::vector<Inlet>> inlets_;              // socket, port
-  IntStack written_stack_;                              // of the frame that is being written
-  ps_t clock_ps_ = 0;                                   // events before this are processed
+  std::vector<std::size_t> socket_of_;                      // entity id -> socket
+  std::vector<std::vector<Inlet>> inlets_;                  // socket, port
+  IntStack written_stack_;                                  // of the frame that is being written
+  ps_t clock_ps_ = 0;                                       // events before this are processed
   std::uint32_t reported_done_ = 0;
   std::uint32_t orders_read_ = 0;
   bool started_ = false;

@@ -85,10 +85,10 @@ def _check_node(failure: Failure, fabric: Fabric) -> None:
 
 
 def _check_credits(failure: Failure, switch: SwitchSetup | None) -> None:
-    """Credits that a restart loses are never granted again."""
-    if switch is not None and switch.cbfc and failure.kind in ("restart", "process"):
+    """Credits that are lost are never granted again."""
+    if switch is not None and switch.cbfc and failure.kind in ("down", "restart"):
         raise SpecError(
-            "with credit-based flow control the neighbours of what restarts would wait for its credits for ever",
+            "with credit-based flow control a neighbour would wait for ever for the credits that are lost then",
             remedy="write switch.cbfc=off",
         )
 

@@ -37,7 +37,7 @@ class FailurePlan:
     """What a plan holds more than one without failures; nothing of what has none."""
 
     links: Mapping[int, Mapping[str, Rows]] = field(default_factory=dict)
-    """By place in `fabric.links`: `faults` and `slow`."""
+    """By place in `fabric.links`: `dark`, `faults` and `slow`."""
     nodes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By name: `port_states`, `restarts` and `updates`."""
 
@@ -106,7 +106,8 @@ def _links(
         if not of_link:
             continue
         features = {
-            "faults": [*_dark(link, control, of_link), *_lossy(link, of_link)],
+            "dark": list(_dark(link, control, of_link)),
+            "faults": list(_lossy(link, of_link)),
             "slow": list(_slow(link, of_link)),
         }
         if any(features.values()):
@@ -135,7 +136,7 @@ def _dark(link: Link, control: ControlSetup, failures: Sequence[Failure]) -> Ite
         )
         spans = unusable_spans(dark, detection_ps=control.detection_ps, link_up_ps=control.link_up_ps)
         for from_ps, until_ps, _ in spans:
-            yield [direction, from_ps, until_ps, _ALL_2P64]
+            yield [direction, from_ps, until_ps]
 
 
 def _lossy(link: Link, failures: Sequence[Failure]) -> Iterator[list[int]]:

@@ -46,6 +46,7 @@ void list_port(Counters& all, const std::string& of, const Counts& counts, const
     note(all, of + "llr_replays", port.impairment->replays);
     note(all, of + "reordered", port.impairment->reordered);
     note(all, of + "duplicated", port.impairment->duplicated);
+    note(all, of + "no_carrier_discards", port.impairment->without_carrier);
   }
   note(all, of + "pause_frames_rx", counts.pause_frames_rx);
   note(all, of + "credit_frames_rx", counts.credit_frames_rx);

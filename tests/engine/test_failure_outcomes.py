@@ -56,9 +56,11 @@ def twin_of(*failures: str, **control: str) -> tuple[_engine.Twin, int]:
 
 
 def lost_until(twin: _engine.Twin, us: int, node: str, port: int) -> int:
-    """Frames that came damaged over a link by a time."""
+    """Frames that came damaged over a link by a time, or never came from l1, for want of a carrier."""
     twin.run(us * US)
-    return int(twin.counters()[node].get(f"port{port}.fcs_errors", 0))
+    counters = twin.counters()
+    dark = counters["l1"].get("port5.no_carrier_discards", 0) if node == "s1" else 0
+    return int(counters[node].get(f"port{port}.fcs_errors", 0) + dark)
 
 
 def records(twin: _engine.Twin) -> Any:

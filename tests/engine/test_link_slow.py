@@ -66,6 +66,15 @@ def test_slow_window_spares_what_starts_outside_and_the_other_direction(window: 
     assert alone(slow(*window, SLOW_BYTE_PS, EXTRA_PS)) == came(1000, WIRE_PS, BYTE_PS)
 
 
+def test_frame_that_starts_without_carrier_is_nowhere_and_keeps_its_port_busy() -> None:
+    """Of six frames in a row those that start in the window never arrive; the others come as on a sound wire."""
+    dark = {"dark": [[1, WIRE_PS + slot_ps(1000), WIRE_PS + 3 * slot_ps(1000)]]}
+    sink = Station(byte_ps=BYTE_PS, wire=dark)
+    served([Station(sends=train(0, 1, 6)), sink])
+    starts = [WIRE_PS + n * slot_ps(1000) for n in (0, 3, 4, 5)]
+    assert last_bits(sink) == [came(1000, start + WIRE_PS, BYTE_PS) for start in starts]
+
+
 def test_of_two_slow_windows_the_slower_and_the_longer_count() -> None:
     both = {"slow": [[0, 0, 10, SLOW_BYTE_PS, 7], [0, 0, 5, BYTE_PS, EXTRA_PS]]}
     assert alone(both) == came(1000, WIRE_PS + EXTRA_PS, SLOW_BYTE_PS)

@@ -75,6 +75,9 @@ SLOW = {
         [way, 10**6 * at, 10**6 * at + 700_000, 1000 * at, 400_000] for at in range(1, 9) for way in (0, 1)
     ]
 }
+DARK = {
+    "dark": [[way, 10**7 + 10**6 * at, 10**7 + 10**6 * at + 100_000] for at in range(5) for way in (0, 1)]
+}
 BIT_ERRORS = {"faults": [[0, 10**6, 2 * 10**6, 2**63], [1, 3 * 10**6, 4 * 10**6, 2**54, 2**44]]}
 LOSSY = {"loss_base_2p64": 2**64 // 1000, "faults": [[0, 10**6, 2 * 10**6, 2**63]]}
 
@@ -135,11 +138,11 @@ def nic_plans() -> list[dict[str, Any]]:
 
 
 def failing(plan: dict[str, Any]) -> dict[str, Any]:
-    """The plan with NICs that restart, slow links and bit errors for a while."""
+    """The plan with NICs that restart, slow links, no carrier and bit errors for a while."""
     own: dict[str, Any] = json.loads(json.dumps(plan))
     for node in [node for node in own["nodes"] if node["kind"] == "nic"][:2]:
         node["config"] |= {"restarts": RESTARTS, "retry_limit": 1000}
-    own["links"] = [[*link[:6], link[6] | SLOW | BIT_ERRORS] for link in own["links"]]
+    own["links"] = [[*link[:6], link[6] | SLOW | BIT_ERRORS | DARK] for link in own["links"]]
     return own
 
 

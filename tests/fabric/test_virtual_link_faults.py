@@ -144,6 +144,14 @@ CASES |= {
         cards=PATIENT,
         fired=("fcs_errors", "tx_retransmits"),
     ),
+    "no carrier": Case(
+        topology="leaf_spine",
+        parameters=LEAF_SPINE,
+        links={"dark": [[way, at, at + 200_000] for at in range(10**6, 10**8, 10**6) for way in (0, 1)]},
+        cards=PATIENT,
+        nics=("transparent", "rdma", "sue"),
+        fired=("no_carrier_discards", "tx_retransmits"),
+    ),
     "slow links": Case(
         topology="leaf_spine",
         parameters=LEAF_SPINE,

@@ -100,7 +100,7 @@ def test_rules_that_the_experiment_sets_are_those_of_its_plan() -> None:
 
 def test_link_down_loses_all_both_ways_until_the_ports_are_up(fabric: Fabric) -> None:
     disturbed = of(fabric, "l1<>s1@100us-300us:down")
-    assert us(disturbed.links[L1_S1]["faults"]) == [[0, 100, 320, ALL], [1, 100, 320, ALL]]
+    assert us(disturbed.links[L1_S1]["dark"]) == [[0, 100, 320], [1, 100, 320]]
     assert set(disturbed.links) == {L1_S1}
     assert disturbed.nodes["l1"]["port_states"] == [[110 * US, 3, 0], [320 * US, 3, 1]]
     assert disturbed.nodes["s1"]["port_states"] == [[110 * US, 1, 0], [320 * US, 1, 1]]
@@ -109,20 +109,20 @@ def test_link_down_loses_all_both_ways_until_the_ports_are_up(fabric: Fabric) ->
 
 def test_link_down_one_way_loses_that_way_alone_and_both_ports(fabric: Fabric) -> None:
     toward_l1 = of(fabric, "s1>l1@100us-300us:down")
-    assert us(toward_l1.links[L1_S1]["faults"]) == [[1, 100, 320, ALL]]
+    assert us(toward_l1.links[L1_S1]["dark"]) == [[1, 100, 320]]
     both = of(fabric, "l1<>s1@100us-300us:down")
     assert toward_l1.nodes == both.nodes
 
 
 def test_link_down_for_good_has_no_end(fabric: Fabric) -> None:
     disturbed = of(fabric, "l1>s1@100us:down")
-    assert disturbed.links[L1_S1]["faults"] == [[0, 100 * US, FOREVER_PS, ALL]]
+    assert disturbed.links[L1_S1]["dark"] == [[0, 100 * US, FOREVER_PS]]
     assert disturbed.nodes["l1"]["port_states"] == [[110 * US, 3, 0]]
 
 
 def test_flap_shorter_than_detection_loses_frames_and_no_port_notices(fabric: Fabric) -> None:
     disturbed = of(fabric, "l1>s1@100us-109us/100us*2:down")
-    assert us(disturbed.links[L1_S1]["faults"]) == [[0, 100, 109, ALL], [0, 200, 209, ALL]]
+    assert us(disturbed.links[L1_S1]["dark"]) == [[0, 100, 109], [0, 200, 209]]
     assert disturbed.nodes == {}
 
 
@@ -159,9 +159,9 @@ def test_bit_error_ratio_of_a_half_stays_below_the_engine_s_limit(fabric: Fabric
 def test_switch_restart_darkens_its_links_and_drops_what_it_has(fabric: Fabric) -> None:
     disturbed = of(fabric, "s1@100us-300us:restart")
     assert disturbed.nodes["s1"]["restarts"] == [[100 * US, 300 * US]]
-    assert {index: us(found["faults"]) for index, found in disturbed.links.items()} == {
-        4: [[0, 100, 320, ALL], [1, 100, 320, ALL]],
-        6: [[0, 100, 320, ALL], [1, 100, 320, ALL]],
+    assert {index: us(found["dark"]) for index, found in disturbed.links.items()} == {
+        4: [[0, 100, 320], [1, 100, 320]],
+        6: [[0, 100, 320], [1, 100, 320]],
     }
     assert disturbed.nodes["l2"]["port_states"] == [[110 * US, 3, 0], [320 * US, 3, 1]]
     assert [row[1:] for row in disturbed.nodes["s1"]["port_states"]] == [[1, 0], [2, 0], [1, 1], [2, 1]]

@@ -242,7 +242,7 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
         "restart with credits",
         {"switch": "tomahawk_ultra", "switch_settings": {"cbfc": "on"}} | failures("s1@1us-2us:restart"),
         "failures[0]",
-        "would wait for its credits",
+        "would wait for ever for the credits",
     ),
     ("controller unknown", {"controller": "ruy"}, "controller", "did you mean 'ryu'?"),
     ("controller is a number", {"controller": 7}, "controller", "is no text"),
