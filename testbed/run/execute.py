@@ -21,6 +21,7 @@ from testbed.analysis.answers import answers
 from testbed.analysis.budget import budget_answers
 from testbed.analysis.records import digest
 from testbed.analysis.summary import CellSummary, ClockStatement, RunSummary
+from testbed.controller.dump import dump_of
 from testbed.controller.tables import Programme
 from testbed.errors import MeasurementError
 from testbed.report.cells import write_cell_figures
@@ -33,6 +34,7 @@ from testbed.report.view import view_run
 from testbed.run import cell_files
 from testbed.run.assumptions import assumptions_of_run
 from testbed.run.cell_run import CellRun, cell_runs, emulated_path
+from testbed.run.controllers import TABLES, dump_text, failure_texts
 from testbed.run.failure_events import failure_events, stated_outage_ps
 from testbed.run.metadata import collect_metadata
 from testbed.run.progress import Progress
@@ -127,6 +129,7 @@ def _twins(
 ) -> list[TwinOutcome]:
     """Every cell in the twin, in as many processes as there are cores."""
     jobs = [_job(resolved, run, programmes.get(run.index), writer.directory) for run in runs]
+    _save_tables(runs, programmes, writer)
     shared = SPAWN.Array("Q", 2 * len(jobs))
     with in_workers(
         run_twin_cell,
@@ -155,6 +158,16 @@ def _job(resolved: Resolved, run: CellRun, given: Programme | None, directory: P
         emulated_until_ps=run.emulated_until_ps,
         sample_interval_ps=resolved.experiment.sample_interval_ps,
     )
+
+
+def _save_tables(runs: Sequence[CellRun], programmes: Mapping[int, Programme], writer: ResultWriter) -> None:
+    """Tables that are not the testbed's own are a part of the result."""
+    own = [(run, programmes.get(run.index) or run.given) for run in runs]
+    dump = dump_of(
+        (run.cell.id, failure_texts(run.network), found) for run, found in own if found is not None
+    )
+    if dump.programmes:
+        writer.write_text(TABLES, dump_text(dump))
 
 
 def _follow(
