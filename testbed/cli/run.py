@@ -74,7 +74,7 @@ def run(
 
       ./tb run quickstart --seed 3 --repeat 5 --json > runs.json
 
-      ./tb run quickstart --controller experiments/controllers/tenant_isolation.py
+      ./tb run quickstart --controller my_app.py
 
       ./tb run quickstart --engine twin --controller results/quickstart/TIME-ID/tables.json
     """

@@ -44,7 +44,7 @@ from testbed.run.store import ResultWriter, remove_abandoned
 from testbed.run.twin_cell import TwinJob, TwinOutcome, run_twin_cell, share_progress
 from testbed.run.workers import SPAWN, in_workers, worker_count
 from testbed.spec.codec import to_dict
-from testbed.spec.experiment import Experiment
+from testbed.spec.experiment import STATIC, Experiment
 from testbed.units import PPM_PER_WHOLE
 
 _POLL_S = 0.2
@@ -206,11 +206,12 @@ def _report(
     summary = _summary(resolved, engine, outcomes, writer.directory, foreign_frames=foreign)
     queue = {name: np.concatenate([o.queue[name] for o in outcomes]) for name in outcomes[0].queue}
     writer.write_json("summary.json", to_dict(summary))
+    control = real.control or {"controller": resolved.experiment.controller or STATIC}
     writer.write_json("counters.json", {o.summary.id: o.counters for o in outcomes})
     writer.write_json(
         "metadata.json",
         collect_metadata()
-        | {"engine": engine, "emulation": real.speeds, "control": real.control, "twin": _speeds(outcomes)},
+        | {"engine": engine, "emulation": real.speeds, "control": control, "twin": _speeds(outcomes)},
     )
     writer.write_queue_depth(queue)
     records, figures = partial(cell_files.read_records, writer.directory), writer.directory / "figures"
@@ -259,6 +260,8 @@ def _summary(
         seed=experiment.seed,
         fabric=networks_line([one.in_short() for one in resolved.networks]),
         variants={variant.name: variant.changes() for variant in experiment.variants},
+        failures=experiment.failures,
+        control=_control(experiment),
         budget_ps=experiment.budget_ps,
         places=places,
         clock=ClockStatement(
@@ -274,6 +277,12 @@ def _summary(
         assumptions=assumptions_of_run(resolved),
         answers=_answers(experiment, cells, places),
     )
+
+
+def _control(experiment: Experiment) -> dict[str, str]:
+    """What it sets of its control plane."""
+    controller = {"controller": experiment.controller} if experiment.controller else {}
+    return controller | {key: str(value) for key, value in experiment.control_settings.items()}
 
 
 def _answers(

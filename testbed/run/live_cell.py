@@ -63,7 +63,7 @@ class LiveCells:
             if plane.is_ours:
                 self.progress.stage("look for the cables")
                 switches = {switch.name: live.netns_pid(switch.name) for switch in live.fabric.switches}
-                check_wiring(live.fabric, plane.links(switches))
+                check_wiring(run.network.fabric, plane.links(switches))
             yield plane
 
     def emulate(
