@@ -155,6 +155,10 @@ class RunSummary:
     answers: tuple[str, ...]
     variants: Mapping[str, str] = field(default_factory=dict)
     """By name: what each variant sets, in words."""
+    failures: tuple[str, ...] = ()
+    """What goes wrong, as written; a variant's own are in `variants`."""
+    control: Mapping[str, str] = field(default_factory=dict)
+    """What the experiment sets of its control plane; `controller`: who programs the switches."""
     budget_ps: int = 0
     """The time that small messages are to make; 0: none."""
     places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

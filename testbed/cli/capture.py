@@ -11,6 +11,7 @@ import typer
 
 from testbed.cli.output import JsonOption, print_json, stdout, table
 from testbed.cli.run import EPILOG as RUN_EPILOG
+from testbed.cli.run import ControllerOption
 from testbed.errors import SpecError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def capture(
         typer.Option("--set", metavar="KEY=VALUE", help="Change one field, as in ./tb run; may be repeated."),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The seed of all randomness.")] = None,
+    controller: ControllerOption = None,
     snap: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Send only the headers and this much of each payload.")
     ] = None,
@@ -85,9 +87,9 @@ def capture(
     from testbed.run.capture_cell import plan_capture
     from testbed.run.loader import load_experiment
 
-    wanted = adjust(load_experiment(experiment), overrides, seed, snap)
+    wanted = adjust(load_experiment(experiment), overrides, seed=seed, snap=snap, controller=controller)
     job = plan_capture(wanted, cell_id=cell, ports=ports, records=records)
-    path = out or Path(f"{wanted.name}-{job.cell.id}.pcapng")
+    path = out or Path(f"{wanted.name}-{job.run.cell.id}.pcapng")
     _prepare(job, path)
     outcome = _execute(job, path)
     if as_json:
@@ -110,7 +112,7 @@ def _prepare(job: CaptureJob, path: Path) -> None:
     become_root("capturing real frames")
     preflight.require("emulation")
     preflight.require_program("tcpdump")
-    check_capacity(job.network.fabric)
+    check_capacity(job.run.network.fabric)
 
 
 def _execute(job: CaptureJob, path: Path) -> CaptureOutcome:
@@ -134,7 +136,7 @@ def capture_json(job: CaptureJob, outcome: CaptureOutcome) -> dict[str, Any]:
         "file": str(outcome.path),
         "dissector": str(DISSECTOR),
         "experiment": job.experiment.name,
-        "cell": job.cell.id,
+        "cell": job.run.cell.id,
         "seed": job.experiment.seed,
         "records": outcome.records,
         "records_digest": outcome.records_digest,
@@ -148,7 +150,7 @@ def _show(job: CaptureJob, outcome: CaptureOutcome) -> None:
     from testbed.run.dissector import DISSECTOR
 
     written = outcome.written
-    what = f"{job.experiment.name}, cell {job.cell.id}, seed {job.experiment.seed}"
+    what = f"{job.experiment.name}, cell {job.run.cell.id}, seed {job.experiment.seed}"
     typer.echo(f"{what}: {outcome.records:,} messages on real frames\n")
     rows = [
         (one.port, one.peer, *(f"{n:,}" for n in (one.in_frames, one.out_frames, one.foreign_frames)))

@@ -20,7 +20,7 @@ def ping(
         typer.Option("--set", metavar="KEY=VALUE", help="A parameter of the topology; repeatable."),
     ] = None,
     controller: Annotated[
-        str, typer.Option(metavar="ryu|os_ken|FILE", help="Who programs the bridges.")
+        str, typer.Option(metavar="ryu|os-ken|FILE", help="Who programs the bridges.")
     ] = "ryu",
     as_json: JsonOption = False,
 ) -> None:
@@ -32,7 +32,7 @@ def ping(
 
       ./tb ping leaf_spine --set cards=4
 
-      ./tb ping fat_tree --controller os_ken
+      ./tb ping fat_tree --controller os-ken
     """
     from testbed.controller.timing import configured
     from testbed.errors import MeasurementError

@@ -26,6 +26,15 @@ EPILOG = (
 )
 
 
+ControllerOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="static|ryu|os-ken|FILE",
+        help="Who programs the switches: an application (.py) needs real frames; a dump (.json) has tables only.",
+    ),
+]
+
+
 class Engine(StrEnum):
     """What executes the model."""
 
@@ -44,6 +53,7 @@ def run(
     engine: Annotated[
         Engine, typer.Option(help="emulation: real frames on Mininet, then the twin; twin: the twin alone.")
     ] = Engine.emulation,
+    controller: ControllerOption = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The seed of all randomness.")] = None,
     repeat: Annotated[int, typer.Option(min=1, help="Run with this many seeds, from the seed on.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Where results go: OUT/EXPERIMENT/TIME-ID/.")] = None,
@@ -63,10 +73,15 @@ def run(
       ./tb run switch_shootout --engine twin --set variants=tomahawk5,spectrum4
 
       ./tb run quickstart --seed 3 --repeat 5 --json > runs.json
+
+      ./tb run quickstart --controller my_app.py
+
+      ./tb run quickstart --engine twin --controller results/quickstart/TIME-ID/tables.json
     """
     from testbed.run.loader import load_experiment, results_dir
 
-    wanted = list(_with_seeds(adjust(load_experiment(experiment), overrides, seed, snap), repeat))
+    adjusted = adjust(load_experiment(experiment), overrides, seed=seed, snap=snap, controller=controller)
+    wanted = list(_with_seeds(adjusted, repeat))
     target = out or results_dir()
     prepare(wanted[-1], engine, target)  # they differ in the seed alone, and the last is the largest
     outcomes = [_execute(one, engine, target, quiet=as_json) for one in wanted]
@@ -109,9 +124,12 @@ def prepare(experiment: Experiment, engine: Engine, out: Path) -> None:
     from testbed.cli.writable import ensure_writable
     from testbed.fabric.capacity import check_capacity
     from testbed.run import preflight
+    from testbed.run.cell_run import cell_runs
     from testbed.run.resolve import resolve
 
-    networks = resolve(experiment).networks
+    resolved = resolve(experiment)
+    cell_runs(resolved, emulated=engine is Engine.emulation)
+    networks = resolved.networks
     if engine is Engine.emulation:
         become_root("a run on real frames", otherwise="--engine twin")
         preflight.require("emulation")
@@ -122,11 +140,19 @@ def prepare(experiment: Experiment, engine: Engine, out: Path) -> None:
     ensure_writable(out, option="--out")
 
 
-def adjust(base: Experiment, overrides: list[str] | None, seed: int | None, snap: str | None) -> Experiment:
+def adjust(
+    base: Experiment,
+    overrides: list[str] | None,
+    *,
+    seed: int | None,
+    snap: str | None,
+    controller: str | None,
+) -> Experiment:
     """An experiment with what the command line changes of it."""
     from testbed.spec.overrides import apply_overrides
 
-    of_options = [] if snap is None else [f"snap={snap}"]
+    options = {"snap": snap, "controller": controller}
+    of_options = [f"{key}={value}" for key, value in options.items() if value is not None]
     adjusted = apply_overrides(base, [*(overrides or []), *of_options])
     return adjusted if seed is None else replace(adjusted, seed=seed)
 

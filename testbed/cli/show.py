@@ -15,6 +15,7 @@ from testbed.units import format_rate
 
 if TYPE_CHECKING:
     from nic_emulator.profile import NicProfile
+    from testbed.cli.rules_view import RulesQuery
 
 # singular, as the user writes it -> plural, as the catalogue knows it
 PROFILE_KINDS = {"switch": "switches", "nic": "nics", "card": "cards", "medium": "media"}
@@ -39,6 +40,17 @@ def show(
     switch: Annotated[
         str | None, typer.Option(metavar="SWITCH", help="Of rules: those of one switch.")
     ] = None,
+    controller: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ryu|os-ken|FILE.py",
+            help="Of rules: those that a live controller installs in bridges; nothing else is built.",
+        ),
+    ] = None,
+    dump: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Of rules: save them for ./tb run --controller FILE.json."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a topology, its switches' rules, or a switch, NIC, card or medium with the source of each number.
@@ -54,12 +66,21 @@ def show(
       ./tb show nic rdma --set post=blueflame
 
       ./tb show rules fat_tree --set control.failover=on --switch e1
+
+      ./tb show rules leaf_spine --controller my_app.py --dump tables.json
     """
     if what == "rules":
-        _show_rules(name, overrides or [], switch, draw, as_json=as_json)
+        from testbed.cli.rules_view import RulesQuery
+
+        _show_rules(
+            name, RulesQuery(switch=switch, controller=controller, dump=dump), overrides or [], draw, as_json
+        )
         return
-    if switch is not None:
-        raise SpecError("only rules are of one switch", remedy="write ./tb show rules TOPOLOGY --switch NAME")
+    if (switch, controller, dump) != (None, None, None):
+        raise SpecError(
+            "only rules have a switch, a controller and a dump",
+            remedy="write ./tb show rules TOPOLOGY --switch NAME",
+        )
     if what in PROFILE_KINDS:
         _refuse_for_profile(what, overrides, draw)
         _show_profile(what, name, overrides or [], as_json=as_json)
@@ -72,13 +93,13 @@ def show(
 
 
 def _show_rules(
-    topology: str | None, overrides: list[str], switch: str | None, draw: Path | None, *, as_json: bool
+    topology: str | None, query: RulesQuery, overrides: list[str], draw: Path | None, as_json: bool
 ) -> None:
     from testbed.cli.rules_view import show_rules
 
     if topology is None or draw is not None:
         raise SpecError("rules are those of a topology", remedy="write ./tb show rules leaf_spine")
-    show_rules(topology, overrides, switch, as_json=as_json)
+    show_rules(topology, overrides, query, as_json=as_json)
 
 
 def _refuse_drawing(draw: Path) -> None:

@@ -7,17 +7,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from testbed.controller.timing import RuleOptions
+from testbed.spec.experiment import FRAMEWORKS
 from testbed.spec.fabric import Fabric
 
-FRAMEWORKS = ("ryu", "os_ken")
-"""The preferred one first."""
 VARIABLE = "TESTBED_CONTROLLER_FRAMEWORK"
 """The environment variable that chooses one."""
 
 
 def available() -> tuple[str, ...]:
     """Those that are installed."""
-    return tuple(name for name in FRAMEWORKS if importlib.util.find_spec(name) is not None)
+    return tuple(name for name in FRAMEWORKS if importlib.util.find_spec(package_of(name)) is not None)
+
+
+def package_of(framework: str) -> str:
+    """The Python package of a framework."""
+    return framework.replace("-", "_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,8 @@ import importlib
 import os
 from typing import Any
 
-from testbed.controller.app_setup import FRAMEWORKS, VARIABLE, available
+from testbed.controller.app_setup import VARIABLE, available, package_of
+from testbed.spec.experiment import FRAMEWORKS
 
 
 def _prepare(framework: str) -> None:
@@ -22,7 +23,7 @@ def _prepare(framework: str) -> None:
 
 
 def _module(name: str) -> Any:  # noqa: ANN401  # untyped packages
-    return importlib.import_module(f"{NAME}.{name}")
+    return importlib.import_module(f"{package_of(NAME)}.{name}")
 
 
 NAME = os.environ.get(VARIABLE) or next(iter(available()), FRAMEWORKS[0])
@@ -37,5 +38,5 @@ hub = _module("lib.hub")
 packet = _module("lib.packet.packet")
 ethernet = _module("lib.packet.ethernet")
 lldp = _module("lib.packet.lldp")
-OFP_HANDLER = f"{NAME}.controller.ofp_handler"
+OFP_HANDLER = f"{package_of(NAME)}.controller.ofp_handler"
 App: Any = app_manager.RyuApp if NAME == "ryu" else app_manager.OSKenApp

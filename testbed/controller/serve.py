@@ -22,8 +22,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from testbed.controller.app_setup import FRAMEWORKS, VARIABLE, Setup
+from testbed.controller.app_setup import VARIABLE, Setup
 from testbed.spec.codec import from_dict
+from testbed.spec.experiment import FRAMEWORKS
 
 OUR_APP = "testbed.controller.app"
 

@@ -8,8 +8,10 @@ controller reacts likewise.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from testbed.errors import Problems, SpecError
@@ -17,10 +19,11 @@ from testbed.registry import Registry, unknown_name
 from testbed.spec.parameters import Parameters, ParameterValue
 from testbed.spec.settings import BY_EXPERIMENT, latency, switched, time_above_zero
 from testbed.spec.sourced import Sourced
+from testbed.switches.profile import CLASSES
 from testbed.units import PS_PER_S
 
 PathUse: TypeAlias = Literal["ecmp", "single"]
-PCP_CLASSES = tuple(range(8))
+PCP_CLASSES = tuple(range(CLASSES))
 """The class of each VLAN priority: the same number, as in the switches' model."""
 DSCP_CLASSES = tuple(dscp >> 3 for dscp in range(64))
 """The class of each code point: its class selector [RFC 2474, 4.2.2], as in the switches' model."""
@@ -144,6 +147,27 @@ def path_use(value: ParameterValue) -> PathUse:
     raise SpecError(f"'{value}' is no use of paths", remedy="write 'ecmp' or 'single'")
 
 
+def class_map(value: ParameterValue, usual: tuple[int, ...]) -> tuple[int, ...]:
+    """`26:3,46:5` or `8-15:2`: the class of each value, or of those from one to another; the others' are as usual."""
+    found = list(usual)
+    for part in str(value).split(","):
+        match = _CLASS.fullmatch(part.strip())
+        if match is None:
+            raise SpecError(
+                f"'{part.strip()}' gives no value its class", remedy="write e.g. '3:5' or '0-7:0'"
+            )
+        low, high, to = int(match[1]), int(match[2] or match[1]), int(match[3])
+        if not low <= high < len(usual):
+            raise SpecError(
+                f"'{part.strip()}': there are values from 0 to {len(usual) - 1}", remedy="write one of them"
+            )
+        if to >= CLASSES:
+            raise SpecError(f"'{part.strip()}': there is no class {to}", remedy=f"write 0 to {CLASSES - 1}")
+        found[low : high + 1] = [to] * (high + 1 - low)
+    return tuple(found)
+
+
+_CLASS = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?:(\d{1,3})", re.ASCII)
 _NUMBERS: Mapping[str, Callable[[str], int]] = {
     "detection": time_above_zero,
     "control_latency": time_above_zero,
@@ -154,6 +178,8 @@ _OPTIONS: Mapping[str, Callable[[ParameterValue], Any]] = {
     "failover": switched,
     "paths": path_use,
     "weights": switched,
+    "class_of_pcp": partial(class_map, usual=PCP_CLASSES),
+    "class_of_dscp": partial(class_map, usual=DSCP_CLASSES),
 }
 CONTROL_KEYS = (*_OPTIONS, *_NUMBERS)
 """What `control_settings` may set."""

@@ -11,10 +11,11 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from importlib import metadata
 from pathlib import Path
 
 from testbed.controller import mirror
-from testbed.controller.app_setup import FRAMEWORKS, Setup, available
+from testbed.controller.app_setup import Setup, available
 from testbed.controller.discovery import Heard
 from testbed.controller.tables import SwitchTables
 from testbed.controller.timing import ControlSetup
@@ -24,8 +25,10 @@ from testbed.fabric.controller_process import TARGET, ControllerProcess
 from testbed.fabric.holders import Holders
 from testbed.fabric.lldp_relay import LldpRelay
 from testbed.fabric.ovs_instance import Bridge, Datapath, OpenVSwitch, inside
+from testbed.fabric.process_table import stat_of
 from testbed.fabric.quiet import is_quiet
 from testbed.fabric.state import RunState
+from testbed.spec.experiment import APPLICATION, FRAMEWORKS
 from testbed.spec.fabric import Fabric
 
 Progress = Callable[[str], None]
@@ -48,9 +51,12 @@ class ControlPlane:
         ovs: OpenVSwitch,
         holders: Mapping[str, int],
         netns_pid: int,
+        framework: str,
         start: Callable[[], ControllerProcess],
     ) -> None:
         self.fabric = fabric
+        self.framework = framework
+        """Under which the application runs."""
         self.netns_pid = netns_pid
         """A process in the control namespace."""
         self._ovs = ovs
@@ -64,6 +70,20 @@ class ControlPlane:
     def datapath(self) -> Datapath:
         """Where Open vSwitch forwards: in the kernel (`system`) or in user space (`netdev`)."""
         return self._ovs.datapath
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the application that runs is a `FabricApp`, which says when it has reacted, and finds links."""
+        return self._controller is not None and self._controller.is_ours
+
+    def about(self) -> dict[str, str]:
+        """With what the switches are programmed: of metadata.json."""
+        return {
+            "framework": self.framework,
+            "framework_version": metadata.version(self.framework),
+            "datapath": self.datapath,
+            "open_vswitch_version": self._ovs.version(),
+        }
 
     def processes(self) -> dict[str, int]:
         """Its processes by name, to be watched beside those of the run."""
@@ -97,8 +117,17 @@ class ControlPlane:
                 pass
             return
         while not is_quiet(self.netns_pid, self.processes().values()):
+            self._check_alive()
             if time.monotonic() > deadline:
                 raise self._controller.failure(f"it did not come to rest within {_SETTLE_DEADLINE_S:.0f} s")
+
+    def _check_alive(self) -> None:
+        for name, pid in self.processes().items():
+            if stat_of(pid) is None:
+                raise FabricError(
+                    f"process '{name}' (pid {pid}) of the control plane died",
+                    remedy="look at `dmesg | tail` (out of memory?), then run again",
+                )
 
     def _wait_for_ports(self, deadline: float) -> None:
         for name, down in self._down.items():
@@ -137,7 +166,7 @@ class ControlPlane:
 
     def links(self, switch_pids: Mapping[str, int]) -> list[Heard]:
         """The links between switches that LLDP finds. `switch_pids`: a process in each switch's namespace."""
-        if self._controller is None or not self._controller.is_ours:
+        if self._controller is None or not self.is_ours:
             raise FabricError(
                 "links can only be discovered by the testbed's own application",
                 remedy="use --controller ryu, or derive your application from FabricApp",
@@ -189,8 +218,8 @@ def veth_batch(fabric: Fabric, *, mtu_bytes: int = wiring.MTU_BYTES) -> str:
 
 
 def framework_of(controller: str) -> tuple[str, str]:
-    """Framework and application of `ryu`, `os_ken`, or of a user's file; `ryu` means os-ken where Ryu is not there."""
-    if controller.endswith(".py"):
+    """Framework and application of `ryu`, `os-ken`, or of a user's file; `ryu` means os-ken where Ryu is not there."""
+    if controller.endswith(APPLICATION):
         if not Path(controller).is_file():
             raise SpecError(f"there is no application {controller}", remedy="name a file that exists")
         framework, app = FRAMEWORKS[0], str(Path(controller).resolve())
@@ -202,7 +231,7 @@ def framework_of(controller: str) -> tuple[str, str]:
             remedy=f"use one of {', '.join(FRAMEWORKS)}, or a file path/to/app.py",
         )
     there = available()
-    if not there or (controller == "os_ken" and controller not in there):
+    if not there or (controller == "os-ken" and controller not in there):
         raise PreflightError("neither Ryu nor os-ken is installed", remedy="./tb installs them")
     return (framework if framework in there else there[0]), app
 
@@ -224,7 +253,7 @@ def control_plane(
     Args:
         fabric: The fabric; it need not be built.
         state: The run's.
-        controller: `ryu`, `os_ken`, or a user's application, `path/to/app.py`.
+        controller: `ryu`, `os-ken`, or a user's application, `path/to/app.py`.
         setup: What the rules are to do.
         cards_per_nic: How many cards each endpoint has.
         macs: The addresses of each endpoint, in place of the cards'.
@@ -264,7 +293,9 @@ def control_plane(
             )
 
         kept = {"namespaces of the control plane": holders.pid, "namespace of the control plane": netns_pid}
-        plane = ControlPlane(fabric, ovs=ovs, holders=kept, netns_pid=netns_pid, start=start)
+        plane = ControlPlane(
+            fabric, ovs=ovs, holders=kept, netns_pid=netns_pid, framework=framework, start=start
+        )
         say("controller")
         stack.callback(plane.stop_controller)
         plane.start_controller()

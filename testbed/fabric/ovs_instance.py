@@ -105,6 +105,10 @@ class OpenVSwitch:
         """Its daemons."""
         return {name: process.pid for name, process in self._processes.items()}
 
+    def version(self) -> str:
+        """Of Open vSwitch, as its daemon tells it: the last word of the first line."""
+        return self._run("version", [_program("ovs-vswitchd"), "--version"]).splitlines()[0].split()[-1]
+
     def start(self) -> None:
         """Start both daemons on an empty database."""
         if missing := missing_programs():

@@ -357,6 +357,8 @@ def _heading(summary: RunSummary) -> list[tuple[str, str]]:
         (summary.experiment, f"{summary.fabric}; seed {summary.seed}"),
         ("question", summary.question),
         ("variants", _variants(summary)),
+        ("failures", _failures(summary)),
+        ("control", ", ".join(f"{key}={value}" for key, value in summary.control.items())),
         ("clock", clock_text(summary.clock)),
     ]
 
@@ -367,6 +369,13 @@ def _variants(summary: RunSummary) -> str:
     if len(told) > _MOST_TOLD:
         return f"{len(told)}; what each sets: summary.json"
     return "; ".join(f"{name}: {text}" for name, text in told.items())
+
+
+def _failures(summary: RunSummary) -> str:
+    """What goes wrong wherever no variant has failures of its own."""
+    more = len(summary.failures) - _MOST_TOLD
+    shown = ", ".join(summary.failures[:_MOST_TOLD])
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _closing(summary: RunSummary, result: str) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from testbed.analysis.records import Records, digest
 from testbed.errors import SpecError
@@ -17,12 +17,13 @@ from testbed.fabric.capture import BUFFER_KIB, Capture, start_capture
 from testbed.fabric.state import RunState
 from testbed.registry import unknown_name
 from testbed.run.capture_file import OneWay, Port, Raw, Written, write_capture
+from testbed.run.cell_run import CellRun, cell_run
+from testbed.run.controllers import check_controller, given_programmes
 from testbed.run.files import storing
-from testbed.run.plan import cell_plan
+from testbed.run.live_cell import LiveCells
 from testbed.run.progress import Progress
-from testbed.run.resolve import Network, resolve
-from testbed.run.schedule import schedule_of
-from testbed.spec.experiment import Cell, Experiment
+from testbed.run.resolve import resolve
+from testbed.spec.experiment import Experiment
 from testbed.spec.fabric import Fabric
 from testbed.units import PPM_PER_WHOLE
 
@@ -40,11 +41,8 @@ class CaptureJob:
     """What is to be captured; everything in it has been checked."""
 
     experiment: Experiment
-    cell: Cell
-    network: Network
+    run: CellRun
     ports: tuple[Port, ...]
-    records: int
-    """At least so many messages are run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +68,10 @@ def plan_capture(
     network = resolved.network(cell)
     known = ports_of(network.fabric)
     wanted = tuple(_port(name, known) for name in dict.fromkeys(ports))
-    return CaptureJob(experiment=experiment, cell=cell, network=network, ports=wanted, records=records)
+    check_controller(experiment.controller, engine="emulation")
+    given = given_programmes(experiment.controller, [(cell, network)]).get(cell.id)
+    run = cell_run(cell, network, records=records, emulated_share=records, given=given)
+    return CaptureJob(experiment=experiment, run=run, ports=wanted)
 
 
 def ports_of(fabric: Fabric) -> dict[str, Port]:
@@ -99,21 +100,21 @@ def capture_cell(job: CaptureJob, path: Path, progress: Progress) -> CaptureOutc
     """Run, capture and write; the file is there as a whole or, whatever ends this, not at all."""
     from testbed.fabric.clean import clean
 
-    progress.start(job.records)
+    progress.start(job.run.records)
     try:
         for item in clean():
             progress.note(f"removed {item} of a run that was killed")
         with RunState.create(f"capture-{os.getpid()}") as state, _scratch(path, state) as scratch:
             raws, records = _run(job, scratch, state, progress)
             progress.stage("write")
-            about = f"{job.experiment.name}, cell {job.cell.id}, seed {job.experiment.seed}; virtual time"
+            about = f"{job.experiment.name}, cell {job.run.cell.id}, seed {job.experiment.seed}; virtual time"
             written = write_capture(raws, path, scratch=scratch, about=about)
     finally:
         progress.finish()
     return CaptureOutcome(
         path=path,
         records=len(records),
-        records_digest=digest([(job.cell.id, records)]),
+        records_digest=digest([(job.run.cell.id, records)]),
         written=written,
     )
 
@@ -135,47 +136,33 @@ def _run(job: CaptureJob, scratch: Path, state: RunState, progress: Progress) ->
     """What tcpdump heard, and the cell's records."""
     # Only here, as for a run: what is wrong with the input must be told where Mininet is not installed, too.
     from testbed.fabric.build import build_fabric
-    from testbed.run.emulation import emulate
 
-    plan = _plan(job)
+    links = job.run.plan(job.experiment.seed, job.run.emulated_until_ps)["links"]
+    fabric, wanted = job.run.network.fabric, job.run.records
 
     def report(virtual_ps: int, messages: int) -> None:
-        done = min(messages, job.records)
-        progress.update(virtual_ps, done, done * PPM_PER_WHOLE // job.records)
+        done = min(messages, wanted)
+        progress.update(virtual_ps, done, done * PPM_PER_WHOLE // wanted)
 
+    cells = LiveCells(job.experiment, state, progress)
     progress.stage("build the fabric")
     with (
-        build_fabric(job.network.fabric, state=state) as live,
+        build_fabric(fabric, state=state) as live,
+        cells.control_plane(live, job.run) as plane,
         _captures(live, job.ports, scratch, state) as running,
     ):
-        progress.stage(f"{job.cell.id}, real frames")
-        emulated = emulate(
-            live,
-            plan,
-            state=state,
-            snap_bytes=job.experiment.snap_bytes,
-            report=report,
-            host_agents=job.network.host_agents,
-        )
+        emulated, _ = cells.emulate(live, plane, job.run, report=report)
         raws = [
             Raw(
                 port=port,
                 direction=direction,
-                latency_ps=plan["links"][job.network.fabric.links.index(port.link)][5],
+                latency_ps=links[fabric.links.index(port.link)][5],
                 path=capture.path,
                 counts=capture.stop(),
             )
             for port, direction, capture in running
         ]
     return raws, emulated.records
-
-
-def _plan(job: CaptureJob) -> dict[str, Any]:
-    cards = job.network.nic(job.cell).cards
-    schedule = schedule_of(job.cell, job.network.fabric, cards_per_nic=cards)
-    until_ps = schedule.measure_until_ps(job.records)
-    seed = job.experiment.seed
-    return cell_plan(job.cell, job.network, schedule=schedule, seed=seed, measure_until_ps=until_ps)
 
 
 @contextmanager

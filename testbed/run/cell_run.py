@@ -12,6 +12,7 @@ from testbed.analysis.counter_series import MOST_SAMPLES
 from testbed.controller.reaction import programme
 from testbed.controller.tables import Programme
 from testbed.errors import SpecError
+from testbed.run.controllers import check_controller, given_programmes
 from testbed.run.plan import cell_plan
 from testbed.run.resolve import Network, Resolved
 from testbed.run.schedule import Schedule, schedule_of
@@ -33,6 +34,8 @@ class CellRun:
     emulated_records: int
     emulated_until_ps: int
     records_until_ps: int
+    given: Programme | None = None
+    """Tables in place of those of the testbed's own application."""
 
     @property
     def message_work(self) -> int:
@@ -45,7 +48,9 @@ class CellRun:
         return self.network.nic(self.cell).cards
 
     def programme(self) -> Programme:
-        """The rules of the testbed's own application."""
+        """The rules that it is run with: given ones, or those of the testbed's own application."""
+        if self.given is not None:
+            return self.given
         network = self.network
         return programme(network.fabric, network.control, network.failures, cards_per_nic=self.cards_per_nic)
 
@@ -57,16 +62,27 @@ class CellRun:
             schedule=self.schedule,
             seed=seed,
             measure_until_ps=measure_until_ps,
-            given=given,
+            given=given or self.given,
         )
 
 
 def cell_runs(resolved: Resolved, *, emulated: bool) -> list[CellRun]:
-    """How far each cell goes on each clock."""
+    """How far each cell goes on each clock, and by whose rules."""
     experiment = resolved.experiment
+    check_controller(experiment.controller, engine="emulation" if emulated else "twin")
+    given = given_programmes(
+        experiment.controller, ((cell, resolved.network(cell)) for cell in resolved.cells)
+    )
     share = math.ceil(experiment.emulated_records / len(resolved.cells)) if emulated else 0
     runs = [
-        _cell_run(index, cell, resolved.network(cell), experiment.records_of(cell), share)
+        cell_run(
+            cell,
+            resolved.network(cell),
+            records=experiment.records_of(cell),
+            emulated_share=share,
+            index=index,
+            given=given.get(cell.id),
+        )
         for index, cell in enumerate(resolved.cells)
     ]
     _check_samples(runs, experiment.sample_interval_ps)
@@ -84,7 +100,16 @@ def _check_samples(runs: Sequence[CellRun], interval_ps: int | None) -> None:
         )
 
 
-def _cell_run(index: int, cell: Cell, network: Network, records: int, emulated_share: int) -> CellRun:
+def cell_run(
+    cell: Cell,
+    network: Network,
+    *,
+    records: int,
+    emulated_share: int,
+    index: int = 0,
+    given: Programme | None = None,
+) -> CellRun:
+    """One cell: so many records, and so many of them as real frames."""
     schedule = schedule_of(cell, network.fabric, cards_per_nic=network.nic(cell).cards)
     share = min(emulated_share, records)
     return CellRun(
@@ -96,6 +121,7 @@ def _cell_run(index: int, cell: Cell, network: Network, records: int, emulated_s
         emulated_records=share,
         emulated_until_ps=schedule.measure_until_ps(share) if share else 0,
         records_until_ps=schedule.measure_until_ps(records),
+        given=given,
     )
 
 

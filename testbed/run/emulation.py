@@ -41,7 +41,7 @@ _DISTURB_AFTER_S = 0.005
 _END_MS = 10_000
 _TOGETHER_MS = 20
 _GRACE_MS = 500
-_PARENTS = frozenset({"launcher", "namespaces"})
+_PARENTS = frozenset({"launcher", "namespaces", "namespaces of the control plane"})
 """Processes with which others die."""
 
 
@@ -64,6 +64,9 @@ class Control(Protocol):
 
     def cpu_place(self, switch: str, ports: int) -> dict[str, Any]:
         """The `cpu_...` fields of a switch's place, for so many ports; empty: it has no CPU port."""
+
+    def processes(self) -> dict[str, int]:
+        """Those that the run cannot go on without, by name; which they are may change with each act."""
 
     def next_ps(self) -> int:
         """When the clock is to be held next, in virtual time; `_engine.NEVER_PS`: never of its own accord."""
@@ -163,6 +166,7 @@ class _Run:
         self._cpu = max(os.sched_getaffinity(0))
         self._sockets = Path()
         self._pids: dict[str, int] = {}
+        self._control_pids: dict[str, int] = {}
 
     def _memory(self, name: str) -> int:
         fd = os.memfd_create(name, 0)
@@ -179,7 +183,19 @@ class _Run:
         self._learn(launcher)
         for name, pid in self._live.processes().items():
             self._supervisor.add(name, pid)
+        self._watch_control()
         self._wait_ready()
+
+    def _watch_control(self) -> None:
+        """Watch the processes of the control plane that there are now, and no longer those that it has ended."""
+        now = self._control.processes() if self._control else {}
+        for name in self._control_pids.keys() - now.keys():
+            self._supervisor.forget(name)
+        for name, pid in now.items():
+            if self._control_pids.get(name) != pid:
+                self._supervisor.forget(name)
+                self._supervisor.add(name, pid)
+        self._control_pids = now
 
     def _launch(self, job: Mapping[str, Any]) -> subprocess.Popen[bytes]:
         """Start a process that forks those of a job."""
@@ -374,7 +390,13 @@ class _Run:
     def _obey(self, control: Control) -> None:
         """Virtual time stands still: let the control plane act, and tell the processes what it has decided."""
         now_ps = self._clock.barrier_ps
-        acts = control.act(now_ps)
+        try:
+            acts = control.act(now_ps)
+        except TestbedError:
+            self._watch_control()
+            self._check_alive(timeout_ms=_TOGETHER_MS)  # whose death it is, if it is one
+            raise
+        self._watch_control()
         orders = acts.orders
         lines = "".join(json.dumps(order) + "\n" for order in orders)
         os.pwrite(self._orders_fd, lines.encode(), os.fstat(self._orders_fd).st_size)

@@ -21,6 +21,7 @@ from testbed.analysis.answers import answers
 from testbed.analysis.budget import budget_answers
 from testbed.analysis.records import digest
 from testbed.analysis.summary import CellSummary, ClockStatement, RunSummary
+from testbed.controller.dump import dump_of
 from testbed.controller.tables import Programme
 from testbed.errors import MeasurementError
 from testbed.report.cells import write_cell_figures
@@ -33,6 +34,7 @@ from testbed.report.view import view_run
 from testbed.run import cell_files
 from testbed.run.assumptions import assumptions_of_run
 from testbed.run.cell_run import CellRun, cell_runs, emulated_path
+from testbed.run.controllers import TABLES, dump_text, failure_texts
 from testbed.run.failure_events import failure_events, stated_outage_ps
 from testbed.run.metadata import collect_metadata
 from testbed.run.progress import Progress
@@ -42,7 +44,7 @@ from testbed.run.store import ResultWriter, remove_abandoned
 from testbed.run.twin_cell import TwinJob, TwinOutcome, run_twin_cell, share_progress
 from testbed.run.workers import SPAWN, in_workers, worker_count
 from testbed.spec.codec import to_dict
-from testbed.spec.experiment import Experiment
+from testbed.spec.experiment import STATIC, Experiment
 from testbed.units import PPM_PER_WHOLE
 
 _POLL_S = 0.2
@@ -127,6 +129,7 @@ def _twins(
 ) -> list[TwinOutcome]:
     """Every cell in the twin, in as many processes as there are cores."""
     jobs = [_job(resolved, run, programmes.get(run.index), writer.directory) for run in runs]
+    _save_tables(runs, programmes, writer)
     shared = SPAWN.Array("Q", 2 * len(jobs))
     with in_workers(
         run_twin_cell,
@@ -155,6 +158,16 @@ def _job(resolved: Resolved, run: CellRun, given: Programme | None, directory: P
         emulated_until_ps=run.emulated_until_ps,
         sample_interval_ps=resolved.experiment.sample_interval_ps,
     )
+
+
+def _save_tables(runs: Sequence[CellRun], programmes: Mapping[int, Programme], writer: ResultWriter) -> None:
+    """Tables that are not the testbed's own are a part of the result."""
+    own = [(run, programmes.get(run.index) or run.given) for run in runs]
+    dump = dump_of(
+        (run.cell.id, failure_texts(run.network), found) for run, found in own if found is not None
+    )
+    if dump.programmes:
+        writer.write_text(TABLES, dump_text(dump))
 
 
 def _follow(
@@ -193,11 +206,12 @@ def _report(
     summary = _summary(resolved, engine, outcomes, writer.directory, foreign_frames=foreign)
     queue = {name: np.concatenate([o.queue[name] for o in outcomes]) for name in outcomes[0].queue}
     writer.write_json("summary.json", to_dict(summary))
+    control = real.control or {"controller": resolved.experiment.controller or STATIC}
     writer.write_json("counters.json", {o.summary.id: o.counters for o in outcomes})
     writer.write_json(
         "metadata.json",
         collect_metadata()
-        | {"engine": engine, "emulation": real.speeds, "control": real.control, "twin": _speeds(outcomes)},
+        | {"engine": engine, "emulation": real.speeds, "control": control, "twin": _speeds(outcomes)},
     )
     writer.write_queue_depth(queue)
     records, figures = partial(cell_files.read_records, writer.directory), writer.directory / "figures"
@@ -246,6 +260,8 @@ def _summary(
         seed=experiment.seed,
         fabric=networks_line([one.in_short() for one in resolved.networks]),
         variants={variant.name: variant.changes() for variant in experiment.variants},
+        failures=experiment.failures,
+        control=_control(experiment),
         budget_ps=experiment.budget_ps,
         places=places,
         clock=ClockStatement(
@@ -261,6 +277,12 @@ def _summary(
         assumptions=assumptions_of_run(resolved),
         answers=_answers(experiment, cells, places),
     )
+
+
+def _control(experiment: Experiment) -> dict[str, str]:
+    """What it sets of its control plane."""
+    controller = {"controller": experiment.controller} if experiment.controller else {}
+    return controller | {key: str(value) for key, value in experiment.control_settings.items()}
 
 
 def _answers(

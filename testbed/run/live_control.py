@@ -29,6 +29,9 @@ class Plane(Protocol):
     def cpu_interface(self, switch: str, port: int) -> str:
         """By which frames of a port go to the CPU."""
 
+    def processes(self) -> dict[str, int]:
+        """Those that must live."""
+
     def set_carrier(self, switch: str, port: int, up: bool) -> None:
         """Of a port's host interface."""
 
@@ -76,6 +79,10 @@ class LiveControl:
         """Where a switch hands frames to its CPU."""
         names = [self._plane.cpu_interface(switch, port) for port in range(1, ports)]
         return {"cpu_netns": f"/proc/{self._plane.netns_pid}/ns/net", "cpu_interfaces": ["", *names]}
+
+    def processes(self) -> dict[str, int]:
+        """Those of the control plane that run now, by name."""
+        return self._plane.processes()
 
     def next_ps(self) -> int:
         """When something is due next."""

@@ -1,36 +1,22 @@
-"""Every cell on real frames: standing fabrics, a control plane beside each, one cell after the other.
-
-The switches forward by what their bridges hold. With the testbed's own application that must be what `rules.py` makes
-of the fabric and its failures, entry for entry and time for time, or the run fails; another application's tables go
-into the result, and the twin forwards by them.
-"""
+"""Every cell on real frames: standing fabrics, a control plane beside each, one cell after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from testbed.controller.tables import Programme
-from testbed.errors import MeasurementError
 from testbed.run.cell_run import CellRun, emulated_path
 from testbed.run.files import storing
-from testbed.run.live_control import LiveControl
+from testbed.run.live_cell import LiveCells
 from testbed.run.progress import Progress
 from testbed.run.resolve import Resolved
 from testbed.run.store import ResultWriter
-from testbed.spec.experiment import Experiment
 
 if TYPE_CHECKING:
-    from testbed.fabric.build import LiveFabric
-    from testbed.fabric.control_plane import ControlPlane
-    from testbed.fabric.state import RunState
-
-STATIC = "static"
-OWN = ("ryu", "os-ken")
-"""Frameworks under which the testbed's own application runs."""
+    from testbed.run.emulation import Emulated
 
 Told = Callable[[CellRun, int, int], None]
 """Called with a cell, virtual time in ps and messages completed."""
@@ -61,26 +47,24 @@ def run_real_frames(
 
     for item in clean():
         progress.note(f"removed {item} of a run that was killed")
-    found = _Found(controller=resolved.experiment.controller or OWN[0])
+    speeds: dict[str, Mapping[str, Any]] = {}
+    programmes: dict[int, Programme] = {}
     with RunState.create(writer.result_id) as state:
         state.record_partial(writer.directory)
+        cells = LiveCells(resolved.experiment, state, progress)
         for alike in by_wiring(runs):
             progress.stage("build the fabric")
             with build_fabric(alike[0].network.fabric, state=state) as live:
                 for same in _by_rules(alike):
-                    with _control_plane(same[0], found, state, progress) as plane:
+                    with cells.control_plane(live, same[0]) as plane:
                         for run in same:
-                            progress.stage(f"{run.cell.id}, real frames")
-                            _run_cell(live, plane, run, resolved.experiment, writer, state, told, found)
-    return RealFrames(speeds=found.speeds, programmes=found.programmes, control=found.control)
-
-
-@dataclass(slots=True)
-class _Found:
-    controller: str
-    speeds: dict[str, dict[str, Any]] = field(default_factory=dict)
-    programmes: dict[int, Programme] = field(default_factory=dict)
-    control: dict[str, Any] = field(default_factory=dict)
+                            done, programme = cells.emulate(live, plane, run, report=partial(told, run))
+                            with storing(emulated_path(writer.directory, run.index)) as path:
+                                path.write_bytes(done.records.tobytes())
+                            speeds[run.cell.id] = _speed(done)
+                            if programme is not None:
+                                programmes[run.index] = programme
+    return RealFrames(speeds=speeds, programmes=programmes, control=cells.control)
 
 
 def by_wiring(runs: Sequence[CellRun]) -> list[list[CellRun]]:
@@ -103,67 +87,8 @@ def _by_rules(runs: Sequence[CellRun]) -> list[list[CellRun]]:
     return list(groups.values())
 
 
-@contextmanager
-def _control_plane(
-    run: CellRun, found: _Found, state: RunState, progress: Progress
-) -> Iterator[ControlPlane | None]:
-    """Bridges and a controller; None where the rules do not come from a controller."""
-    if found.controller == STATIC or found.controller.endswith(".json"):
-        found.control["controller"] = found.controller
-        yield None
-        return
-    from testbed.fabric.control_plane import control_plane
-
-    progress.stage("start the control plane")
-    with ExitStack() as stack:
-        plane = stack.enter_context(
-            control_plane(
-                run.network.fabric,
-                state=state,
-                controller=found.controller,
-                setup=run.network.control,
-                cards_per_nic=run.cards_per_nic,
-            )
-        )
-        found.control |= {"controller": found.controller, "datapath": plane.datapath}
-        yield plane
-
-
-def _run_cell(
-    live: LiveFabric,
-    plane: ControlPlane | None,
-    run: CellRun,
-    experiment: Experiment,
-    writer: ResultWriter,
-    state: RunState,
-    told: Told,
-    found: _Found,
-) -> None:
-    """One cell on a standing fabric."""
-    from testbed.run.emulation import emulate
-
-    control = None
-    if plane is not None:
-        control = LiveControl(plane, run.network, cards_per_nic=run.cards_per_nic)
-    given = None if control is None else Programme(first=control.first)
-    done = emulate(
-        live,
-        run.plan(experiment.seed, run.emulated_until_ps, given=given),
-        state=state,
-        snap_bytes=experiment.snap_bytes,
-        report=partial(told, run),
-        host_agents=run.network.host_agents,
-        control=control,
-    )
-    if control is not None:
-        programme = control.finish()
-        if found.controller in OWN:
-            _check_own(run, programme)
-        else:
-            found.programmes[run.index] = programme
-    with storing(emulated_path(writer.directory, run.index)) as path:
-        path.write_bytes(done.records.tobytes())
-    found.speeds[run.cell.id] = {
+def _speed(done: Emulated) -> dict[str, Any]:
+    return {
         "records": len(done.records),
         "packet_hops": done.hops,
         "wall_s": round(done.wall_s, 3),
@@ -173,20 +98,3 @@ def _run_cell(
         "agents_disturbed_at_ps": done.disturbed_at_ps,
         "agents_lost": len(done.agents_lost),
     }
-
-
-def _check_own(run: CellRun, programme: Programme) -> None:
-    """What the bridges held, and when, must be what the rules say."""
-    expected = run.programme()
-    if dict(programme.first) != dict(expected.first):
-        wrong = [name for name, tables in expected.first.items() if programme.first.get(name) != tables]
-        raise MeasurementError(
-            f"{run.cell.id}: the tables of {', '.join(wrong[:4])} are not what the rules say",
-            remedy="something else may have changed them; run again, and report it if it repeats",
-        )
-    if programme.updates != expected.updates:
-        raise MeasurementError(
-            f"{run.cell.id}: the controller reacted otherwise than the rules say: {len(programme.updates)} updates"
-            f" of tables, {len(expected.updates)} expected",
-            remedy="something else may have changed the tables; run again, and report it if it repeats",
-        )

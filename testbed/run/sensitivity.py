@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, wait
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +21,14 @@ from testbed.analysis.percentiles import MIN_SAMPLES_BEYOND, nearest_rank, perce
 from testbed.analysis.records import Picoseconds, latencies_ps
 from testbed.analysis.sensitivity import Answer, LeftOut, Request, Sensitivity, explore, groups_of
 from testbed.analysis.summary import condition, measured
+from testbed.controller.tables import Programme
 from testbed.engine import _engine
 from testbed.engine.plan import build_plan
 from testbed.errors import SpecError, TestbedError
 from testbed.report.describe import networks_line
 from testbed.report.sensitivity import sensitivity_text
 from testbed.report.tornado import write_tornados
+from testbed.run.controllers import check_controller, given_programmes
 from testbed.run.join import join_records
 from testbed.run.metadata import collect_metadata
 from testbed.run.perturb import Varied, chosen, varied_numbers
@@ -57,6 +59,8 @@ class Study:
     varied: tuple[Varied, ...]
     left_out: tuple[LeftOut, ...]
     quantiles_ppm: tuple[int, ...]
+    given: Mapping[str, Programme] = field(default_factory=dict)
+    """By cell: tables in place of the testbed's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +94,24 @@ def study_of(experiment: Experiment, *, only: str | None = None, quantile_ppm: i
     quantiles = fitting if quantile_ppm is None else (quantile_ppm,)
     return Study(
         resolved=resolved,
+        given=_given(resolved),
         varied=picked,
         left_out=left_out if only is None else (),
         quantiles_ppm=quantiles,
     )
+
+
+def _given(resolved: Resolved) -> dict[str, Programme]:
+    """By cell: tables of a dump; those that change in mid-run were computed from numbers that are to be varied."""
+    controller = resolved.experiment.controller
+    check_controller(controller, engine="twin")
+    given = given_programmes(controller, ((cell, resolved.network(cell)) for cell in resolved.cells))
+    if any(programme.updates for programme in given.values()):
+        raise SpecError(
+            f"tables of {controller} change at times that follow from the numbers that are varied",
+            remedy="use controller=ryu, or leave out the failures",
+        )
+    return given
 
 
 def _records(resolved: Resolved, cell: Cell) -> int:
@@ -226,7 +244,8 @@ class _Runner:
         records = _records(resolved, cell)
         until_ps = schedule.measure_until_ps(records)
         seed = resolved.experiment.seed
-        plan = cell_plan(cell, network, schedule=schedule, seed=seed, measure_until_ps=until_ps)
+        given = self._study.given.get(cell.id)
+        plan = cell_plan(cell, network, schedule=schedule, seed=seed, measure_until_ps=until_ps, given=given)
         return _Job(
             cell=cell,
             plan=zlib.compress(json.dumps(plan).encode(), level=1),

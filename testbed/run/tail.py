@@ -20,6 +20,7 @@ from testbed.engine import _engine
 from testbed.engine.plan import build_plan
 from testbed.errors import SpecError
 from testbed.registry import unknown_name
+from testbed.run.controllers import TABLES, read_programmes
 from testbed.run.join import is_lossy, join_records
 from testbed.run.plan import cell_plan
 from testbed.run.progress import Progress
@@ -39,7 +40,7 @@ def explain_tail(
     summary = _summary_of(result, cell_id)
     resolved = _resolved(result)
     cell = _cell(resolved, summary.id, result)
-    plan, until_ps = _plan(resolved, cell)
+    plan, until_ps = _plan(resolved, cell, result)
     _require_whole_packets(cell, plan["nodes"][0]["config"])
     packets, network = packets_of(plan["nodes"][0]), network_of(plan)
     records = result.records(summary.id)
@@ -112,13 +113,16 @@ def _written_by(result: LoadedResult) -> str:
     return f"explain it with what made it ({made}), or run the experiment again"
 
 
-def _plan(resolved: Resolved, cell: Cell) -> tuple[dict[str, Any], int]:
+def _plan(resolved: Resolved, cell: Cell, result: LoadedResult) -> tuple[dict[str, Any], int]:
     """The plan of the cell's run in the twin, and until when its messages are measured."""
     network = resolved.network(cell)
     schedule = schedule_of(cell, network.fabric, cards_per_nic=network.nic(cell).cards)
     until_ps = schedule.measure_until_ps(resolved.experiment.records_of(cell))
     seed = resolved.experiment.seed
-    return cell_plan(cell, network, schedule=schedule, seed=seed, measure_until_ps=until_ps), until_ps
+    saved = result.directory / TABLES
+    given = read_programmes(saved, [(cell, network)])[cell.id] if saved.is_file() else None
+    plan = cell_plan(cell, network, schedule=schedule, seed=seed, measure_until_ps=until_ps, given=given)
+    return plan, until_ps
 
 
 def _run(

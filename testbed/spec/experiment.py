@@ -26,9 +26,13 @@ LoadOf: TypeAlias = Literal["port", "card"]
 HostAgents: TypeAlias = Literal["", "stopped", "starved", "killed"]
 """What befalls the hosts' control processes in mid-run; empty: nothing."""
 
-CONTROLLERS = ("static", "ryu", "os-ken")
+STATIC = "static"
+FRAMEWORKS = ("ryu", "os-ken")
+"""Under which the testbed's own application runs; the preferred one first."""
+CONTROLLERS = (STATIC, *FRAMEWORKS)
 """Who programs switches; or an application or a dump of tables, by its file."""
-CONTROLLER_FILES = (".py", ".json")
+APPLICATION, DUMP = ".py", ".json"
+CONTROLLER_FILES = (APPLICATION, DUMP)
 
 VICTIM_DESTINATION = 1
 """The endpoint that the measured flow of a `victim` scenario goes to; its incast goes to endpoint 0."""

@@ -121,7 +121,7 @@ def test_capture_verb_frames_have_virtual_times_and_are_all_there(
 
     twin = twin_run(plan)
     assert run.records.tobytes() == twin.records.tobytes(), "the capture changed nothing"
-    assert outcome.records_digest == digest([(job.cell.id, twin.records)])
+    assert outcome.records_digest == digest([(job.run.cell.id, twin.records)])
     assert outcome.records == len(twin.records) >= 300
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from testbed.controller.app_setup import FRAMEWORKS
 from testbed.controller.discovery import check_wiring
 from testbed.controller.rules import card_mac, switch_tables
 from testbed.controller.timing import configured
@@ -22,6 +21,7 @@ from testbed.fabric.build import build_fabric
 from testbed.fabric.clean import clean
 from testbed.fabric.control_plane import ControlPlane, control_plane
 from testbed.fabric.state import RunState
+from testbed.spec.experiment import FRAMEWORKS
 from testbed.spec.fabric import Fabric
 from tests.fabric.conftest import Traces, wait_for_nothing_left
 from topologies.dumbbell import build as dumbbell
@@ -203,7 +203,7 @@ def test_swapped_cables_are_named(state: RunState) -> None:
     swapped = replace(SMALL, links=tuple(links))
     with (
         build_fabric(swapped, state=state) as live,
-        control_plane(SMALL, state=state, controller="os_ken", setup=PLAIN) as plane,
+        control_plane(SMALL, state=state, controller="os-ken", setup=PLAIN) as plane,
     ):
         heard = plane.links({name: live.netns_pid(name) for name in switches})
     with pytest.raises(FabricError) as caught:

@@ -28,7 +28,7 @@ class DropsAll(FabricApp):
 """
 
 
-@pytest.mark.parametrize("controller", ["ryu", "os_ken"])
+@pytest.mark.parametrize("controller", ["ryu", "os-ken"])
 def test_ping_all_through_leaves_and_spines_loses_nothing(state: RunState, controller: str) -> None:
     fabric = leaf_spine(spines=2, leaves=2, cards=4)
     with plain_network(fabric, state=state, controller=controller, setup=configured({})) as net:

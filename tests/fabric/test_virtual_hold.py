@@ -37,6 +37,9 @@ class Idle:
     def cpu_place(self, switch: str, ports: int) -> dict[str, Any]:
         return {}
 
+    def processes(self) -> dict[str, int]:
+        return {}
+
     def next_ps(self) -> int:
         return self._left[0] if self._left else _engine.NEVER_PS
 

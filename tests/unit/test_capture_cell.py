@@ -142,7 +142,7 @@ def test_plan_capture_takes_the_first_cell_and_each_port_once() -> None:
     job = plan_capture(
         load_experiment("quickstart"), cell_id=None, ports=["s1-eth3", "c1-eth0", "s1-eth3"], records=7
     )
-    assert job.cell.id == "idle-4KiB-transparent"
+    assert job.run.cell.id == "idle-4KiB-transparent"
     assert [(port.interface, port.node, port.peer) for port in job.ports] == [
         ("s1-eth3", "s1", "l3-eth5"),
         ("c1-eth0", "c1", "l1-eth1"),
@@ -151,7 +151,7 @@ def test_plan_capture_takes_the_first_cell_and_each_port_once() -> None:
 
 def test_plan_capture_of_a_variant_has_its_network() -> None:
     job = plan_capture(load_experiment("switch_shootout"), cell_id=None, ports=[], records=1)
-    assert job.network.variant == job.cell.variant != ""
+    assert job.run.network.variant == job.run.cell.variant != ""
 
 
 def test_plan_capture_unknown_port_names_the_nearest_of_its_node() -> None:

@@ -35,7 +35,7 @@ class FakeCapture:
 
     def __call__(self, job: CaptureJob, path: Path, progress: Any) -> CaptureOutcome:
         self.calls.append((job, path))
-        progress.start(job.records)
+        progress.start(job.run.records)
         if self.raises is not None:
             raise self.raises
         return CaptureOutcome(path=path, records=1_000, records_digest="ab12", written=self.written)
@@ -57,7 +57,7 @@ def test_capture_runs_the_first_cell_into_a_file_here(tb: Tb, fake: FakeCapture)
     result = tb("capture", "quickstart", "--port", "s1-eth3")
     assert result.exit_code == 0, result.output
     ((job, path),) = fake.calls
-    assert (job.cell.id, job.records, path) == (
+    assert (job.run.cell.id, job.run.records, path) == (
         "idle-4KiB-transparent",
         verb.RECORDS,
         Path("quickstart-idle-4KiB-transparent.pcapng"),
@@ -84,8 +84,8 @@ def test_capture_changes_the_experiment_as_it_is_told(tb: Tb, fake: FakeCapture)
     words = ("--set", "topology.leaves=2", "--seed", "9", "--snap", "64B", "--cell", "load-4KiB-rdma")
     assert tb("capture", "quickstart", "--port", "l2-eth1", *words, "--records", "3").exit_code == 0
     job = fake.calls[0][0]
-    assert (job.experiment.seed, job.experiment.snap_bytes, job.records) == (9, 64, 3)
-    assert (job.cell.id, len(job.network.fabric.switches)) == ("load-4KiB-rdma", 4)
+    assert (job.experiment.seed, job.experiment.snap_bytes, job.run.records) == (9, 64, 3)
+    assert (job.run.cell.id, len(job.run.network.fabric.switches)) == ("load-4KiB-rdma", 4)
 
 
 def test_capture_json_is_documented(tb: Tb, fake: FakeCapture, repository: Path) -> None:

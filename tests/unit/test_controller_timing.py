@@ -48,6 +48,12 @@ def test_options_are_read() -> None:
         ("failover", "yes", "neither on nor off"),
         ("paths", "all", "no use of paths"),
         ("detection", "0ns", "is zero"),
+        ("class_of_pcp", "8:1", "values from 0 to 7"),
+        ("class_of_pcp", "3-2:1", "values from 0 to 7"),
+        ("class_of_dscp", "64:1", "values from 0 to 63"),
+        ("class_of_dscp", "26:8", "no class 8"),
+        ("class_of_dscp", "26", "gives no value its class"),
+        ("class_of_dscp", "26:3,,46:5", "gives no value its class"),
         ("control_latency", "soon", "time"),
     ],
 )
@@ -56,6 +62,14 @@ def test_a_bad_setting_is_refused_with_its_name(key: str, value: ParameterValue,
         configured({key: value})
     assert problem in str(caught.value)
     assert caught.value.remedy
+
+
+def test_class_maps_name_what_is_not_as_usual() -> None:
+    rules = configured({"class_of_pcp": "3:5, 0-1:2", "class_of_dscp": "26:5,48-50:0"}).rules
+    assert rules.class_of_pcp == (2, 2, 2, 5, 4, 5, 6, 7)
+    changed = {i: to for i, to in enumerate(rules.class_of_dscp) if to != i >> 3}
+    assert changed == {26: 5, 48: 0, 49: 0, 50: 0}
+    assert configured({}).rules.class_of_pcp == tuple(range(8))
 
 
 def test_all_that_is_wrong_is_named_at_once() -> None:
@@ -70,6 +84,8 @@ def test_known_keys_are_those_of_the_documentation() -> None:
         "failover",
         "paths",
         "weights",
+        "class_of_pcp",
+        "class_of_dscp",
         "detection",
         "control_latency",
         "rule_install",

@@ -51,7 +51,7 @@ def paths(
     value: Any,
     path: str = "",
     *,
-    named: tuple[str, ...] = ("percentiles", "benchmarks", "events", "variants", "places"),
+    named: tuple[str, ...] = ("percentiles", "benchmarks", "events", "variants", "places", "control"),
 ) -> Iterator[str]:
     """The paths of all leaves; the keys of a table by name count as NAME."""
     if isinstance(value, dict):
@@ -93,7 +93,7 @@ def outcome(seed: int = 1) -> RunOutcome:
         )
         for cell in summary.cells
     )
-    summary = replace(summary, cells=cells)
+    summary = replace(summary, cells=cells, control={"failover": "on"})
     return RunOutcome(directory=Path("results/sample/x"), summary=summary, text="")
 
 
