@@ -63,7 +63,9 @@ class _Fabric:
     def changes_after(self, first_ps: int) -> list[int]:
         """Times, ascending."""
         times = {until_ps for _, _, until_ps in self._unusable} | {one.until_ps for one in self._silent}
-        times |= {event.time_ps for event in self._noticed} | {update.time_ps for update in self._rules.updates}
+        times |= {event.time_ps for event in self._noticed} | {
+            update.time_ps for update in self._rules.updates
+        }
         return sorted(time_ps for time_ps in times if first_ps < time_ps < FOREVER_PS)
 
     def is_whole(self, time_ps: int) -> bool:
@@ -78,7 +80,9 @@ class _Fabric:
         if unusable != down:
             return False
         tables = dict(self._rules.first)
-        tables |= {update.switch: update.tables for update in self._rules.updates if update.time_ps <= time_ps}
+        tables |= {
+            update.switch: update.tables for update in self._rules.updates if update.time_ps <= time_ps
+        }
         return self._walk(tables, frozenset(down)) >= self._reached
 
     def _walk(self, tables: Tables, down: frozenset[int]) -> int:
