@@ -30,8 +30,8 @@ class Outage:
     slowest_ps: int
     """The longest latency among them; 0 where there are none."""
     stated_ps: int | None
-    """From the first failure that costs frames until all cards reach each other again: it is over, switches that notice
-    it have another way, or the rules for one are in effect. 0: no failure costs frames; None: it goes on."""
+    """How long, in all, some cards do not reach others: until a failure is over, until switches that notice it have
+    another way, or until the rules for one are in effect. 0: no failure costs frames; None: it goes on."""
 
 
 def outage_of(records: Records, events: Sequence[FailureEvent], stated_ps: int | None) -> Outage | None:

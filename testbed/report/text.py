@@ -284,7 +284,7 @@ def outage_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
         slowest = f"{scale.number(one.slowest_ps)} {scale.unit}" if one.slowest_ps else MISSING
         table.add_row(*(label(cell) for label in labels.values()), outage, f"{one.hit:,}", slowest)
     note = (
-        "outage: from the first failure that costs frames until every card reaches every other again; hit: sent"
+        "outage: how long in all frames between some cards are lost, by the tables and the failures; hit: sent"
         " again, from the first failure on; a change of the way brings packets out of order, and makes some NICs"
         " send again, too"
     )

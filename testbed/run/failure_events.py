@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeAlias
 
 from testbed.analysis.failures import FailureEvent
 from testbed.controller.carrier import CarrierEvent, dark_spans, port_events, unusable_spans
-from testbed.controller.tables import Programme, Tables, TableUpdate
+from testbed.controller.tables import Programme, TableUpdate
 from testbed.controller.verify import walk
 from testbed.run.resolve import Network
 from testbed.spec.fabric import FOREVER_PS
 from testbed.spec.failures import Failure
 
-_DARK = ("down", "restart")
 _SILENT = ("loss", "ber")
 _MOST_NAMED = 4
 
@@ -26,68 +28,84 @@ def failure_events(network: Network, updates: Sequence[TableUpdate]) -> tuple[Fa
 
 
 def stated_outage_ps(network: Network, rules: Programme, *, cards_per_nic: int) -> int | None:
-    """From the first failure that costs frames until all cards that ever do reach each other again, by any way.
+    """How long, in all, frames between some cards are lost that are not when nothing fails; the tables are walked.
 
-    The tables are walked as they are at each time at which something changes. 0: no failure costs frames; None: it goes
-    on. What is lost for tables that change one after another belongs to it, as do cards that have no rule yet.
+    0: no failure costs frames; None: in the end some still are. Tables that change one after another belong to it, as
+    do cards that have no rule yet. Not so what waits for a port that is lost.
     """
-    costly = [one.from_ps for one in network.failures if one.kind in (*_DARK, *_SILENT)]
-    if not costly:
+    if not network.failures:
         return 0
-    fabric = _Fabric(network, rules, cards_per_nic)
-    first_ps = min(costly)
-    for time_ps in fabric.changes_after(first_ps):
-        if fabric.is_whole(time_ps):
-            return time_ps - first_ps
-    return None
+    total_ps, since_ps = 0, None
+    for time_ps, is_whole in _Sweep(network, rules, cards_per_nic).states():
+        if since_ps is None and not is_whole:
+            since_ps = time_ps
+        elif since_ps is not None and is_whole:
+            total_ps, since_ps = total_ps + time_ps - since_ps, None
+    return None if since_ps is not None else total_ps
 
 
-class _Fabric:
-    """What works of a fabric, at any time."""
+_Change: TypeAlias = tuple[int, bool, Callable[[], None]]
+"""When, whether something begins, and what to note."""
+
+
+class _Sweep:
+    """A fabric through all that changes in it."""
 
     def __init__(self, network: Network, rules: Programme, cards_per_nic: int) -> None:
-        control = network.control
         self._network, self._rules, self._cards_per_nic = network, rules, cards_per_nic
-        self._noticed = _port_events(network)
-        dark = dark_spans(network.fabric, network.failures)
-        self._unusable = [
-            (link, from_ps, until_ps)
-            for link, spans in dark.items()
+        self._tables = dict(rules.first)
+        self._unusable: set[int] = set()
+        self._down: set[int] = set()
+        self._silent = 0
+        self._walked: dict[object, int] = {}
+
+    def states(self) -> Iterator[tuple[int, bool]]:
+        """At each time at which something changes: whether all frames arrive from then on."""
+        undisturbed = self._reached()
+        changes = [change for change in self._changes() if change[0] < FOREVER_PS]
+        changes.sort(key=lambda change: change[:2])
+        for time_ps, together in itertools.groupby(changes, key=lambda change: change[0]):
+            for _, _, note in together:
+                note()
+            # Links that are lost without anybody knowing are taken for links in use.
+            is_known = not self._silent and self._unusable == self._down
+            yield time_ps, is_known and self._reached() >= undisturbed
+
+    def _changes(self) -> Iterator[_Change]:
+        control, fabric, failures = self._network.control, self._network.fabric, self._network.failures
+        for link, spans in dark_spans(fabric, failures).items():
             for from_ps, until_ps, _ in unusable_spans(
                 spans, detection_ps=control.detection_ps, link_up_ps=control.link_up_ps
+            ):
+                yield from_ps, True, partial(self._unusable.add, link)
+                yield until_ps, False, partial(self._unusable.discard, link)
+        for event in _port_events(self._network):
+            yield (
+                event.time_ps,
+                False,
+                partial(self._down.discard if event.up else self._down.add, event.link),
             )
-        ]
-        self._silent = [one for one in network.failures if one.kind in _SILENT]
-        self._reached = self._walk(rules.first, frozenset())
+        for one in failures:
+            if one.kind in _SILENT:
+                yield one.from_ps, True, partial(self._count_silent, 1)
+                yield one.until_ps, False, partial(self._count_silent, -1)
+        for update in self._rules.updates:
+            yield update.time_ps, False, partial(self._tables.__setitem__, update.switch, update.tables)
 
-    def changes_after(self, first_ps: int) -> list[int]:
-        """Times, ascending."""
-        times = {until_ps for _, _, until_ps in self._unusable} | {one.until_ps for one in self._silent}
-        times |= {event.time_ps for event in self._noticed} | {
-            update.time_ps for update in self._rules.updates
-        }
-        return sorted(time_ps for time_ps in times if first_ps < time_ps < FOREVER_PS)
+    def _count_silent(self, more: int) -> None:
+        self._silent += more
 
-    def is_whole(self, time_ps: int) -> bool:
-        """Whether no frame is lost, but for those that already waited for a port that is lost."""
-        if any(one.from_ps <= time_ps < one.until_ps for one in self._silent):
-            return False
-        down: set[int] = set()
-        for event in self._noticed:
-            if event.time_ps <= time_ps:
-                (down.discard if event.up else down.add)(event.link)
-        unusable = {link for link, from_ps, until_ps in self._unusable if from_ps <= time_ps < until_ps}
-        if unusable != down:
-            return False
-        tables = dict(self._rules.first)
-        tables |= {
-            update.switch: update.tables for update in self._rules.updates if update.time_ps <= time_ps
-        }
-        return self._walk(tables, frozenset(down)) >= self._reached
-
-    def _walk(self, tables: Tables, down: frozenset[int]) -> int:
-        fabric = self._network.fabric
-        return walk(fabric, tables, cards_per_nic=self._cards_per_nic, down=down).reached
+    def _reached(self) -> int:
+        """How many pairs reach each other; states that come again are walked once."""
+        state = (frozenset(self._down), *(id(tables) for tables in self._tables.values()))
+        if state not in self._walked:
+            self._walked[state] = walk(
+                self._network.fabric,
+                self._tables,
+                cards_per_nic=self._cards_per_nic,
+                down=frozenset(self._down),
+            ).reached
+        return self._walked[state]
 
 
 def _of_failures(failures: Sequence[Failure]) -> Iterator[FailureEvent]:
