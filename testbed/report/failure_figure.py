@@ -138,8 +138,9 @@ def _legend(events: Sequence[FailureEvent]) -> list[Artist]:
         for kind, (colour, style, name) in _LINES.items()
         if kind in kinds
     ]
+    begin = [Patch(facecolor=_FAILURE, alpha=0.22, label="failure: " + _failure_names(events))]
     return [
-        Patch(facecolor=_FAILURE, alpha=0.22, label="failure: " + _failure_names(events)),
+        *(begin if "begins" in kinds else []),
         *lines,
         Line2D([], [], linestyle="", marker="o", markersize=3.5, color=_UNHIT, label="messages"),
         Line2D([], [], linestyle="", marker="o", markersize=4, color=_HIT, label="sent again"),
