@@ -121,8 +121,9 @@ class Probed:
     def lost_ps(self) -> Times:
         """When the packets that never arrived began there, or would have; ascending."""
         sent = np.frombuffer(self.twin.tx_records(), TX_DTYPE)
-        arrived = np.frombuffer(self.twin.rx_records(), RX_DTYPE)["msn"]
-        lost = sent["first_byte_ps"][~np.isin(sent["msn"], arrived)]
+        arrived = np.frombuffer(self.twin.rx_records(), RX_DTYPE)
+        keys = [records["msn"] << np.uint64(32) | records["src"] for records in (sent, arrived)]
+        lost = sent["first_byte_ps"][~np.isin(*keys)]
         return np.sort(lost.astype(np.int64)) + self._way_ps
 
 

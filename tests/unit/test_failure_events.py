@@ -36,11 +36,16 @@ TIMES = {"detection": "10us", "control_latency": "30us", "rule_install": "2us", 
 
 
 def network_of(
-    *failures: str, topology: Mapping[str, ParameterValue] | None = None, **control: ParameterValue
+    *failures: str,
+    topology: Mapping[str, ParameterValue] | None = None,
+    control: Mapping[str, ParameterValue] | None = None,
 ) -> Network:
-    settings = {**TIMES, **control}
-    parameters = {**BASE.topology_parameters, **(topology or {})}
-    experiment = replace(BASE, failures=failures, control_settings=settings, topology_parameters=parameters)
+    experiment = replace(
+        BASE,
+        failures=failures,
+        control_settings={**TIMES, **(control or {})},
+        topology_parameters={**BASE.topology_parameters, **(topology or {})},
+    )
     return resolve(experiment).networks[0]
 
 
@@ -98,7 +103,7 @@ def stated_us(network: Network) -> float | None:
 def test_stated_outage_of_each_failure(
     expected_us: float | None, failures: list[str], control: dict[str, ParameterValue]
 ) -> None:
-    assert stated_us(network_of(*failures, **control)) == expected_us
+    assert stated_us(network_of(*failures, control=control)) == expected_us
 
 
 def test_stated_outage_of_one_of_two_cables_is_that_of_one_link() -> None:
@@ -108,7 +113,7 @@ def test_stated_outage_of_one_of_two_cables_is_that_of_one_link() -> None:
     # the group of l1 and that of s1 lose a cable; others send to s1 all the same
     assert one_of_them == 10 + 30 + 2
     assert both == 10 + 30 + 3 * 2
-    assert stated_us(network_of("l1.3>s1@100us:down", topology=two, failover="on")) == 10
+    assert stated_us(network_of("l1.3>s1@100us:down", topology=two, control=ON)) == 10
 
 
 def test_log_has_what_happens_in_order_of_time() -> None:
