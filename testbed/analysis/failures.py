@@ -30,8 +30,8 @@ class Outage:
     slowest_ps: int
     """The longest latency among them; 0 where there are none."""
     stated_ps: int | None
-    """How long the first failure that costs frames lasts for the fabric: until it ends, until switches notice it and
-    have another way, or until new rules are in effect, whichever is first. None: it goes on."""
+    """How long, in all, some cards do not reach others: until a failure is over, until switches that notice it have
+    another way, or until the rules for one are in effect. 0: no failure costs frames; None: it goes on."""
 
 
 def outage_of(records: Records, events: Sequence[FailureEvent], stated_ps: int | None) -> Outage | None:

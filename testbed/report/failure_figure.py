@@ -33,8 +33,14 @@ _MOST_POINTS = 20_000
 """More messages that were not hit than these are thinned out, evenly."""
 _MOST_LINES = 60
 _RASTERIZED = 2_000
-_BEFORE, _AFTER = 0.5, 1.0
+_MANY_LINES = 12
+"""More of them are thin."""
+_BEFORE, _AFTER = 0.5, 0.5
 """What is shown before the first event and after the last, as shares of the time between them."""
+_LEAST_PS = 100 * PS_PER_US
+"""That time, at least: a moment has none of its own."""
+_NARROW = 0.002
+"""A failure that is a smaller share of the window is a line."""
 
 Window = tuple[int, int]
 
@@ -65,9 +71,9 @@ def window_of(records: Records, events: Sequence[FailureEvent]) -> Window:
     hit = records[records["retransmits"] > 0]
     hit = hit[hit["completed_ps"] >= first]
     end = int(records["intended_ps"].max()) if len(records) else last
-    last = max(min(last, end), int(hit["completed_ps"].max()) if len(hit) else first, first + 1)
+    last = max(min(last, end), int(hit["completed_ps"].max()) if len(hit) else first, first + _LEAST_PS)
     span = last - first
-    return max(0, first - int(_BEFORE * span)), max(min(last + int(_AFTER * span), max(end, last)), first + 1)
+    return max(0, first - int(_BEFORE * span)), min(last + int(_AFTER * span), max(end, last))
 
 
 def _draw_latency(axis: Axes, records: Records, unit_ps: int) -> None:
@@ -108,28 +114,33 @@ def _draw_events(axis: Axes, events: Sequence[FailureEvent], window: Window, uni
         if event.kind == "begins":
             begun[event.text] = event.time_ps
         elif event.kind == "ends":
-            _shade(axis, begun.pop(event.text, window[0]), event.time_ps, unit_ps)
+            _shade(axis, begun.pop(event.text, window[0]), event.time_ps, window, unit_ps)
     for begin in begun.values():
-        _shade(axis, begin, window[1], unit_ps)
+        _shade(axis, begin, window[1], window, unit_ps)
     for kind, (colour, style, _) in _LINES.items():
-        times = dict.fromkeys(event.time_ps for event in events if event.kind == kind)
-        for time_ps in list(times)[:_MOST_LINES]:
-            axis.axvline(time_ps / unit_ps, color=colour, linestyle=style, linewidth=1.0)
+        times = list(dict.fromkeys(event.time_ps for event in events if event.kind == kind))[:_MOST_LINES]
+        width = 1.3 if len(times) <= _MANY_LINES else 0.7
+        for time_ps in times:
+            axis.axvline(time_ps / unit_ps, color=colour, linestyle=style, linewidth=width, zorder=0.9)
 
 
-def _shade(axis: Axes, begin: int, end: int, unit_ps: int) -> None:
-    axis.axvspan(begin / unit_ps, end / unit_ps, facecolor=_FAILURE, alpha=0.22, linewidth=0, zorder=0.5)
+def _shade(axis: Axes, begin: int, end: int, window: Window, unit_ps: int) -> None:
+    if end - begin < _NARROW * (window[1] - window[0]):
+        axis.axvline(begin / unit_ps, color=_FAILURE, linewidth=1.5, zorder=0.5)
+    else:
+        axis.axvspan(begin / unit_ps, end / unit_ps, facecolor=_FAILURE, alpha=0.22, linewidth=0, zorder=0.5)
 
 
 def _legend(events: Sequence[FailureEvent]) -> list[Artist]:
     kinds = {event.kind for event in events}
     lines = [
-        Line2D([], [], color=colour, linestyle=style, linewidth=1.0, label=name)
+        Line2D([], [], color=colour, linestyle=style, linewidth=1.3, label=name)
         for kind, (colour, style, name) in _LINES.items()
         if kind in kinds
     ]
+    begin = [Patch(facecolor=_FAILURE, alpha=0.22, label="failure: " + _failure_names(events))]
     return [
-        Patch(facecolor=_FAILURE, alpha=0.22, label="failure: " + _failure_names(events)),
+        *(begin if "begins" in kinds else []),
         *lines,
         Line2D([], [], linestyle="", marker="o", markersize=3.5, color=_UNHIT, label="messages"),
         Line2D([], [], linestyle="", marker="o", markersize=4, color=_HIT, label="sent again"),

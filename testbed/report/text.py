@@ -278,14 +278,15 @@ def outage_table(cells: Sequence[CellSummary], *, colour: bool = False) -> str:
     labels = _labels(cells)
     table = empty_table(list(labels), ("outage", "messages hit", "slowest"))
     for cell, one in found:
-        outage, slowest = (
-            MISSING if not value else f"{scale.number(value)} {scale.unit}"
-            for value in (one.stated_ps, one.slowest_ps)
-        )
+        outage = "no end" if one.stated_ps is None else "none"
+        if one.stated_ps:
+            outage = f"{scale.number(one.stated_ps)} {scale.unit}"
+        slowest = f"{scale.number(one.slowest_ps)} {scale.unit}" if one.slowest_ps else MISSING
         table.add_row(*(label(cell) for label in labels.values()), outage, f"{one.hit:,}", slowest)
     note = (
-        "outage: how long the first failure loses frames, until another way is used; hit: sent again, from that"
-        " failure on; a change of the way brings packets out of order, and makes some NICs send again, too"
+        "outage: how long in all frames between some cards are lost, by the tables and the failures; hit: sent"
+        " again, from the first failure on; a change of the way brings packets out of order, and makes some NICs"
+        " send again, too"
     )
     return printed(table, colour) + textwrap.fill(f"({note})", PROSE_CHARS) + "\n"
 

@@ -144,13 +144,13 @@ def _twins(
 
 def _job(resolved: Resolved, run: CellRun, given: Programme | None, directory: Path) -> TwinJob:
     until_ps = max(run.records_until_ps, run.emulated_until_ps)
-    updates = (given or run.programme()).updates if run.network.failures else ()
+    rules = given or run.programme()
     return TwinJob(
         index=run.index,
         cell=run.cell,
         plan=run.plan(resolved.experiment.seed, until_ps, given=given),
-        failures=failure_events(run.network, updates),
-        stated_ps=stated_outage_ps(run.network, updates),
+        failures=failure_events(run.network, rules.updates),
+        stated_ps=stated_outage_ps(run.network, rules, cards_per_nic=run.cards_per_nic),
         records=run.records,
         measure_until_ps=until_ps,
         directory=directory,

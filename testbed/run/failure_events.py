@@ -2,61 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TypeAlias
 
 from testbed.analysis.failures import FailureEvent
-from testbed.controller.carrier import CarrierEvent, port_events
-from testbed.controller.tables import TableUpdate
+from testbed.controller.carrier import CarrierEvent, dark_spans, port_events, unusable_spans
+from testbed.controller.tables import Programme, TableUpdate
+from testbed.controller.verify import walk
 from testbed.run.resolve import Network
 from testbed.spec.fabric import FOREVER_PS
 from testbed.spec.failures import Failure
 
-_DARK = ("down", "restart")
 _SILENT = ("loss", "ber")
 _MOST_NAMED = 4
 
 
 def failure_events(network: Network, updates: Sequence[TableUpdate]) -> tuple[FailureEvent, ...]:
     """The log of a cell whose tables change so; empty without failures."""
+    if not network.failures:
+        return ()
     found = [*_of_failures(network.failures), *_noticed(network), *_rules(updates)]
     return tuple(sorted(found, key=lambda event: event.time_ps))
 
 
-def stated_outage_ps(network: Network, updates: Sequence[TableUpdate]) -> int | None:
-    """How long frames are lost by the first failure that costs any: until it is over, or there is another way.
+def stated_outage_ps(network: Network, rules: Programme, *, cards_per_nic: int) -> int | None:
+    """How long, in all, frames between some cards are lost that are not when nothing fails; the tables are walked.
 
-    With failover that is until the switches notice it, else until the controller's rules are in effect in all of them.
-    None: no failure costs frames, or it does not end.
+    0: no failure costs frames; None: in the end some still are. Tables that change one after another belong to it, as
+    do cards that have no rule yet. Not so what waits for a port that is lost.
     """
-    first = min(
-        (one for one in network.failures if one.kind in (*_DARK, *_SILENT)),
-        key=lambda failure: failure.from_ps,
-        default=None,
-    )
-    if first is None:
-        return None
-    ends = [first.until_ps + (network.control.link_up_ps if first.kind in _DARK else 0)]
-    ends += _ways_around(network, first, updates) if first.kind == "down" else []
-    return min(ends) - first.from_ps if min(ends) < FOREVER_PS else None
+    if not network.failures:
+        return 0
+    total_ps, since_ps = 0, None
+    for time_ps, is_whole in _Sweep(network, rules, cards_per_nic).states():
+        if since_ps is None and not is_whole:
+            since_ps = time_ps
+        elif since_ps is not None and is_whole:
+            total_ps, since_ps = total_ps + time_ps - since_ps, None
+    return None if since_ps is not None else total_ps
 
 
-def _ways_around(network: Network, first: Failure, updates: Sequence[TableUpdate]) -> Iterator[int]:
-    """When frames are on another way."""
-    events = _port_events(network)
-    noticed_ps = next((event.time_ps for event in events if event.time_ps >= first.from_ps), FOREVER_PS)
-    if network.control.rules.failover:
-        yield noticed_ps
-    # Until something else can have been answered, what takes effect is the answer to this.
-    later = [event.time_ps for event in events if event.time_ps > noticed_ps]
-    later += [one.until_ps for one in network.failures if one.kind == "lost"]
-    next_ps = min((time_ps for time_ps in later if time_ps > noticed_ps), default=FOREVER_PS)
-    answers = [
-        update.time_ps
-        for update in updates
-        if noticed_ps < update.time_ps < next_ps + network.control.control_latency_ps
-    ]
-    if answers:
-        yield max(answers)
+_Change: TypeAlias = tuple[int, bool, Callable[[], None]]
+"""When, whether something begins, and what to note."""
+
+
+class _Sweep:
+    """A fabric through all that changes in it."""
+
+    def __init__(self, network: Network, rules: Programme, cards_per_nic: int) -> None:
+        self._network, self._rules, self._cards_per_nic = network, rules, cards_per_nic
+        self._tables = dict(rules.first)
+        self._unusable: set[int] = set()
+        self._down: set[int] = set()
+        self._silent = 0
+        self._walked: dict[object, int] = {}
+
+    def states(self) -> Iterator[tuple[int, bool]]:
+        """At each time at which something changes: whether all frames arrive from then on."""
+        undisturbed = self._reached()
+        changes = [change for change in self._changes() if change[0] < FOREVER_PS]
+        changes.sort(key=lambda change: change[:2])
+        for time_ps, together in itertools.groupby(changes, key=lambda change: change[0]):
+            for _, _, note in together:
+                note()
+            # Links that are lost without anybody knowing are taken for links in use.
+            is_known = not self._silent and self._unusable == self._down
+            yield time_ps, is_known and self._reached() >= undisturbed
+
+    def _changes(self) -> Iterator[_Change]:
+        control, fabric, failures = self._network.control, self._network.fabric, self._network.failures
+        for link, spans in dark_spans(fabric, failures).items():
+            for from_ps, until_ps, _ in unusable_spans(
+                spans, detection_ps=control.detection_ps, link_up_ps=control.link_up_ps
+            ):
+                yield from_ps, True, partial(self._unusable.add, link)
+                yield until_ps, False, partial(self._unusable.discard, link)
+        for event in _port_events(self._network):
+            yield (
+                event.time_ps,
+                False,
+                partial(self._down.discard if event.up else self._down.add, event.link),
+            )
+        for one in failures:
+            if one.kind in _SILENT:
+                yield one.from_ps, True, partial(self._count_silent, 1)
+                yield one.until_ps, False, partial(self._count_silent, -1)
+        for update in self._rules.updates:
+            yield update.time_ps, False, partial(self._tables.__setitem__, update.switch, update.tables)
+
+    def _count_silent(self, more: int) -> None:
+        self._silent += more
+
+    def _reached(self) -> int:
+        """How many pairs reach each other; states that come again are walked once."""
+        state = (frozenset(self._down), *(id(tables) for tables in self._tables.values()))
+        if state not in self._walked:
+            self._walked[state] = walk(
+                self._network.fabric,
+                self._tables,
+                cards_per_nic=self._cards_per_nic,
+                down=frozenset(self._down),
+            ).reached
+        return self._walked[state]
 
 
 def _of_failures(failures: Sequence[Failure]) -> Iterator[FailureEvent]:

@@ -56,7 +56,7 @@ class TwinJob:
     failures: tuple[FailureEvent, ...] = ()
     """What goes wrong in the cell, and what follows."""
     stated_ps: int | None = None
-    """For how long the first of it costs frames."""
+    """For how long that costs frames."""
     sample_interval_ps: int | None = None
     """Between two samples of its counters; None: a 200th of the measured time, 0: no samples."""
 

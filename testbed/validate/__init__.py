@@ -11,6 +11,7 @@ from testbed.registry import Registry, unknown_name
 from testbed.validate import (
     buffer,
     congestion,
+    control_plane,
     delivery,
     ecn,
     fanout,
@@ -37,11 +38,11 @@ _MODULES = (
     links,
     incast,
     fanout,
+    control_plane,
     delivery,
     nics,
     nic_rates,
     congestion,
-    delivery,
 )
 ORACLES: Registry[Oracle] = Registry(
     "oracle", {oracle.name: oracle for module in _MODULES for oracle in module.ORACLES}
