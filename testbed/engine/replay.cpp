@@ -9,8 +9,7 @@ namespace {
 /// Sits on the wires to one entity: notes a frame, and passes it on.
 class Tap final : public FrameIo {
  public:
-  Tap(Group& group, std::uint32_t entity, std::vector<Reached>& seen)
-      : group_(group), entity_(entity), seen_(seen) {}
+  Tap(Group& group, std::uint32_t entity, std::vector<Reached>& seen) : group_(group), entity_(entity), seen_(seen) {}
   ps_t send(const Entity& from, std::uint32_t port_number, Frame* frame, ps_t /*first_bit_ps*/,
             ps_t event_ps) override {
     const Port& port = from.ports()[port_number];

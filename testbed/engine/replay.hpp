@@ -16,8 +16,8 @@ struct Reached {
   ps_t event_ps = 0;
 };
 
-/// Run a whole fabric until `until_ps`, after `prepare`, and write down every frame that was sent to one entity by then,
-/// in the order in which they were sent. Throws what the models throw.
+/// Run a whole fabric until `until_ps`, after `prepare`, and write down every frame that was sent to one entity by
+/// then, in the order in which they were sent. Throws what the models throw.
 std::vector<Reached> frames_to(const Plan& plan, std::uint32_t entity, ps_t until_ps,
                                const std::function<void(Group&)>& prepare);
 
