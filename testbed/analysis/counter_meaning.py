@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, get_args
 
+from testbed.spec.fabric import interface_name
+
 Names = Literal["own", "sai", "if-mib", "ethtool"]
 NAMINGS: tuple[str, ...] = get_args(Names)
 
@@ -55,5 +57,5 @@ class Place:
 
     def at(self, node: str) -> str:
         """`l1`, `l1-eth3`, `l1-eth3.c1`."""
-        port = "" if self.port is None else f"-eth{self.port}"
-        return f"{node}{port}" + ("" if self.traffic_class is None else f".c{self.traffic_class}")
+        place = node if self.port is None else interface_name(node, self.port)
+        return place + ("" if self.traffic_class is None else f".c{self.traffic_class}")

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 from testbed.errors import FabricError
-from testbed.spec.fabric import Fabric
+from testbed.spec.fabric import Fabric, interface_name
 
 End: TypeAlias = tuple[str, int]
 """A switch and its port."""
@@ -44,7 +44,7 @@ def _problems_of(near: End, planned: End, found: set[End]) -> list[str]:
 
 
 def _name(end: End) -> str:
-    return f"{end[0]}-eth{end[1]}"
+    return interface_name(*end)
 
 
 def check_wiring(fabric: Fabric, heard: Iterable[Heard]) -> None:

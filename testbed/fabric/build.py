@@ -18,7 +18,7 @@ from testbed.fabric.capacity import check_capacity, check_machine, raise_descrip
 from testbed.fabric.holders import Holders
 from testbed.fabric.processes import Supervisor
 from testbed.fabric.state import RunState, read_state
-from testbed.spec.fabric import Fabric
+from testbed.spec.fabric import Fabric, interface_name
 
 Progress = Callable[[str], None]
 
@@ -43,7 +43,7 @@ class LiveFabric:
 
     def interface(self, name: str, port: int) -> str:
         """The name of a port's interface inside its node's namespace."""
-        return wiring.interface(name, port)
+        return interface_name(name, port)
 
     def processes(self) -> dict[str, int]:
         """The fabric's own processes by name, to be watched beside those of the run."""

@@ -18,7 +18,7 @@ from testbed.fabric.capacity import check_capacity, check_machine, raise_descrip
 from testbed.fabric.control_plane import control_plane, run_inside
 from testbed.fabric.holders import Holders
 from testbed.fabric.state import RunState
-from testbed.spec.fabric import Fabric
+from testbed.spec.fabric import Fabric, interface_name
 
 _FIRST_ADDRESS = IPv4Address("10.0.0.1")
 _PREFIX_BITS = 8
@@ -26,10 +26,10 @@ _PREFIX_BITS = 8
 
 def host_batch(fabric: Fabric, index: int) -> str:
     """Input of `ip -batch -` in the namespace of an endpoint: its address, and every other's."""
-    macs, own = wiring.macs_of(fabric), wiring.interface(fabric.endpoints[index].name, 0)
+    macs, own = wiring.macs_of(fabric), interface_name(fabric.endpoints[index].name, 0)
     lines = [f"link set {own} arp on", f"addr add {_FIRST_ADDRESS + index}/{_PREFIX_BITS} dev {own}"]
     lines += [
-        f"neigh replace {_FIRST_ADDRESS + place} lladdr {macs[wiring.interface(endpoint.name, 0)]} dev {own}"
+        f"neigh replace {_FIRST_ADDRESS + place} lladdr {macs[interface_name(endpoint.name, 0)]} dev {own}"
         for place, endpoint in enumerate(fabric.endpoints)
         if place != index
     ]
@@ -50,7 +50,7 @@ def plain_network(fabric: Fabric, *, state: RunState, controller: str, setup: Co
     names = [endpoint.name for endpoint in fabric.endpoints]
     switches = [switch.name for switch in fabric.switches]
     macs = wiring.macs_of(fabric)
-    own = {name: (macs[wiring.interface(name, 0)],) for name in names}
+    own = {name: (macs[interface_name(name, 0)],) for name in names}
     with ExitStack() as stack:
         hosts = Holders()
         stack.callback(hosts.stop)

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from testbed.spec.fabric import Fabric, Link
+from testbed.spec.fabric import Fabric, Link, interface_name
 
 MTU_BYTES = 9_216
 """What switches call jumbo [data-sheets]; a veth takes up to 65,535 [linux: ETH_MAX_MTU]."""
-
-
-def interface(name: str, port: int) -> str:
-    """What an interface is called, as in Mininet and Open vSwitch."""
-    return f"{name}-eth{port}"
 
 
 def mac_of(entity: int, port: int) -> str:
@@ -24,7 +19,7 @@ def macs_of(fabric: Fabric) -> dict[str, str]:
     """The address of every interface."""
     entity = {name: index for index, name in enumerate(fabric.node_names())}
     ends = [end for link in fabric.links for end in ((link.a, link.a_port), (link.b, link.b_port))]
-    return {interface(name, port): mac_of(entity[name], port) for name, port in ends}
+    return {interface_name(name, port): mac_of(entity[name], port) for name, port in ends}
 
 
 def veth_batch(fabric: Fabric, *, pids: Mapping[str, int], mtu_bytes: int = MTU_BYTES) -> str:

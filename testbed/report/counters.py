@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from testbed.analysis.counter_meaning import Level, Meaning, Names
 from testbed.analysis.counter_rows import Row
 from testbed.analysis.counter_series import Series
+from testbed.spec.fabric import interface_name
 from testbed.units import BYTES_PER_KIB, PS_PER_S, PS_PER_US
 
 _GIGA, _MEGA = 10**9, 10**6
@@ -117,7 +118,7 @@ def _family(meaning: Meaning, labels: list[str]) -> CounterMetricFamily | GaugeM
 def _place_labels(row: Row) -> dict[str, str]:
     labels = {}
     if row.place.port is not None:
-        labels["port"] = f"{row.node}-eth{row.place.port}"
+        labels["port"] = interface_name(row.node, row.place.port)
     if row.place.traffic_class is not None:
         labels[_CLASS_LABELS[row.meaning.level]] = str(row.place.traffic_class)
     return labels

@@ -53,6 +53,13 @@ _UNITS = {
 }
 
 
+def write_table(path: Path, table: pa.Table, **encoding: object) -> None:
+    """Write a Parquet file of a result; its directory is made."""
+    with storing(path):
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(table, path, compression="zstd", compression_level=1, **encoding)
+
+
 def records_path(directory: Path, cell_id: str) -> Path:
     """Where a cell's records are."""
     return directory / RECORDS_DIR / f"{cell_id}.parquet"
@@ -67,16 +74,12 @@ def write_cell(directory: Path, cell_id: str, records: Records) -> None:
     """Write both files of a cell below a result's directory, records in canonical order."""
     ordered = canonical_order(records)
     log = histogram_log(ordered, cell_id)
-    with storing(records_path(directory, cell_id)) as path:
-        path.parent.mkdir(exist_ok=True)
-        pq.write_table(
-            _table(ordered, cell_id),
-            path,
-            compression="zstd",
-            compression_level=1,
-            use_dictionary=False,
-            column_encoding=dict.fromkeys(_FIELDS, "DELTA_BINARY_PACKED"),
-        )
+    write_table(
+        records_path(directory, cell_id),
+        _table(ordered, cell_id),
+        use_dictionary=False,
+        column_encoding=dict.fromkeys(_FIELDS, "DELTA_BINARY_PACKED"),
+    )
     with storing(hdr_path(directory, cell_id)) as path:
         path.parent.mkdir(exist_ok=True)
         path.write_text(log, encoding="utf-8")
@@ -107,10 +110,7 @@ def write_series(directory: Path, cell_id: str, samples: SeriesTable) -> None:
         "units": ", ".join(f"{name}: {unit}" for name, unit in sorted(units.items())),
         "gauges": ", ".join(sorted({meaning.name for meaning in meanings if meaning.gauge})),
     }
-    with storing(series_path(directory, cell_id)) as path:
-        path.parent.mkdir(exist_ok=True)
-        table = pa.table(columns).replace_schema_metadata(metadata)
-        pq.write_table(table, path, compression="zstd", compression_level=1)
+    write_table(series_path(directory, cell_id), pa.table(columns).replace_schema_metadata(metadata))
 
 
 def _repeated(names: Sequence[str], times: int) -> pa.DictionaryArray:

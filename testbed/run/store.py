@@ -126,8 +126,8 @@ class ResultWriter:
         """Write queues and pauses over time: equally long columns, as `testbed.analysis.depths` makes them."""
         schema = pa.schema(list(QUEUE_DEPTH_COLUMNS.items()), metadata=_QUEUE_DEPTH_UNITS)
         table = pa.table({name: columns[name] for name in QUEUE_DEPTH_COLUMNS}, schema=schema)
-        with storing(self.directory / "queue_depth.parquet") as path:
-            pq.write_table(table, path, compression="zstd", compression_level=1)
+        path = self.directory / "queue_depth.parquet"
+        cell_files.write_table(path, table)
         return path
 
     def _make_directories(self) -> None:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from testbed.analysis.inband import InBand
 from testbed.analysis.sflow import FLOW_DTYPE, Agent, Sampled
 from testbed.errors import SpecError
-from testbed.run.files import storing
+from testbed.run.cell_files import write_table
 
 TELEMETRY_DIR = "telemetry"
 _SFLOW, _INT, _HOPS = "sflow", "int", "hops"
@@ -37,10 +37,10 @@ def telemetry_path(directory: Path, cell_id: str, kind: str) -> Path:
 
 def write_inband(directory: Path, cell_id: str, hops: npt.NDArray[np.void], inband: InBand) -> None:
     """Write the hops of packets (`INT_DTYPE`), and what they say of each egress port."""
-    _write(telemetry_path(directory, cell_id, _INT), pa.table(_columns(hops)))
+    write_table(telemetry_path(directory, cell_id, _INT), pa.table(_columns(hops)))
     about = {"interval": str(inband.interval), "units": "latency: ns, queue: bytes"}
     table = pa.Table.from_pylist([asdict(hop) for hop in inband.hops])
-    _write(telemetry_path(directory, cell_id, _HOPS), table.replace_schema_metadata(about))
+    write_table(telemetry_path(directory, cell_id, _HOPS), table.replace_schema_metadata(about))
 
 
 def write_sampled(directory: Path, cell_id: str, sampled: Sampled) -> None:
@@ -56,7 +56,7 @@ def write_sampled(directory: Path, cell_id: str, sampled: Sampled) -> None:
         pa.binary(width), len(sampled.samples), [None, pa.py_buffer(headers)]
     )
     table = pa.table(columns).replace_schema_metadata({_ABOUT: json.dumps(about)})
-    _write(telemetry_path(directory, cell_id, _SFLOW), table)
+    write_table(telemetry_path(directory, cell_id, _SFLOW), table)
 
 
 def sampled_cells(directory: Path) -> list[str]:
@@ -98,9 +98,3 @@ def _columns(rows: npt.NDArray[np.void]) -> dict[str, Any]:
     """A column for each field that holds numbers."""
     names = [name for name in rows.dtype.names or () if name not in ("reserved", _HEADER)]
     return {name: np.ascontiguousarray(rows[name]) for name in names}
-
-
-def _write(path: Path, table: pa.Table) -> None:
-    with storing(path):
-        path.parent.mkdir(exist_ok=True)
-        pq.write_table(table, path, compression="zstd", compression_level=1)

@@ -9,14 +9,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from threading import Lock
+from typing import Any, Protocol, TypeVar
 
 from testbed.errors import FabricError
 from testbed.fabric.processes import die_with_parent
 
-_STUCK_S = 0.3
-"""A thread that hands out jobs and has not ended by then waits for a reader."""
 SPAWN = multiprocessing.get_context("spawn")
+
+
+class _Closable(Protocol):
+    close: Callable[[], None]
+
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
@@ -49,12 +53,16 @@ def in_workers(
         worker_count(len(jobs)), mp_context=SPAWN, initializer=_begin, initargs=(os.getpid(), prepare)
     )
     processes: Mapping[int, Any] = pool._processes  # kept: a broken pool forgets them
+    ends = _ends_of_workers(pool)
     try:
-        with _without_interrupts():  # a worker ignores Ctrl-C, but only once it has started
-            futures = [pool.submit(work, job) for job in jobs]
+        try:
+            with _without_interrupts():  # a worker ignores Ctrl-C, but only once it has started
+                futures = [pool.submit(work, job) for job in jobs]
+        finally:  # it is submitting that starts workers: from here on there are no new ones
+            for end in ends:
+                end.close()
         yield futures
     except BrokenProcessPool as error:
-        _stop_feeding(pool)
         pool.shutdown(cancel_futures=True)  # until its own thread has ended, exit codes may not be known
         raise FabricError(
             f"{kind} process{_killed(processes)} died in mid-run; the run is void", remedy=remedy
@@ -62,27 +70,34 @@ def in_workers(
     except BaseException:
         for process in list(processes.values()):
             process.kill()
-        _stop_feeding(pool)
         raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _stop_feeding(pool: ProcessPoolExecutor) -> None:
-    """Let the thread that hands out jobs fail: it would wait forever for room in a pipe that none reads any more.
+def _ends_of_workers(pool: ProcessPoolExecutor) -> tuple[_Closable, _Closable]:
+    """The ends of the pool's pipes that only workers use. Once all workers have started, they are to be closed here.
 
-    Python does so itself from 3.11.5 on (github.com/python/cpython/issues/94777).
+    Else, when workers are killed, the thread that hands out jobs waits forever for room in a pipe that none reads any
+    more, and the one that collects results for the rest of one that none writes. Python closes the former itself, from
+    3.11.5 on (github.com/python/cpython/issues/94777).
     """
-    queue: Any = pool._call_queue  # type: ignore[attr-defined]
-    if queue is None:
-        return
-    if (
-        queue._thread is not None
-    ):  # it ends by closing the pipe itself, unless it is stuck; never both at once
-        queue._thread.join(_STUCK_S)
-        if not queue._thread.is_alive():
-            return
-    queue._reader.close()
+    private: Any = pool
+    ends = private._call_queue._reader, private._result_queue._writer
+    for end in ends:
+        _close_in_turn(end)
+    return ends
+
+
+def _close_in_turn(end: _Closable) -> None:
+    """Let two threads close it: unguarded, the second might close what has got the same number meanwhile."""
+    close, lock = end.close, Lock()
+
+    def close_alone() -> None:
+        with lock:
+            close()
+
+    end.close = close_alone
 
 
 def _begin(parent: int, prepare: Callable[[], None] | None) -> None:

@@ -82,6 +82,11 @@ class LinkFault:
             )
 
 
+def interface_name(node: str, port: int) -> str:
+    """What the interface of a port is called, as in Mininet and Open vSwitch."""
+    return f"{node}-eth{port}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
     """One full-duplex cable."""
@@ -122,7 +127,7 @@ class Link:
 
     def interface_at(self, name: str) -> str:
         """The name of the network interface at that end."""
-        return f"{name}-eth{self.port_at(name)}"
+        return interface_name(name, self.port_at(name))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from testbed.fabric.state import RunState
 from testbed.spec.experiment import Kind
 from testbed.spec.fabric import Fabric
 from tests.fabric.emulated import captured_frames, cell_data, run_both
+from tests.tshark import tshark_fields
 from topologies import build_fabric as fabric_of
 
 pytestmark = [
@@ -131,14 +131,6 @@ def test_capture_of_a_run_with_snap_holds_headers_and_so_much_payload(
     assert max(frame.frame_bytes for frame in decoded if frame) > 4096, "the modelled length stays"
 
 
-def tshark(path: Path, *fields: str) -> list[list[str]]:
-    command = ["tshark", "-n", "-r", str(path), "-T", "fields", "-o", "ip.check_checksum:TRUE"]
-    for field in fields:
-        command += ["-e", field]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return [line.split("\t") for line in done.stdout.splitlines()]
-
-
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 @pytest.mark.parametrize("nic", ["transparent", "rdma"])
 def test_capture_of_a_run_tshark_finds_nothing_malformed(state: RunState, tmp_path: Path, nic: str) -> None:
@@ -146,7 +138,7 @@ def test_capture_of_a_run_tshark_finds_nothing_malformed(state: RunState, tmp_pa
     frames, _ = captured_run(fabric, state, tmp_path, nic=nic, kind="incast", size_bytes=9000)
     for interface, arrived in frames.items():
         fields = ("frame.protocols", "eth.type", "udp.dstport", "ip.checksum.status", "_ws.expert.message")
-        rows = tshark(tmp_path / f"{interface}.pcap", *fields)
+        rows = tshark_fields(tmp_path / f"{interface}.pcap", fields, "-o", "ip.check_checksum:TRUE")
         assert len(rows) == len(arrived)
         for protocols, ethertype, port, checksum, complaint in rows:
             assert complaint == ""
@@ -164,9 +156,8 @@ def test_capture_of_a_run_tshark_reads_the_fields_that_were_meant(state: RunStat
     frames, _ = captured_run(fabric, state, tmp_path, nic="rdma", kind="poisson", size_bytes=20_000)
     opcodes = set()
     for interface, arrived in frames.items():
-        rows = tshark(
-            tmp_path / f"{interface}.pcap", "infiniband.bth.psn", "infiniband.bth.opcode", "ip.src", "ip.dst"
-        )
+        fields = ("infiniband.bth.psn", "infiniband.bth.opcode", "ip.src", "ip.dst")
+        rows = tshark_fields(tmp_path / f"{interface}.pcap", fields)
         for data, (psn, opcode, source, destination) in zip(arrived, rows, strict=True):
             frame = _engine.decode(data)[1]
             assert frame is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -24,6 +23,7 @@ from testbed.run.progress import NullProgress
 from testbed.spec.overrides import apply_overrides
 from tests.fabric.command_line import LONG, SMALL, START_DEADLINE_S, Ended, Place, Running, finished, start
 from tests.fabric.emulated import inject, twin_run
+from tests.tshark import tshark_fields
 
 pytestmark = [
     pytest.mark.fabric,
@@ -178,14 +178,7 @@ def test_capture_verb_tshark_decodes_header_and_trailer(place: Place) -> None:
         "tnic_trailer.frame_bytes",
         "_ws.malformed",
     ]
-    command = ["tshark", "-n", "-X", f"lua_script:{DISSECTOR}", "-r", str(path), "-T", "fields"]
-    done = subprocess.run(
-        [*command, *(word for name in names for word in ("-e", name))],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    rows = tshark_fields(path, names, "-X", f"lua_script:{DISSECTOR}")
     found = packets(path)
     assert len(rows) == len(found) == sum(one["in_frames"] + one["out_frames"] for one in told["ports"]) > 100
     for row, one in zip(rows, found, strict=True):

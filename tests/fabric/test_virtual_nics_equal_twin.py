@@ -7,7 +7,6 @@ emulation checks the CRC of every payload, whatever packet it came in: a wrong o
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,7 @@ from testbed.run.join import is_lossy, join_records
 from testbed.validate.delivery_runs import ENDPOINTS, Delivery, Disorder, delivery_plan
 from tests.fabric.emulated import FAR_PS, TwinRun, assert_equal, captured_frames
 from tests.fabric.test_capture_run import captures
+from tests.tshark import tshark_fields
 from topologies import build_fabric as fabric_of
 
 pytestmark = [pytest.mark.fabric, pytest.mark.usefixtures("nothing_left")]
@@ -237,14 +237,12 @@ PROTOCOLS: dict[str, str] = {
 def decoded(path: Path) -> list[list[str]]:
     """Protocols, malformed marks and complaints of every frame, with checksums verified."""
     fields = ("frame.protocols", "_ws.malformed", "_ws.expert.severity", "_ws.expert.message")
-    command = ["tshark", "-n", "-r", str(path), "-X", f"lua_script:{LUA}", "-o", "ip.check_checksum:TRUE"]
+    options = ["-X", f"lua_script:{LUA}", "-o", "ip.check_checksum:TRUE", "-E", "occurrence=a"]
     # Segments that are lost, late and doubled are what these runs are about, and no fault of a frame; and payload may
     # look like anything.
-    command += ["-o", "tcp.check_checksum:TRUE", "-o", "tcp.analyze_sequence_numbers:FALSE"]
-    command += ["-d", "tcp.port==34998,data"]
-    command += ["-T", "fields", "-E", "occurrence=a", *(word for name in fields for word in ("-e", name))]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return [line.split("\t") for line in done.stdout.splitlines()]
+    options += ["-o", "tcp.check_checksum:TRUE", "-o", "tcp.analyze_sequence_numbers:FALSE"]
+    options += ["-d", "tcp.port==34998,data"]
+    return tshark_fields(path, fields, *options)
 
 
 @pytest.mark.skipif(

@@ -36,8 +36,3 @@ def test_interfaces_of_switch_are_its_ports() -> None:
     switch = fabric.switches[0].name
     ports = len(fabric.endpoints)
     assert wiring.interfaces_of(fabric, switch) == {f"{switch}-eth{port}" for port in range(1, ports + 1)}
-
-
-def test_interface_names_of_wiring_and_of_links_agree() -> None:
-    link = single_switch().links[0]
-    assert wiring.interface(link.b, link.b_port) == link.interface_at(link.b)

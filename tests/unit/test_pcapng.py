@@ -11,6 +11,7 @@ import pytest
 from scapy.utils import RawPcapNgReader
 
 from testbed.fabric.pcapng import Interface, PcapngWriter
+from tests.tshark import tshark_fields
 
 INTERFACES = [
     Interface(name="s1-eth3", description="to l3-eth5", speed_bps=800 * 10**9),
@@ -54,14 +55,7 @@ def test_pcapng_scapy_reads_the_same(written: Path) -> None:
 def test_pcapng_tshark_reads_the_same(written: Path) -> None:
     names = ["frame.interface_name", "frame.interface_description", "frame.time_epoch", "frame.cap_len"]
     names += ["frame.packet_flags_direction"]
-    command = ["tshark", "-n", "-r", str(written), "-T", "fields"]
-    done = subprocess.run(
-        [*command, *(word for name in names for word in ("-e", name))],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    rows = tshark_fields(written, names)
     for row, (interface, time_ns, direction, packet) in zip(rows, PACKETS, strict=True):
         of = INTERFACES[interface]
         assert row[:2] == [of.name, of.description]
