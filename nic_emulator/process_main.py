@@ -11,7 +11,9 @@ The plan says nothing of what a NIC is to send: its host agent does, by the NIC'
 the clock before it has been told to start. From then on nothing waits for the agent.
 
 While the clock is held the orchestrator may append orders to `orders_fd`, one line of JSON each: {"node", "time_ps",
-"tables"} gives a switch new tables from a time on. Each process reads them when it next has the token.
+"tables"} gives a switch new tables from a time on, {"node", "time_ps", "port", "frame"} lets its CPU send a frame (in
+hexadecimal) then. Each process reads them when it next has the token. What a switch hands to its CPU is appended to
+`punts_fd` (`PuntHead` in virtual_clock.hpp).
 
 A job with `resume_ps` starts one process in the place of one that was ended while the clock was held at that time. Its
 plan has the workloads, since no agent tells it again.
@@ -24,7 +26,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +92,9 @@ def _child(
             plan = _plan_of_agents(nics, clock, job["patience_s"])
         policy = _engine.prepare_process(name, job["cpu"], job["priority"])
         places = [_engine.MemberPlace(**place) for place in about_group["places"]]
-        group = _engine.VirtualGroup(plan, group_of, number, clock, places, job["snap_bytes"])
+        group = _engine.VirtualGroup(
+            plan, group_of, number, clock, places, job["snap_bytes"], job["punts_fd"]
+        )
         if nics:
             nics.read_from(group.snapshot)
         orders = _Orders(job["orders_fd"], _names_of(job, number))
@@ -131,10 +135,10 @@ class _Orders:
         self._names = names
         self._offset = 0
 
-    def give(self, apply: Callable[[str, int, dict[str, object]], None]) -> None:
+    def give(self, group: _engine.Group) -> None:
         """All that were ever written, for all nodes."""
         for order in map(json.loads, os.pread(self._fd, os.fstat(self._fd).st_size, 0).splitlines()):
-            apply(order["node"], order["time_ps"], order["tables"])
+            _apply(group, order)
 
     def carry_out(self, group: _engine.VirtualGroup) -> None:
         """Those that are new, for the nodes here."""
@@ -142,7 +146,15 @@ class _Orders:
         self._offset += len(text)
         for order in map(json.loads, text.splitlines()):
             if order["node"] in self._names:
-                group.apply_update(order["node"], order["time_ps"], order["tables"])
+                _apply(group, order)
+
+
+def _apply(group: _engine.Group | _engine.VirtualGroup, order: Mapping[str, Any]) -> None:
+    if "frame" in order:
+        frame = bytes.fromhex(order["frame"])
+        group.apply_packet_out(order["node"], order["time_ps"], order["port"], frame)
+    else:
+        group.apply_update(order["node"], order["time_ps"], order["tables"])
 
 
 def _plan_of_agents(nics: NicControls, clock: _engine.Clock, patience_s: float) -> _engine.Plan:

@@ -58,6 +58,7 @@ MEANINGS: tuple[Meaning, ...] = (
     ),
     Meaning(_S, "acl_discards", "packets", "dropped, as a rule says"),
     Meaning(_S, "cpu_frames", "packets", "for the CPU port"),
+    Meaning(_S, "cpu_out_frames", "packets", "sent by the CPU"),
     # a switch or a NIC
     Meaning(
         Level.NODE, "restart_discards", "packets", "dropped by a restart, or while it lasted", sampled=True

@@ -116,6 +116,8 @@ class Programme:
     first: Tables
     updates: tuple[TableUpdate, ...] = ()
     """In order of time."""
+    packet_outs: tuple[PacketOut, ...] = ()
+    """Likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,3 +127,14 @@ class TableUpdate:
     time_ps: int
     switch: str
     tables: SwitchTables
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PacketOut:
+    """The controller, or the bridge by a rule, lets a switch send a frame that had gone to its CPU."""
+
+    time_ps: int
+    switch: str
+    port: int
+    frame: bytes
+    """As it came to the CPU, the emulation's trailer included."""

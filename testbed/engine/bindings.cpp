@@ -37,15 +37,35 @@ std::map<std::string, Counters> all_counters(Group& group) {
   return all;
 }
 
-/// From a time on a switch, by name or number, has other tables.
-void update_tables(Group& group, const std::variant<std::uint32_t, std::string>& node, ps_t time_ps,
-                   ForwardingTables tables) {
+using NodeKey = std::variant<std::uint32_t, std::string>;
+
+/// A node of a group by name or number.
+std::uint32_t node_of(const Group& group, const NodeKey& node) {
   for (const auto& entity : group.entities()) {
     const auto* name = std::get_if<std::string>(&node);
-    if (name != nullptr ? entity->name() != *name : entity->id() != std::get<std::uint32_t>(node)) continue;
-    return apply_update(group, entity->id(), {time_ps, std::move(tables)});
+    if (name != nullptr ? entity->name() == *name : entity->id() == std::get<std::uint32_t>(node)) return entity->id();
   }
   throw std::invalid_argument("no node of this group has that name or number");
+}
+
+/// What a control plane orders of the switches of a group; `look(self, act)` calls `act(group)` when nobody else does.
+template <typename Class, typename Look>
+void bind_orders(Class& bound, Look look) {
+  using Self = typename Class::Type;
+  bound.def(
+      "apply_update",
+      [look](Self& self, const NodeKey& node, ps_t time_ps, const nb::dict& tables) {
+        ForwardingTables read = read_tables(tables);
+        look(self, [&](Group& group) { apply_update(group, node_of(group, node), {time_ps, std::move(read)}); });
+      },
+      nb::arg("node"), nb::arg("time_ps"), nb::arg("tables"));
+  bound.def(
+      "apply_packet_out",
+      [look](Self& self, const NodeKey& node, ps_t time_ps, std::uint32_t port, const nb::bytes& frame) {
+        PacketOut out = read_packet_out(time_ps, port, frame);
+        look(self, [&](Group& group) { apply_packet_out(group, node_of(group, node), std::move(out)); });
+      },
+      nb::arg("node"), nb::arg("time_ps"), nb::arg("port"), nb::arg("frame"));
 }
 
 class Twin {
@@ -112,8 +132,9 @@ class Clock {
 };
 
 void bind_twin(nb::module_& m) {
-  nb::class_<Twin>(m, "Twin")
-      .def(nb::init<const Plan&>(), nb::keep_alive<1, 2>())
+  auto twin_class = nb::class_<Twin>(m, "Twin");
+  bind_orders(twin_class, [](Twin& twin, auto act) { act(twin.group_); });
+  twin_class.def(nb::init<const Plan&>(), nb::keep_alive<1, 2>())
       .def("run", &Twin::run, nb::arg("until_ps"), nb::call_guard<nb::gil_scoped_release>())
       .def(
           "trace_queues",
@@ -138,12 +159,6 @@ void bind_twin(nb::module_& m) {
       .def("flow_samples", [](Twin& twin) { return raw(twin.telemetry().flow_samples); })
       .def("int_samples", [](Twin& twin) { return raw(twin.telemetry().int_samples); })
       .def("punt_samples", [](Twin& twin) { return raw(twin.telemetry().punt_samples); })
-      .def(
-          "apply_update",
-          [](Twin& twin, const std::variant<std::uint32_t, std::string>& node, ps_t time_ps, const nb::dict& tables) {
-            update_tables(twin.group_, node, time_ps, read_tables(tables));
-          },
-          nb::arg("node"), nb::arg("time_ps"), nb::arg("tables"))
       .def_prop_ro("int_interval", [](Twin& twin) { return twin.telemetry().int_interval(); })
       .def("counters", [](Twin& twin) { return all_counters(twin.group_); });
 }
@@ -186,32 +201,32 @@ void bind_clock(nb::module_& m) {
   nb::class_<MemberPlace>(m, "MemberPlace")
       .def(
           "__init__",
-          [](MemberPlace* self, std::string netns, std::vector<std::string> interfaces, std::string cpu_netns,
-             std::vector<std::string> cpu_interfaces) {
-            new (self)
-                MemberPlace{std::move(netns), std::move(interfaces), std::move(cpu_netns), std::move(cpu_interfaces)};
+          [](MemberPlace* self, std::string netns, std::vector<std::string> interfaces) {
+            new (self) MemberPlace{std::move(netns), std::move(interfaces)};
           },
-          nb::arg("netns"), nb::arg("interfaces"), nb::arg("cpu_netns") = "",
-          nb::arg("cpu_interfaces") = std::vector<std::string>{});
-  nb::class_<VirtualGroup>(m, "VirtualGroup")
+          nb::arg("netns"), nb::arg("interfaces"));
+  auto whole = nb::class_<Group>(m, "Group");
+  bind_orders(whole, [](Group& group, auto act) { act(group); });
+  auto virtual_group = nb::class_<VirtualGroup>(m, "VirtualGroup");
+  bind_orders(virtual_group, [](VirtualGroup& group, auto act) {
+    const nb::gil_scoped_release release;
+    group.between_turns(act);
+  });
+  virtual_group
       .def(
           "__init__",
           [](VirtualGroup* self, const Plan& plan, std::vector<std::uint32_t> group_of, std::uint32_t number,
-             Clock& clock, const std::vector<MemberPlace>& places, std::uint32_t snap_bytes) {
-            new (self) VirtualGroup(plan, std::move(group_of), number, clock.segment_, places, snap_bytes);
+             Clock& clock, const std::vector<MemberPlace>& places, std::uint32_t snap_bytes, int punts_fd) {
+            new (self) VirtualGroup(plan, std::move(group_of), number, clock.segment_, places, snap_bytes, punts_fd);
           },
           nb::arg("plan"), nb::arg("group_of"), nb::arg("number"), nb::arg("clock"), nb::arg("places"),
-          nb::arg("snap_bytes") = 0xFFFFFFFFU, nb::keep_alive<1, 2>(), nb::keep_alive<1, 5>())
+          nb::arg("snap_bytes") = 0xFFFFFFFFU, nb::arg("punts_fd") = -1, nb::keep_alive<1, 2>(), nb::keep_alive<1, 5>())
       .def("run", &VirtualGroup::run, nb::call_guard<nb::gil_scoped_release>())
       .def(
           "resume",
           [](VirtualGroup& group, const Plan& plan, ps_t now_ps, const nb::callable& prepare) {
             const std::uint32_t entity = group.group().entities().front()->id();
-            const auto with_orders = [&](Group& all) {
-              prepare(nb::cpp_function([&all](const std::string& node, ps_t time_ps, const nb::dict& tables) {
-                update_tables(all, node, time_ps, read_tables(tables));
-              }));
-            };
+            const auto with_orders = [&](Group& all) { prepare(nb::cast(&all, nb::rv_policy::reference)); };
             group.resume(frames_to(plan, entity, now_ps, with_orders), now_ps);
           },
           nb::arg("plan"), nb::arg("now_ps"), nb::arg("prepare"))
@@ -220,15 +235,6 @@ void bind_clock(nb::module_& m) {
       .def("int_samples", [](VirtualGroup& g) { return raw(g.group().telemetry.int_samples); })
       .def("flow_samples", [](VirtualGroup& g) { return raw(g.group().telemetry.flow_samples); })
       .def("punt_samples", [](VirtualGroup& g) { return raw(g.group().telemetry.punt_samples); })
-      .def(
-          "apply_update",
-          [](VirtualGroup& g, const std::variant<std::uint32_t, std::string>& node, ps_t time_ps,
-             const nb::dict& tables) {
-            ForwardingTables read = read_tables(tables);
-            const nb::gil_scoped_release release;
-            g.between_turns([&](Group& group) { update_tables(group, node, time_ps, std::move(read)); });
-          },
-          nb::arg("node"), nb::arg("time_ps"), nb::arg("tables"))
       .def_prop_ro("hops", [](VirtualGroup& g) { return g.group().hops(); })
       .def("counters", [](VirtualGroup& g) { return all_counters(g.group()); })
       .def("snapshot", [](VirtualGroup& g) {

@@ -21,6 +21,12 @@ inline void require_whole(const Frame& frame, std::uint32_t max_frame_bytes) {
 /// A switch's tables from their names; throws ValueError for an unknown one.
 ForwardingTables read_tables(const nanobind::dict& given);
 
+/// A frame that a switch's CPU sends.
+inline PacketOut read_packet_out(ps_t time_ps, std::uint32_t port, const nanobind::bytes& frame) {
+  const auto* first = reinterpret_cast<const unsigned char*>(frame.c_str());
+  return {time_ps, port, {first, first + frame.size()}};
+}
+
 /// Frames, stages, configurations of NICs and switches, nodes written in Python, the plan.
 void bind_models(nanobind::module_& module);
 

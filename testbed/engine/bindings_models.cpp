@@ -294,6 +294,13 @@ nb::class_<Config> bind_forwarding(nb::module_& m, const char* name) {
                      c.restarts.clear();
                      for (const auto& [from, until] : all) c.restarts.push_back({from, until});
                    })
+      .def_prop_rw("packet_outs", nullptr,
+                   [](Config& c, const std::vector<std::tuple<ps_t, std::uint32_t, nb::bytes>>& all) {
+                     c.packet_outs.clear();
+                     for (const auto& [time, port, frame] : all) {
+                       c.packet_outs.push_back(read_packet_out(time, port, frame));
+                     }
+                   })
       .def_prop_rw(
           "hash_seed", [](const Config& c) { return c.paths.hash_seed; },
           [](Config& c, std::uint64_t value) { c.paths.hash_seed = value; })

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "wire.hpp"
+
 namespace tb {
 
 namespace {
@@ -108,6 +110,19 @@ void Group::send_impaired(Entity& from, std::uint32_t port_number, Frame* frame,
     put_on_wire(from, port_number, one, byte_time_ps, start_ps, first_bit_ps + (control ? 0 : wire.holds_up_ps()));
     start_ps = port.busy_until_ps;
   }
+}
+
+Frame* Group::take_frame(std::span<const unsigned char> bytes) {
+  Frame* frame = pool_.take();
+  Trailer trailer;
+  IntStack stack;
+  if (decode(bytes, *frame, trailer, stack) != Decoded::kFrame) {
+    pool_.give(frame);
+    throw std::invalid_argument("bytes that are no frame of a card");
+  }
+  if (has_telemetry(bytes)) keep_stack(frame, stack);
+  if (io_ != nullptr) io_->adopt(frame, bytes);
+  return frame;
 }
 
 Frame* Group::copy_of(const Frame& frame) {

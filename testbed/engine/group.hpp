@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "entity.hpp"
@@ -50,6 +51,8 @@ class FrameIo {
   virtual void rewrite(Frame* frame) = 0;
   /// Drop the bytes that belong to a frame which a model discards or consumes.
   virtual void release(Frame* frame) = 0;
+  /// A frame has these bytes.
+  virtual void adopt(Frame* /*frame*/, std::span<const unsigned char> /*bytes*/) {}
   /// A switch hands a frame to its CPU, which came by a port of it and is dropped afterwards.
   virtual void punt(const Entity& /*from*/, std::uint32_t /*port*/, const Frame& /*frame*/, ps_t /*now_ps*/) {}
 };
@@ -87,6 +90,15 @@ class Group {
   // ---- for entities
   [[nodiscard]] ps_t horizon() const { return horizon_; }
   Frame* take_frame() { return pool_.take(); }
+  /// The frame that stands in bytes; where frames have bytes it has these. Throws std::invalid_argument if there is
+  /// none.
+  Frame* take_frame(std::span<const unsigned char> bytes);
+  /// Keep the telemetry that a frame came with.
+  void keep_stack(Frame* frame, const IntStack& stack) {
+    const std::uint32_t place = telemetry.int_stacks.take();
+    telemetry.int_stacks.at(place).hop = stack.hop;
+    frame->telemetry = place + stack.hops * kTelemetryHop;
+  }
   void drop_frame(Frame* frame) {
     if (frame->buffer != kNoBuffer) io_->release(frame);
     give_back(frame);

@@ -11,7 +11,8 @@ fields of the engine's NicConfig, SwitchConfig, VoqSwitchConfig and WorkloadConf
 The tables of a switch are `groups`, `weights`, `watched` (by group: 0 plain, 1 the ports that are up, 2 the
 first that is up), `route` and `ingress_routes` (`[[in_port, routes], ...]`); a route is a group, NO_ROUTE,
 DROP_ROUTE or CPU_ROUTE. What changes them: `updates` (`[{"time_ps", tables ...}, ...]`), `port_states`
-(`[[time_ps, port, 0 or 1], ...]`) and `restarts` (`[[from_ps, until_ps], ...]`), each in order of time.
+(`[[time_ps, port, 0 or 1], ...]`) and `restarts` (`[[from_ps, until_ps], ...]`), each in order of time. What its CPU
+sends: `packet_outs` (`[[time_ps, port, frame with its trailer in hexadecimal], ...]`), likewise.
 Imports the extension only.
 """
 
@@ -63,6 +64,8 @@ def _add_node(plan: _engine.Plan, node: Mapping[str, Any]) -> None:
 def _filled(config: _Config, values: Mapping[str, Any]) -> _Config:
     """A configuration with its fields set; an unknown field is an AttributeError."""
     for name, value in values.items():
+        if name == "packet_outs":
+            value = [(time_ps, port, bytes.fromhex(frame)) for time_ps, port, frame in value]
         setattr(config, name, getattr(_ENUMS[name], value) if name in _ENUMS else value)
     return config
 

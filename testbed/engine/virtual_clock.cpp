@@ -15,7 +15,6 @@ namespace tb {
 namespace {
 
 constexpr std::size_t kReceiveBufferBytes = 64U << 20;
-constexpr std::size_t kCpuReceiveBufferBytes = 4096;  // nothing is read from it
 constexpr int kLossMilliseconds = 200;
 constexpr int kWaitMilliseconds = 500;
 
@@ -49,12 +48,14 @@ void BufferPool::grow() {
 }
 
 VirtualGroup::VirtualGroup(const Plan& plan, std::vector<std::uint32_t> group_of, std::uint32_t number,
-                           ClockSegment& clock, const std::vector<MemberPlace>& places, std::uint32_t snap_bytes)
+                           ClockSegment& clock, const std::vector<MemberPlace>& places, std::uint32_t snap_bytes,
+                           int punts_fd)
     : group_(plan, members_of(group_of, number)),
       clock_(clock),
       group_of_(std::move(group_of)),
       number_(number),
       snap_bytes_(snap_bytes),
+      punts_fd_(punts_fd),
       buffers_(plan.max_frame_bytes() + kMinFrameBytes + kTrailerBytes),
       socket_of_(plan.nodes.size(), 0) {
   const std::vector<std::uint32_t> members = members_of(group_of_, number);
@@ -65,11 +66,6 @@ VirtualGroup::VirtualGroup(const Plan& plan, std::vector<std::uint32_t> group_of
 }
 
 void VirtualGroup::open_member(const Plan& plan, std::uint32_t entity, const MemberPlace& place) {
-  cpu_sockets_.emplace_back();
-  if (!place.cpu_interfaces.empty()) {
-    enter_namespace(place.cpu_netns);
-    cpu_sockets_.back() = std::make_unique<PacketSocket>(place.cpu_interfaces, kCpuReceiveBufferBytes);
-  }
   enter_namespace(place.netns);
   socket_of_[entity] = sockets_.size();
   sockets_.push_back(std::make_unique<PacketSocket>(place.interfaces, kReceiveBufferBytes));
@@ -110,21 +106,35 @@ ps_t VirtualGroup::send(const Entity& from, std::uint32_t port_number, Frame* fr
   return event_ps + clock_.echo(port.wire);
 }
 
-// What the controller makes of it may take effect from the hold on, so nobody acts beyond that.
+// What the controller makes of it takes effect from the hold on, so nobody acts beyond that. The orchestrator hands it
+// over then: the controller is not to know of it sooner.
 void VirtualGroup::punt(const Entity& from, std::uint32_t port, const Frame& frame, ps_t now_ps) {
   ClockHeader& header = clock_.header();
-  PacketSocket* cpu = cpu_sockets_[socket_of_[from.id()]].get();
-  if (mute_ || cpu == nullptr || header.punt_latency_ps == 0) return;
+  if (mute_ || punts_fd_ < 0 || header.punt_latency_ps == 0) return;
+  std::vector<unsigned char> bytes(buffers_.bytes());
   if (frame.buffer != kNoBuffer) {
-    cpu->send(port, {buffers_.at(frame.buffer), buffers_.length(frame.buffer)});
+    const unsigned char* first = buffers_.at(frame.buffer);
+    bytes.assign(first, first + buffers_.length(frame.buffer));
   } else {
-    std::vector<unsigned char> bytes(buffers_.bytes());
     bytes.resize(encode(frame, snap_bytes_, bytes, stack_of(frame)));
-    cpu->send(port, bytes);
+  }
+  stamp(bytes, frame, now_ps, 0);
+  const PuntHead head{now_ps, from.id(), port, static_cast<std::uint32_t>(bytes.size()), 0};
+  const auto* head_bytes = reinterpret_cast<const unsigned char*>(&head);
+  bytes.insert(bytes.begin(), head_bytes, head_bytes + sizeof head);
+  if (write(punts_fd_, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) {
+    throw std::system_error(errno, std::generic_category(), "write down a frame for the CPU");
   }
   const ps_t hold_ps = std::min<ps_t>(header.barrier_ps.load(), now_ps + header.punt_latency_ps);
   header.barrier_ps.store(hold_ps);
   group_.stop_before(hold_ps);
+}
+
+void VirtualGroup::adopt(Frame* frame, std::span<const unsigned char> bytes) {
+  if (bytes.size() > buffers_.bytes()) throw ClockError("a frame of the CPU is larger than any of a card");
+  frame->buffer = buffers_.take();
+  std::copy(bytes.begin(), bytes.end(), buffers_.at(frame->buffer));
+  buffers_.length(frame->buffer) = static_cast<std::uint32_t>(bytes.size());
 }
 
 void VirtualGroup::duplicate(Frame* frame) {
@@ -192,11 +202,7 @@ void VirtualGroup::take(Inlet& inlet, std::uint32_t buffer) {
                      std::to_string(inlet.received) + " was due: a frame was lost, repeated or reordered");
   }
   ++inlet.received;
-  if (has_telemetry(bytes)) {
-    const std::uint32_t place = group_.telemetry.int_stacks.take();
-    group_.telemetry.int_stacks.at(place).hop = stack.hop;
-    frame->telemetry = place + stack.hops * kTelemetryHop;
-  }
+  if (has_telemetry(bytes)) group_.keep_stack(frame, stack);
   note_wire(*frame, trailer.byte_time_ps);
   const ps_t event_ps = Port::event_ps(inlet.ingress, *frame, trailer.first_bit_ps);
   if (event_ps < clock_ps_) {

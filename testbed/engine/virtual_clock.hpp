@@ -67,7 +67,7 @@ struct ClockHeader {
   std::atomic<std::uint32_t> holder;  // group with the token
   std::atomic<std::uint32_t> held;    // 1: the clock stands at the barrier
   std::atomic<std::uint64_t> barrier_ps;
-  std::uint64_t punt_latency_ps;      // from a frame's way to the CPU port to a hold; 0: nobody looks at it
+  std::uint64_t punt_latency_ps;      // from a frame's way to the CPU to a hold; 0: nobody looks at it
   std::atomic<std::uint32_t> orders;  // written so far
   std::uint32_t reserved[15];
 };
@@ -158,18 +158,27 @@ class BufferPool {
 
 /// Where the interfaces of an entity are.
 struct MemberPlace {
-  std::string netns;                        // path of its network namespace; empty: the process's own
-  std::vector<std::string> interfaces;      // by port; empty: no link, or one inside the process
-  std::string cpu_netns;                    // where its CPU port is, if it has one
-  std::vector<std::string> cpu_interfaces;  // by port: by which a frame that came in by it goes there
+  std::string netns;                    // path of its network namespace; empty: the process's own
+  std::vector<std::string> interfaces;  // by port; empty: no link, or one inside the process
 };
+
+/// What stands before a frame's bytes in the file of those that went to a CPU; in the machine's byte order.
+struct PuntHead {
+  ps_t time_ps;
+  std::uint32_t entity;
+  std::uint32_t port;  // by which it came
+  std::uint32_t bytes;
+  std::uint32_t reserved;
+};
+static_assert(sizeof(PuntHead) == 24);
 
 /// One process's part of a run under the virtual clock.
 class VirtualGroup final : public FrameIo {
  public:
-  /// `places[i]` says where member i (in order of entity number) lives.
+  /// `places[i]` says where member i (in order of entity number) lives; what goes to a CPU is appended to `punts_fd`,
+  /// unless that is -1.
   VirtualGroup(const Plan& plan, std::vector<std::uint32_t> group_of, std::uint32_t number, ClockSegment& clock,
-               const std::vector<MemberPlace>& places, std::uint32_t snap_bytes);
+               const std::vector<MemberPlace>& places, std::uint32_t snap_bytes, int punts_fd = -1);
   /// Run until the run is over, and return why; or until there are orders, which the caller reads and carries out
   /// before it calls again (kRunning). Throws ClockError, StreamError, std::system_error.
   Quit run();
@@ -188,6 +197,7 @@ class VirtualGroup final : public FrameIo {
   ps_t send(const Entity& from, std::uint32_t port, Frame* frame, ps_t first_bit_ps, ps_t event_ps) override;
   void duplicate(Frame* frame) override;
   void rewrite(Frame* frame) override;
+  void adopt(Frame* frame, std::span<const unsigned char> bytes) override;
   void punt(const Entity& from, std::uint32_t port, const Frame& frame, ps_t now_ps) override;
   void release(Frame* frame) override {
     buffers_.give(frame->buffer);
@@ -224,13 +234,13 @@ class VirtualGroup final : public FrameIo {
   std::vector<std::uint32_t> group_of_;
   std::uint32_t number_;
   std::uint32_t snap_bytes_;
+  int punts_fd_;
   BufferPool buffers_;
-  std::vector<std::unique_ptr<PacketSocket>> sockets_;      // one for each member with interfaces
-  std::vector<std::unique_ptr<PacketSocket>> cpu_sockets_;  // beside them; null where there is no CPU port
-  std::vector<std::size_t> socket_of_;                      // entity id -> socket
-  std::vector<std::vector<Inlet>> inlets_;                  // socket, port
-  IntStack written_stack_;                                  // of the frame that is being written
-  ps_t clock_ps_ = 0;                                       // events before this are processed
+  std::vector<std::unique_ptr<PacketSocket>> sockets_;  // one for each member with interfaces
+  std::vector<std::size_t> socket_of_;                  // entity id -> socket
+  std::vector<std::vector<Inlet>> inlets_;              // socket, port
+  IntStack written_stack_;                              // of the frame that is being written
+  ps_t clock_ps_ = 0;                                   // events before this are processed
   std::uint32_t reported_done_ = 0;
   std::uint32_t orders_read_ = 0;
   bool started_ = false;

@@ -22,6 +22,7 @@ from testbed.controller.timing import ControlSetup
 from testbed.errors import FabricError, PreflightError, SpecError
 from testbed.fabric import wiring
 from testbed.fabric.controller_process import TARGET, ControllerProcess
+from testbed.fabric.cpu_ports import CpuFrame, CpuPorts
 from testbed.fabric.holders import Holders
 from testbed.fabric.lldp_relay import LldpRelay
 from testbed.fabric.ovs_instance import Bridge, Datapath, OpenVSwitch, inside
@@ -53,6 +54,7 @@ class ControlPlane:
         netns_pid: int,
         framework: str,
         start: Callable[[], ControllerProcess],
+        cpu_ports: CpuPorts,
     ) -> None:
         self.fabric = fabric
         self.framework = framework
@@ -62,6 +64,7 @@ class ControlPlane:
         self._ovs = ovs
         self._holders = holders
         self._start = start
+        self._cpu_ports = cpu_ports
         self._controller: ControllerProcess | None = None
         self._down: dict[str, set[int]] = {switch.name: set() for switch in fabric.switches}
         self._questions = 0
@@ -90,9 +93,13 @@ class ControlPlane:
         controller = {"controller": self._controller.pid} if self._controller else {}
         return {**self._holders, **self._ovs.processes(), **controller}
 
-    def cpu_interface(self, switch: str, port: int) -> str:
-        """The interface in the control namespace by which a switch's process reaches its CPU."""
-        return cpu_interface(switch, port)
+    def to_cpu(self, switch: str, port: int, frame: bytes) -> None:
+        """Hand a frame that came by a port to the switch's bridge."""
+        self._cpu_ports.send(switch, port, frame)
+
+    def from_cpu(self) -> list[CpuFrame]:
+        """Switch, port and bytes of each frame for a card that a bridge has sent since the last time."""
+        return self._cpu_ports.receive()
 
     def set_carrier(self, switch: str, port: int, up: bool) -> None:
         """Let a port's carrier come or go."""
@@ -293,8 +300,20 @@ def control_plane(
             )
 
         kept = {"namespaces of the control plane": holders.pid, "namespace of the control plane": netns_pid}
+        of_interface = {
+            cpu_interface(switch.name, port): (switch.name, port)
+            for switch in fabric.switches
+            for port in ports_of(fabric, switch.name)
+        }
+        cpu_ports = stack.enter_context(CpuPorts(netns_pid, of_interface))
         plane = ControlPlane(
-            fabric, ovs=ovs, holders=kept, netns_pid=netns_pid, framework=framework, start=start
+            fabric,
+            ovs=ovs,
+            holders=kept,
+            netns_pid=netns_pid,
+            framework=framework,
+            start=start,
+            cpu_ports=cpu_ports,
         )
         say("controller")
         stack.callback(plane.stop_controller)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -41,6 +42,8 @@ _DISTURB_AFTER_S = 0.005
 _END_MS = 10_000
 _TOGETHER_MS = 20
 _GRACE_MS = 500
+_PUNT_HEAD = struct.Struct("=QIIII")
+"""Time in ps, switch, port, bytes that follow; layout of `PuntHead` in testbed/engine/virtual_clock.hpp."""
 _PARENTS = frozenset({"launcher", "namespaces", "namespaces of the control plane"})
 """Processes with which others die."""
 
@@ -55,15 +58,24 @@ class Acts:
     """NICs whose process is ended with SIGKILL, and another started in its place."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Punt:
+    """A frame that a switch has handed to its CPU."""
+
+    time_ps: int
+    switch: str
+    port: int
+    """By which it came."""
+    frame: bytes
+    """With the emulation's trailer."""
+
+
 class Control(Protocol):
     """Who acts while the clock is held."""
 
     @property
     def punt_latency_ps(self) -> int:
-        """How long after a frame has gone to a CPU port the clock is held; 0: it is not."""
-
-    def cpu_place(self, switch: str, ports: int) -> dict[str, Any]:
-        """The `cpu_...` fields of a switch's place, for so many ports; empty: it has no CPU port."""
+        """How long after a frame has gone to a CPU the clock is held; 0: it is not."""
 
     def processes(self) -> dict[str, int]:
         """Those that the run cannot go on without, by name; which they are may change with each act."""
@@ -71,8 +83,8 @@ class Control(Protocol):
     def next_ps(self) -> int:
         """When the clock is to be held next, in virtual time; `_engine.NEVER_PS`: never of its own accord."""
 
-    def act(self, now_ps: int) -> Acts:
-        """Do what is due."""
+    def act(self, now_ps: int, punts: Sequence[Punt]) -> Acts:
+        """Do what is due. `punts` are those since the last time; some are due later."""
 
 
 Report = Callable[[int, int], None]
@@ -98,6 +110,8 @@ class Emulated:
     """NICs whose host agent died while the clock ran. No NIC waits for it, so the records do not show it."""
     disturbed_at_ps: int | None
     """Virtual time at which host agents were stopped, starved or killed; None if nobody asked for it."""
+    punts: tuple[Punt, ...] = ()
+    """Those that came too late for `control` to see them."""
 
 
 def emulate(
@@ -158,6 +172,8 @@ class _Run:
         self._results = [self._memory(f"tb-result-{name}") for name in self._names]
         self._orders_fd = self._memory("tb-orders")
         self._orders = 0
+        self._punts_fd = self._memory("tb-punts")
+        self._punts_read = 0
         self._supervisor = stack.enter_context(Supervisor())
         self._own = stack.enter_context(Supervisor())
         self._launchers: list[subprocess.Popen[bytes]] = []
@@ -205,7 +221,7 @@ class _Run:
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=(self._clock_fd, self._orders_fd, *self._results),
+            pass_fds=(self._clock_fd, self._orders_fd, self._punts_fd, *self._results),
             process_group=0,  # a Ctrl-C at the terminal is for the orchestrator, which ends it
         )
         self._launchers.append(launcher)
@@ -239,6 +255,7 @@ class _Run:
             "patience_s": PATIENCE_S,
             "clock_fd": self._clock_fd,
             "orders_fd": self._orders_fd,
+            "punts_fd": self._punts_fd,
             "cpu": self._cpu,
             "priority": FIFO_PRIORITY,
             "snap_bytes": self._snap_bytes,
@@ -270,11 +287,8 @@ class _Run:
 
     def _place(self, name: str) -> dict[str, Any]:
         """Where a node lives."""
-        interfaces = self._interfaces(name)
-        is_switch = name in {switch.name for switch in self._live.fabric.switches}
-        cpu = self._control.cpu_place(name, len(interfaces)) if self._control and is_switch else {}
         netns = f"/proc/{self._live.netns_pid(name)}/ns/net"
-        return {"netns": netns, "interfaces": interfaces, **cpu}
+        return {"netns": netns, "interfaces": self._interfaces(name)}
 
     def _interfaces(self, name: str) -> list[str]:
         """By port; empty where nothing is plugged in."""
@@ -391,7 +405,7 @@ class _Run:
         """Virtual time stands still: let the control plane act, and tell the processes what it has decided."""
         now_ps = self._clock.barrier_ps
         try:
-            acts = control.act(now_ps)
+            acts = control.act(now_ps, self._new_punts())
         except TestbedError:
             self._watch_control()
             self._check_alive(timeout_ms=_TOGETHER_MS)  # whose death it is, if it is one
@@ -408,6 +422,19 @@ class _Run:
         self._clock.release(control.next_ps(), self._orders)
         if any(orphaned):
             self._clock.start()
+
+    def _new_punts(self) -> list[Punt]:
+        """What switches have handed to their CPUs since the last time."""
+        size = os.fstat(self._punts_fd).st_size
+        data = os.pread(self._punts_fd, size - self._punts_read, self._punts_read)
+        self._punts_read = size
+        nodes = self._live.fabric.node_names()
+        punts, at = [], 0
+        while at < len(data):
+            time_ps, entity, port, length, _ = _PUNT_HEAD.unpack_from(data, at)
+            at += _PUNT_HEAD.size + length
+            punts.append(Punt(time_ps=time_ps, switch=nodes[entity], port=port, frame=data[at - length : at]))
+        return punts
 
     def _replace(self, name: str, now_ps: int) -> bool:
         """End the process of a NIC, and start another that comes to the same state; whether it had the token."""
@@ -467,6 +494,7 @@ class _Run:
             policy=policy,
             agents_lost=tuple(self._agents.lost),
             disturbed_at_ps=self._agents.disturbed_at_ps,
+            punts=tuple(self._new_punts()),
         )
 
     def _end(self) -> None:

@@ -39,7 +39,7 @@ class FailurePlan:
     links: Mapping[int, Mapping[str, Rows]] = field(default_factory=dict)
     """By place in `fabric.links`: `dark`, `faults` and `slow`."""
     nodes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """By name: `port_states`, `restarts` and `updates`."""
+    """By name: `port_states`, `restarts`, `updates` and `packet_outs`."""
 
 
 UNDISTURBED = FailurePlan()
@@ -73,6 +73,9 @@ def failure_plan(
     if given is not None:
         for name in given.first:
             nodes.setdefault(name, {})["punt_latency_ps"] = control.control_latency_ps
+        for out in given.packet_outs:
+            sent = nodes[out.switch].setdefault("packet_outs", [])
+            sent.append([out.time_ps, out.port, out.frame.hex()])
     return FailurePlan(links=_links(fabric, control, failures), nodes=nodes)
 
 

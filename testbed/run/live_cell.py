@@ -41,6 +41,11 @@ class LiveCells:
         """By name or file."""
         return self.experiment.controller or FRAMEWORKS[0]
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the testbed's own application does."""
+        return self.controller in FRAMEWORKS
+
     @contextmanager
     def control_plane(self, live: LiveFabric, run: CellRun) -> Iterator[ControlPlane | None]:
         """Bridges and a controller, and cables that lead where they should; None where no controller runs."""
@@ -91,8 +96,8 @@ class LiveCells:
         )
         if control is None:
             return done, run.given
-        programme = control.finish()
-        if self.controller not in FRAMEWORKS:
+        programme = control.finish(done.punts)
+        if not self.is_own:
             return done, programme
         _check_own(run, programme)
         return done, None

@@ -1,8 +1,14 @@
 """The control plane of a standing fabric in one cell: what it does while the clock is held, and what follows from it.
 
 At each time at which switches notice something, carriers change, the controller reacts, and its tables are read back
-from the bridges. They take effect when its latency and the installation of the entries are over, in virtual time. What
-the emulated part of a cell does not live to see is gone through afterwards, so that the twin, which goes on, has it.
+from the bridges. They take effect when its latency and the installation of the entries are over, in virtual time.
+
+A frame without a rule reaches its bridge, and so the controller, when the control latency is over: neither may know of
+what has not happened yet. What they then send leaves the switch at that time; new tables take effect when their entries
+are installed.
+
+What the emulated part of a cell does not live to see is gone through afterwards, so that the twin, which goes on, has
+it.
 """
 
 from __future__ import annotations
@@ -14,9 +20,10 @@ from typing import Any, Protocol
 from testbed.controller.asic import check_tables, lower
 from testbed.controller.carrier import port_events
 from testbed.controller.reaction import Installation
-from testbed.controller.tables import Programme, SwitchTables, TableUpdate
+from testbed.controller.tables import PacketOut, Programme, SwitchTables, TableUpdate
 from testbed.engine import _engine
-from testbed.run.emulation import Acts
+from testbed.errors import MeasurementError
+from testbed.run.emulation import Acts, Punt
 from testbed.run.resolve import Network
 from testbed.spec.fabric import FOREVER_PS
 
@@ -24,10 +31,11 @@ from testbed.spec.fabric import FOREVER_PS
 class Plane(Protocol):
     """What it needs of `testbed.fabric.control_plane.ControlPlane`."""
 
-    netns_pid: int
+    def to_cpu(self, switch: str, port: int, frame: bytes) -> None:
+        """A frame that came by a port goes to the bridge."""
 
-    def cpu_interface(self, switch: str, port: int) -> str:
-        """By which frames of a port go to the CPU."""
+    def from_cpu(self) -> Sequence[tuple[str, int, bytes]]:
+        """What the bridges have sent since the last time: switch, port and frame."""
 
     def processes(self) -> dict[str, int]:
         """Those that must live."""
@@ -66,19 +74,17 @@ class LiveControl:
         self._cards = len(network.fabric.endpoints) * cards_per_nic
         self._steps = _steps(network)
         self._lost = False
+        self._due: dict[int, list[Punt]] = {}
+        self._sent: list[PacketOut] = []
         self.first: Mapping[str, SwitchTables] = plane.tables()
         """What the switches begin with."""
         self._installation = Installation(network.control, self.first)
+        plane.from_cpu()  # what is left of another cell
 
     @property
     def punt_latency_ps(self) -> int:
         """From a frame without a rule to what the controller makes of it."""
         return self._network.control.control_latency_ps
-
-    def cpu_place(self, switch: str, ports: int) -> dict[str, Any]:
-        """Where a switch hands frames to its CPU."""
-        names = [self._plane.cpu_interface(switch, port) for port in range(1, ports)]
-        return {"cpu_netns": f"/proc/{self._plane.netns_pid}/ns/net", "cpu_interfaces": ["", *names]}
 
     def processes(self) -> dict[str, int]:
         """Those of the control plane that run now, by name."""
@@ -86,22 +92,56 @@ class LiveControl:
 
     def next_ps(self) -> int:
         """When something is due next."""
-        return min(self._steps, default=_engine.NEVER_PS)
+        return min([*self._steps, *self._due], default=_engine.NEVER_PS)
 
-    def act(self, now_ps: int) -> Acts:
-        """Do what is due, or look at what frames without a rule have made of the controller."""
-        step = self._steps.pop(now_ps, _Step())
-        updates = self._do(now_ps, step)
-        return Acts(orders=[self._order(update) for update in updates], processes=step.processes)
+    def act(self, now_ps: int, punts: Sequence[Punt]) -> Acts:
+        """Do what is due."""
+        self._note(punts)
+        orders = []
+        for punt in self._due.pop(now_ps, ()):
+            orders += self._hand_over(punt, now_ps)
+        step = self._steps.pop(now_ps, None)
+        if step is not None:
+            orders += self._do(now_ps, step)
+        return Acts(orders=orders, processes=step.processes if step else ())
 
-    def finish(self) -> Programme:
+    def finish(self, punts: Sequence[Punt] = ()) -> Programme:
         """Go through what is left, and bring everything back to how it was; all that has followed."""
-        for time_ps in sorted(self._steps):
-            self._do(time_ps, self._steps.pop(time_ps))
+        self._note(punts)
+        while (time_ps := self.next_ps()) < _engine.NEVER_PS:
+            self.act(time_ps, ())
         self._restore()
-        return Programme(first=self.first, updates=self._installation.in_order())
+        return Programme(
+            first=self.first,
+            updates=self._installation.in_order(),
+            packet_outs=tuple(sorted(self._sent, key=lambda out: out.time_ps)),
+        )
 
-    def _do(self, now_ps: int, step: _Step) -> Sequence[TableUpdate]:
+    def _note(self, punts: Sequence[Punt]) -> None:
+        """The controller is told of them in order of time; of one time, in the order of the switches."""
+        order = {name: index for index, name in enumerate(self.first)}
+        for punt in sorted(punts, key=lambda one: (one.time_ps, order[one.switch], one.port)):
+            self._due.setdefault(punt.time_ps + self.punt_latency_ps, []).append(punt)
+
+    def _hand_over(self, punt: Punt, now_ps: int) -> list[dict[str, Any]]:
+        """A frame reaches its bridge; what follows from it."""
+        if self._lost:
+            return []
+        self._plane.to_cpu(punt.switch, punt.port, punt.frame)
+        return self._react(punt.time_ps, now_ps)
+
+    def _react(self, heard_ps: int, send_ps: int) -> list[dict[str, Any]]:
+        """What the controller makes of something that switches noticed at a time; it may send frames later."""
+        self._plane.settle()
+        found = self._plane.tables()
+        for name, tables in found.items():
+            check_tables(name, tables, self._network.switch.profile)
+        updates = self._installation.react(found, heard_ps)
+        sent = [_packet_out(switch, port, frame, send_ps) for switch, port, frame in self._plane.from_cpu()]
+        self._sent += sent
+        return [*map(self._order, updates), *map(_packet_order, sent)]
+
+    def _do(self, now_ps: int, step: _Step) -> list[dict[str, Any]]:
         if step.controller is False:
             self._plane.stop_controller()
             self._lost = True
@@ -110,13 +150,9 @@ class LiveControl:
         if step.controller:
             self._plane.start_controller()
             self._lost = False
-        if self._lost:
-            return ()
-        self._plane.settle()
-        found = self._plane.tables()
-        for name, tables in found.items():
-            check_tables(name, tables, self._network.switch.profile)
-        return self._installation.react(found, now_ps)
+        if self._lost or not (step.carriers or step.controller):
+            return []
+        return self._react(now_ps, now_ps + self._network.control.control_latency_ps)
 
     def _set(self, index: int, *, up: bool) -> None:
         """Both ends of a link, where they are switches."""
@@ -139,6 +175,21 @@ class LiveControl:
         ports = [link.port_at(update.switch) for link in self._network.fabric.links_of(update.switch)]
         tables = lower(update.tables, cards=self._cards, ports=ports)
         return {"node": update.switch, "time_ps": update.time_ps, "tables": tables}
+
+
+def _packet_out(switch: str, port: int, frame: bytes, time_ps: int) -> PacketOut:
+    """A frame as the bridge sent it, which must be as it came to the CPU."""
+    kind, _, about = _engine.decode(frame)
+    if kind != "frame" or about is None or not about["intact"]:
+        raise MeasurementError(
+            f"a frame that the controller sent out of port {port} of {switch} is none of a card's",
+            remedy="send the bytes of the packet-in as they came (`data=msg.data`), to the last one",
+        )
+    return PacketOut(time_ps=time_ps, switch=switch, port=port, frame=frame)
+
+
+def _packet_order(out: PacketOut) -> dict[str, Any]:
+    return {"node": out.switch, "time_ps": out.time_ps, "port": out.port, "frame": out.frame.hex()}
 
 
 def _steps(network: Network) -> dict[int, _Step]:

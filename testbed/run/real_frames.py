@@ -55,7 +55,7 @@ def run_real_frames(
         for alike in by_wiring(runs):
             progress.stage("build the fabric")
             with build_fabric(alike[0].network.fabric, state=state) as live:
-                for same in _by_rules(alike):
+                for same in _by_rules(alike, own=cells.is_own):
                     with cells.control_plane(live, same[0]) as plane:
                         for run in same:
                             done, programme = cells.emulate(live, plane, run, report=partial(told, run))
@@ -77,8 +77,13 @@ def by_wiring(runs: Sequence[CellRun]) -> list[list[CellRun]]:
     return list(groups.values())
 
 
-def _by_rules(runs: Sequence[CellRun]) -> list[list[CellRun]]:
-    """Cells that one control plane serves: their switches begin with the same rules."""
+def _by_rules(runs: Sequence[CellRun], *, own: bool) -> list[list[CellRun]]:
+    """Cells that one control plane serves: their switches begin with the same rules.
+
+    An application that is not the testbed's own may have learnt from a cell, so each cell has it anew.
+    """
+    if not own:
+        return [[run] for run in runs]
     groups: dict[object, list[CellRun]] = {}
     for run in runs:
         rates = tuple(link.rate_bps for link in run.network.fabric.links)

@@ -20,6 +20,9 @@ namespace tb {
 /// No dynamic threshold.
 inline constexpr std::int32_t kNoThreshold = 127;
 
+/// In place of an ingress port: the frame came by none, and no priority group is charged for it.
+inline constexpr std::uint32_t kFromCpu = 0xFFFF;
+
 struct BufferConfig {
   std::uint64_t shared_cells = 0;
   std::uint64_t reserved_cells = 0;  // of each egress queue
@@ -117,13 +120,14 @@ inline Admission SharedBuffer::admit(std::uint32_t ingress, std::uint32_t egress
   std::uint64_t& queue = queues_[egress * kClasses + c];
   const std::uint64_t shared_after = beyond(queue + cells, config_.reserved_cells);
   const std::uint64_t shared_more = shared_after - beyond(queue, config_.reserved_cells);
-  const bool is_lossless = lossless(c) || (keeps_groups_ && credited_[ingress]);
+  const bool keeps_group = keeps_groups_ && ingress != kFromCpu;
+  const bool is_lossless = lossless(c) || (keeps_group && credited_[ingress]);
   if (shared_more > 0 && !is_lossless) {
     const std::uint64_t free = left(config_.shared_cells, shared_used_);
     if (shared_more > free || shared_after > threshold(free, config_.alpha_log2)) return Admission::kRefused;
   }
   Admission result = Admission::kAccepted;
-  if (keeps_groups_) {
+  if (keeps_group) {
     Group& from = groups_[ingress * kClasses + c];
     const bool before = from.stopped;
     if (!enter_group(from, ingress, c, cells)) return is_lossless ? Admission::kNoHeadroom : Admission::kGroupRefused;
@@ -141,7 +145,7 @@ inline void SharedBuffer::release(std::uint32_t ingress, std::uint32_t egress, s
   shared_used_ -= beyond(queue, config_.reserved_cells) - beyond(queue - cells, config_.reserved_cells);
   queue -= cells;
   used_ -= cells;
-  if (!keeps_groups_) return;
+  if (!keeps_groups_ || ingress == kFromCpu) return;
   Group& from = groups_[ingress * kClasses + c];
   from.released += cells;
   const std::uint64_t of_headroom = from.headroom < cells ? from.headroom : cells;

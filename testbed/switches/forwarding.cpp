@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "../engine/group.hpp"
+#include "../engine/wire.hpp"
 #include "port_counts.hpp"
 
 namespace tb {
@@ -48,11 +49,22 @@ void check_tables(const ForwardingTables& tables) {
   }
 }
 
+void check_packet_out(const PacketOut& out) {
+  Frame frame;
+  Trailer trailer;
+  IntStack stack;
+  const bool whole = out.bytes.size() >= kMinFrameBytes && decode(out.bytes, frame, trailer, stack) == Decoded::kFrame;
+  require(whole && frame.format != WireFormat::kMacControl, "the CPU sends whole frames of cards");
+}
+
 void check_changes(const ForwardingConfig& config) {
   const auto earlier = [](const auto& a, const auto& b) { return a.time_ps < b.time_ps; };
   require(std::is_sorted(config.updates.begin(), config.updates.end(), earlier), "updates are in order of time");
   require(std::is_sorted(config.port_states.begin(), config.port_states.end(), earlier),
           "port states are in order of time");
+  require(std::is_sorted(config.packet_outs.begin(), config.packet_outs.end(), earlier),
+          "packet-outs are in order of time");
+  for (const PacketOut& out : config.packet_outs) check_packet_out(out);
   for (const TableUpdate& update : config.updates) check_tables(update.tables);
   ps_t free_ps = 0;
   for (const Restart& restart : config.restarts) {
@@ -110,6 +122,9 @@ Forwarding::Forwarding(const ForwardingConfig& config, const NodeContext& contex
     plan({restart.from_ps, ChangeKind::kRestart, false, 0, nullptr});
     plan({restart.until_ps, ChangeKind::kRestarted, true, 0, nullptr});
   }
+  for (const PacketOut& out : config.packet_outs) {
+    plan({out.time_ps, ChangeKind::kPacketOut, true, out.port, nullptr, &out});
+  }
   work_out();
 }
 
@@ -117,6 +132,7 @@ void Forwarding::check_ports(const std::vector<Port>& ports, const std::string& 
   check_ports_of(config_, ports, name);
   for (const TableUpdate& update : config_.updates) check_ports_of(update.tables, ports, name);
   for (const PortState& state : config_.port_states) check_port(ports, state.port, "a port state of " + name);
+  for (const PacketOut& out : config_.packet_outs) check_port(ports, out.port, "a packet-out of " + name);
   if (config_.restarts.empty()) return;
   for (const Port& port : ports) {
     if (!port.grants_credits && port.peer_credits == 0) continue;
@@ -142,10 +158,37 @@ void Forwarding::add(TableUpdate update, const std::vector<Port>& ports, const s
   plan({update.time_ps, ChangeKind::kTables, true, 0, &added_.back()});
 }
 
+void Forwarding::add(PacketOut out, const std::vector<Port>& ports, const std::string& name) {
+  check_packet_out(out);
+  check_port(ports, out.port, "a packet-out of " + name);
+  added_outs_.push_back(std::move(out));
+  const PacketOut& kept = added_outs_.back();
+  plan({kept.time_ps, ChangeKind::kPacketOut, true, kept.port, nullptr, &kept});
+}
+
+Frame* Forwarding::take_packet_out(ps_t now_ps, std::uint32_t& egress) {
+  while (!due_outs_.empty()) {
+    const PacketOut& out = *due_outs_.front();
+    due_outs_.pop_front();
+    Frame* frame = group_.take_frame(out.bytes);
+    if (restarting_) {
+      lose(frame, now_ps);
+      continue;
+    }
+    ++cpu_out_;
+    egress = out.port;
+    frame->queue = static_cast<std::uint8_t>(classify(*frame));
+    if (group_.telemetry.tracing() && group_.telemetry.traces(*frame)) frame->flags |= kFlagTraced;
+    return frame;
+  }
+  return nullptr;
+}
+
 bool Forwarding::change(ps_t now_ps) {
-  bool restart = false;
+  bool restart = false, changed = false;
   for (; next_change_ps() <= now_ps; ++next_change_) {
     const Change& change = changes_[next_change_];
+    changed |= change.kind != ChangeKind::kPacketOut;
     switch (change.kind) {
       case ChangeKind::kTables:
         tables_ = change.tables;
@@ -160,8 +203,12 @@ bool Forwarding::change(ps_t now_ps) {
         restarting_ = restart = true;
         paths_.forget();
         break;
+      case ChangeKind::kPacketOut:
+        due_outs_.push_back(change.out);
+        break;
     }
   }
+  if (!changed) return false;
   work_out();
   paths_.keep([this](std::uint32_t number, std::uint16_t port) {
     if (number >= groups_.size()) return false;
@@ -256,16 +303,30 @@ void Forwarding::list(Counters& all) const {
   note(all, "acl_discards", acl_);
   note(all, "restart_discards", restart_);
   note(all, "cpu_frames", cpu_);
+  note(all, "cpu_out_frames", cpu_out_);
 }
 
-void apply_update(Group& group, std::uint32_t node, TableUpdate update) {
+namespace {
+
+Programmable& programmable_at(Group& group, std::uint32_t node, ps_t time_ps) {
   auto* programmable = dynamic_cast<Programmable*>(group.entity(node));
   if (programmable == nullptr) throw std::invalid_argument("no switch of this group has that number");
-  if (update.time_ps < group.limit_ps()) {
-    throw std::invalid_argument("tables for " + std::to_string(update.time_ps) + " ps came when the time was " +
+  if (time_ps < group.limit_ps()) {
+    throw std::invalid_argument("an order for " + std::to_string(time_ps) + " ps came when the time was " +
                                 std::to_string(group.limit_ps()) + " ps");
   }
-  programmable->update(std::move(update));
+  return *programmable;
+}
+
+}  // namespace
+
+void apply_update(Group& group, std::uint32_t node, TableUpdate update) {
+  programmable_at(group, node, update.time_ps).update(std::move(update));
+  group.refresh(*group.entity(node));
+}
+
+void apply_packet_out(Group& group, std::uint32_t node, PacketOut out) {
+  programmable_at(group, node, out.time_ps).send_out(std::move(out));
   group.refresh(*group.entity(node));
 }
 

@@ -1,9 +1,9 @@
 // What every switch does with a frame before its queues matter: its class, and the port it leaves by. And what changes
-// that while it runs: new tables, ports that go down and up, a restart.
+// that while it runs: new tables, ports that go down and up, a restart. And frames that its CPU sends.
 //
 // A change takes effect behind every other event of its time: a frame that is looked up at the time of an update still
 // goes by the old tables. Changes of one time: tables, then ports, then the end of a restart, then a restart. Each
-// works out anew where each destination leads to, so that a frame only reads it.
+// works out anew where each destination leads to, so that a frame only reads it. Frames of the CPU come behind them.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -54,11 +54,19 @@ struct Restart {
   ps_t from_ps = 0, until_ps = 0;
 };
 
+/// A frame that the CPU sends out of a port at a time, as `encode` and `stamp` left it.
+struct PacketOut {
+  ps_t time_ps = 0;
+  std::uint32_t port = 0;
+  std::vector<unsigned char> bytes;
+};
+
 /// The part of a switch's configuration that does not depend on how it buffers.
 struct ForwardingConfig : ForwardingTables {
   std::vector<TableUpdate> updates;    // ascending
   std::vector<PortState> port_states;  // ascending; all are up before
   std::vector<Restart> restarts;       // ascending
+  std::vector<PacketOut> packet_outs;  // ascending
   ps_t punt_latency_ps = 0;            // to the CPU; 0: what has no rule is dropped
   PathConfig paths;
   std::vector<std::uint8_t> class_of_pcp;   // none: the same number
@@ -116,18 +124,23 @@ class Forwarding {
   }
   /// Make the changes that are due; true if the switch restarts now, and so loses all that it holds.
   [[gnu::cold]] bool change(ps_t now_ps);
+  /// After `change`: the next frame of the CPU that is due, with its class, and the port that it leaves by; null: there
+  /// is none (left).
+  [[gnu::cold]] Frame* take_packet_out(ps_t now_ps, std::uint32_t& egress);
   /// A change that the configuration does not have. Throws std::invalid_argument.
   void add(TableUpdate update, const std::vector<Port>& ports, const std::string& name);
+  void add(PacketOut out, const std::vector<Port>& ports, const std::string& name);
   [[nodiscard]] bool restarting() const { return restarting_; }
 
  private:
-  enum class ChangeKind : std::uint8_t { kTables, kPort, kRestarted, kRestart };
+  enum class ChangeKind : std::uint8_t { kTables, kPort, kRestarted, kRestart, kPacketOut };
   struct Change {
     ps_t time_ps;
     ChangeKind kind;
     bool up;
     std::uint32_t port;
     const ForwardingTables* tables;
+    const PacketOut* out = nullptr;
   };
   void plan(const Change& change);
   void work_out();
@@ -150,12 +163,14 @@ class Forwarding {
   std::vector<Change> changes_;
   std::size_t next_change_ = 0;
   std::deque<ForwardingTables> added_;
+  std::deque<PacketOut> added_outs_;
+  std::deque<const PacketOut*> due_outs_;
   std::array<std::uint8_t, kClasses> class_of_pcp_{};
   std::array<std::uint8_t, 64> class_of_dscp_{};
-  std::uint64_t no_route_ = 0, no_live_port_ = 0, acl_ = 0, restart_ = 0, cpu_ = 0;
+  std::uint64_t no_route_ = 0, no_live_port_ = 0, acl_ = 0, restart_ = 0, cpu_ = 0, cpu_out_ = 0;
 };
 
-/// A switch whose tables can be replaced while it runs.
+/// A switch that a control plane acts on while it runs.
 class Programmable {
  public:
   virtual ~Programmable() = default;
@@ -164,9 +179,13 @@ class Programmable {
   Programmable& operator=(const Programmable&) = delete;
   /// Throws std::invalid_argument for tables that the switch cannot have.
   virtual void update(TableUpdate update) = 0;
+  /// Throws std::invalid_argument for a frame that it cannot send.
+  virtual void send_out(PacketOut out) = 0;
 };
 
 /// Give a switch of a running group new tables. Throws std::invalid_argument if it is none, or the time is over.
 void apply_update(Group& group, std::uint32_t node, TableUpdate update);
+/// Let its CPU send a frame. Likewise.
+void apply_packet_out(Group& group, std::uint32_t node, PacketOut out);
 
 }  // namespace tb

@@ -107,6 +107,22 @@ void SwitchEntity::update(TableUpdate update) {
   await_change();
 }
 
+void SwitchEntity::send_out(PacketOut out) {
+  forwarding_.add(std::move(out), ports_, name());
+  await_change();
+}
+
+// It joins the queue of its class at the port, as any frame; no neighbour has sent it, and none is owed credit for it.
+void SwitchEntity::send_packet_outs(ps_t now_ps) {
+  std::uint32_t egress = 0;
+  while (Frame* frame = forwarding_.take_packet_out(now_ps, egress)) {
+    frame->ingress = kFromCpu;
+    frame->flags |= kFlagCredited;
+    if (config_.int_enabled && frame->telemetry != kNoTelemetry) note_arrival(*frame, now_ps);
+    forward(egress, frame, now_ps, now_ps);
+  }
+}
+
 // Most switches have no change, and no slot for it.
 void SwitchEntity::await_change() {
   const ps_t next_ps = forwarding_.next_change_ps();
@@ -149,6 +165,7 @@ void SwitchEntity::handle(std::uint32_t slot, ps_t now_ps) {
   } else if (slot >= departure_slot(0)) {
     if (slot != change_slot()) return depart(slot - departure_slot(0), now_ps);
     if (forwarding_.change(now_ps)) restart(now_ps);
+    send_packet_outs(now_ps);
     slots_.set(slot, forwarding_.next_change_ps());
   } else if (slot == control_slot()) {
     const Control control = take_control();

@@ -102,6 +102,7 @@ class SwitchEntity final : public ModelEntity<SwitchEntity>, public Programmable
   /// Throws std::invalid_argument for tables and changes that do not fit the links.
   void start() override;
   void update(TableUpdate update) override;
+  void send_out(PacketOut out) override;
   void handle(std::uint32_t slot, ps_t now_ps);
   [[nodiscard]] Counters counters() const override;
 
@@ -176,6 +177,7 @@ class SwitchEntity final : public ModelEntity<SwitchEntity>, public Programmable
   void let_go(const Frame& frame, ps_t now_ps);
   [[nodiscard]] std::uint32_t choose_port(std::uint32_t ingress, const Frame& frame, ps_t now_ps);
   void await_change();
+  [[gnu::cold]] void send_packet_outs(ps_t now_ps);
   [[gnu::cold]] void restart(ps_t now_ps);
   [[nodiscard]] std::uint64_t cells(const Frame& frame) const {
     return (frame.frame_bytes + config_.cell_bytes - 1) / config_.cell_bytes;

@@ -40,6 +40,21 @@ void VoqSwitchEntity::update(TableUpdate update) {
   await_change();
 }
 
+void VoqSwitchEntity::send_out(PacketOut out) {
+  forwarding_.add(std::move(out), ports_, name());
+  await_change();
+}
+
+// It waits in the queues from the port to itself, which nothing else uses.
+void VoqSwitchEntity::send_packet_outs(ps_t now_ps) {
+  std::uint32_t egress = 0;
+  while (Frame* frame = forwarding_.take_packet_out(now_ps, egress)) {
+    frame->ingress = static_cast<std::uint16_t>(egress);
+    if ((frame->flags & kFlagTraced) != 0) trace_arrival(egress, *frame, now_ps);
+    enqueue(egress, frame, now_ps);
+  }
+}
+
 // Most switches have no change, and no slot for it.
 void VoqSwitchEntity::await_change() {
   const ps_t next_ps = forwarding_.next_change_ps();
@@ -102,6 +117,7 @@ void VoqSwitchEntity::handle(std::uint32_t slot, ps_t now_ps) {
       return depart(egress, now_ps);
     default:
       if (forwarding_.change(now_ps)) restart(now_ps);
+      send_packet_outs(now_ps);
       slots_.set(slot, forwarding_.next_change_ps());
   }
 }

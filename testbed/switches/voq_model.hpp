@@ -63,6 +63,7 @@ class VoqSwitchEntity final : public ModelEntity<VoqSwitchEntity>, public Progra
   /// Throws std::invalid_argument for tables and changes that do not fit the links.
   void start() override;
   void update(TableUpdate update) override;
+  void send_out(PacketOut out) override;
   void handle(std::uint32_t slot, ps_t now_ps);
   [[nodiscard]] Counters counters() const override;
 
@@ -114,6 +115,7 @@ class VoqSwitchEntity final : public ModelEntity<VoqSwitchEntity>, public Progra
   void start(std::uint32_t egress, Frame* frame, ps_t now_ps);
   [[nodiscard]] std::uint32_t choose_port(std::uint32_t ingress, const Frame& frame, ps_t now_ps);
   void await_change();
+  [[gnu::cold]] void send_packet_outs(ps_t now_ps);
   [[gnu::cold]] void restart(ps_t now_ps);
   void lose_all(Ring<Frame*>& frames, ps_t now_ps);
   void mark(std::uint32_t egress, const Voq& voq, Frame* frame);

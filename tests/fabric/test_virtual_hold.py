@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
 from testbed.engine import _engine
 from testbed.fabric.build import build_fabric
 from testbed.fabric.state import RunState
-from testbed.run.emulation import Acts, emulate
+from testbed.run.emulation import Acts, Punt, emulate
 from testbed.units import PS_PER_US
 from tests.fabric.emulated import assert_equal, cell_data, twin_run
 from topologies import build_fabric as fabric_of
@@ -34,16 +33,14 @@ class Idle:
 
     punt_latency_ps = 0
 
-    def cpu_place(self, switch: str, ports: int) -> dict[str, Any]:
-        return {}
-
     def processes(self) -> dict[str, int]:
         return {}
 
     def next_ps(self) -> int:
         return self._left[0] if self._left else _engine.NEVER_PS
 
-    def act(self, now_ps: int) -> Acts:
+    def act(self, now_ps: int, punts: Sequence[Punt]) -> Acts:
+        assert not punts
         self.held_ps.append(now_ps)
         time.sleep(self._pause_s)
         self._left.pop(0)
