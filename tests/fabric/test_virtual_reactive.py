@@ -25,7 +25,12 @@ LATENCY_PS, INSTALL_PS = 50 * PS_PER_US, 5 * PS_PER_US
 
 
 def cell_run(
-    *, nic: str, topology: str = "single_switch", switch: str = "tomahawk5", records: int = 12
+    *,
+    nic: str,
+    topology: str = "single_switch",
+    switch: str = "tomahawk5",
+    records: int = 12,
+    failures: tuple[str, ...] = (),
 ) -> CellRun:
     sizes = {"cards": 4} if topology == "single_switch" else {"leaves": 2, "spines": 2, "cards": 4}
     experiment = Experiment(
@@ -41,6 +46,7 @@ def cell_run(
         records=records,
         emulated_records=records,
         controller=APP,
+        failures=failures,
     )
     (run,) = cell_runs(resolve(experiment), emulated=True)
     return run
@@ -84,7 +90,6 @@ def test_virtual_first_message_to_a_destination_is_late_by_the_control_latency(
         int(one["completed_ps"] - other["completed_ps"])
         for one, other in zip(emulated.records, usual, strict=True)
     ]
-    print(extra_ps)
     first = int(emulated.records["posted_ps"].argmin())
     assert extra_ps[first] == LATENCY_PS
     assert set(extra_ps) == {0, LATENCY_PS}
@@ -102,6 +107,14 @@ def test_virtual_controller_that_sends_nothing_leaves_it_to_the_transport(
     run = cell_run(nic="rdma")
     emulated, _, programme = both(state, run, controller=str(app))
     assert int(emulated.records["retransmits"].sum()) > 0
-    sent = {(out.time_ps, out.switch) for out in programme.packet_outs}
-    assert len(programme.updates) > 0
-    assert all(any(update.time_ps > time_ps for update in programme.updates) for time_ps, _ in sent)
+    heard_ps = programme.updates[0].time_ps - INSTALL_PS
+    assert all(out.time_ps > heard_ps for out in programme.packet_outs), "the first frame is lost"
+
+
+def test_virtual_process_that_takes_the_place_of_another_knows_what_the_controller_sent(
+    state: RunState,
+) -> None:
+    """Two NICs' processes die after the controller has sent them frames."""
+    run = cell_run(nic="rdma", records=20, failures=("c0@120us:process", "c1@160us:process"))
+    _, _, programme = both(state, run)
+    assert min(out.time_ps for out in programme.packet_outs) < 120 * PS_PER_US
