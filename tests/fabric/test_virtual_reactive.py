@@ -115,6 +115,6 @@ def test_virtual_process_that_takes_the_place_of_another_knows_what_the_controll
     state: RunState,
 ) -> None:
     """Two NICs' processes die after the controller has sent them frames."""
-    run = cell_run(nic="rdma", records=20, failures=("c0@120us:process", "c1@160us:process"))
+    run = cell_run(nic="rdma", records=20, failures=("c1@120us:process", "c2@160us:process"))
     _, _, programme = both(state, run)
     assert min(out.time_ps for out in programme.packet_outs) < 120 * PS_PER_US
