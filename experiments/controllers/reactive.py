@@ -1,24 +1,25 @@
 """A controller that learns: a switch gets a rule for a destination when the first frame for it comes.
 
-Run with `--controller experiments/controllers/reactive.py`. A plain Ryu application: it is told nothing of failures.
+Run with `--controller experiments/controllers/reactive.py`. A Ryu application, and no `FabricApp`.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
 
-from ryu.base import app_manager
-from ryu.controller import ofp_event
-from ryu.controller.handler import CONFIG_DISPATCHER, MAIN_DISPATCHER, set_ev_cls
-from ryu.ofproto import ofproto_v1_3 as ofp
-from ryu.ofproto import ofproto_v1_3_parser as parser
-
+from testbed.controller import framework as fw  # Ryu's names, or os-ken's where Ryu cannot be installed
 from testbed.controller.app import FabricApp
+from testbed.controller.framework import ofp_event, parser
+from testbed.controller.framework import ofproto as ofp
 from testbed.controller.rules import switch_tables
 from testbed.controller.timing import RuleOptions
 
+F = TypeVar("F")
+on: Callable[..., Callable[[F], F]] = fw.handler.set_ev_cls
 
-class Reactive(app_manager.RyuApp):  # type: ignore[misc]
+
+class Reactive(fw.App):  # type: ignore[misc]
     """Rules on demand, and no frame lost meanwhile."""
 
     OFP_VERSIONS: ClassVar[list[int]] = [ofp.OFP_VERSION]
@@ -35,12 +36,12 @@ class Reactive(app_manager.RyuApp):  # type: ignore[misc]
             for flow in tables[name].flows
         }
 
-    @set_ev_cls(ofp_event.EventOFPSwitchFeatures, CONFIG_DISPATCHER)  # type: ignore[untyped-decorator]
+    @on(ofp_event.EventOFPSwitchFeatures, fw.handler.CONFIG_DISPATCHER)
     def on_switch(self, event: Any) -> None:  # noqa: ANN401
         """What has no rule comes here."""
         add_rule(event.msg.datapath, 0, parser.OFPMatch(), ofp.OFPP_CONTROLLER)
 
-    @set_ev_cls(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)  # type: ignore[untyped-decorator]
+    @on(ofp_event.EventOFPPacketIn, fw.handler.MAIN_DISPATCHER)
     def on_packet_in(self, event: Any) -> None:  # noqa: ANN401
         """A rule for the destination, and the frame on its way."""
         message, datapath = event.msg, event.msg.datapath

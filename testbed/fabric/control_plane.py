@@ -107,13 +107,17 @@ class ControlPlane:
         run_inside(self.netns_pid, command)
         (self._down[switch].discard if up else self._down[switch].add)(port)
 
-    def settle(self) -> None:
-        """Wait until the bridges know their carriers, and the controller, where there is one, has reacted."""
+    def settle(self, *, carriers: bool = True) -> None:
+        """Wait until the bridges know their carriers, and the controller, where there is one, has reacted.
+
+        Without `carriers` these are as they were, and the controller is to react to a frame.
+        """
         deadline = time.monotonic() + _SETTLE_DEADLINE_S
-        self._wait_for_ports(deadline)
+        if carriers:
+            self._wait_for_ports(deadline)
         if self._controller is None:
             return
-        if self._controller.is_ours:
+        if self._controller.is_ours and carriers:
             self._questions += 1
             down = {name: sorted(ports) for name, ports in self._down.items() if ports}
             self._controller.send({"settle": self._questions, "down": down})
@@ -123,7 +127,7 @@ class ControlPlane:
             ):
                 pass
             return
-        while not is_quiet(self.netns_pid, self.processes().values()):
+        while not is_quiet(self.netns_pid, self.processes().values(), awake=not carriers):
             self._check_alive()
             if time.monotonic() > deadline:
                 raise self._controller.failure(f"it did not come to rest within {_SETTLE_DEADLINE_S:.0f} s")

@@ -43,8 +43,8 @@ class Plane(Protocol):
     def set_carrier(self, switch: str, port: int, up: bool) -> None:
         """Of a port's host interface."""
 
-    def settle(self) -> None:
-        """Until the controller has reacted."""
+    def settle(self, *, carriers: bool = True) -> None:
+        """Until the controller has reacted: to carriers, or to a frame."""
 
     def tables(self) -> dict[str, SwitchTables]:
         """As the bridges have them."""
@@ -128,11 +128,11 @@ class LiveControl:
         if self._lost:
             return []
         self._plane.to_cpu(punt.switch, punt.port, punt.frame)
+        self._plane.settle(carriers=False)
         return self._react(punt.time_ps, now_ps)
 
     def _react(self, heard_ps: int, send_ps: int) -> list[dict[str, Any]]:
         """What the controller makes of something that switches noticed at a time; it may send frames later."""
-        self._plane.settle()
         found = self._plane.tables()
         for name, tables in found.items():
             check_tables(name, tables, self._network.switch.profile)
@@ -152,6 +152,7 @@ class LiveControl:
             self._lost = False
         if self._lost or not (step.carriers or step.controller):
             return []
+        self._plane.settle()
         return self._react(now_ps, now_ps + self._network.control.control_latency_ps)
 
     def _set(self, index: int, *, up: bool) -> None:

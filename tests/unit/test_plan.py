@@ -416,7 +416,15 @@ ALL_ON: dict[str, int | str] = {
 def test_plan_switch_fields_are_all_known_to_the_engine_and_all_in_use(quickstart: Fabric) -> None:
     known = {name for name in dir(_engine.SwitchConfig()) if not name.startswith("_")}
     by_engine = {"assert_lossless", "class_of_pcp", "class_of_dscp", "weights", "pg_reserved_bytes"}
-    by_failures = {"watched", "ingress_routes", "updates", "port_states", "restarts", "punt_latency_ps"}
+    by_failures = {
+        "watched",
+        "ingress_routes",
+        "updates",
+        "port_states",
+        "restarts",
+        "punt_latency_ps",
+        "packet_outs",
+    }
     for config in configs_of(quickstart, "ideal", **ALL_ON).values():
         assert set(config) == known - by_engine - by_failures
 
