@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from testbed.controller.asic import check_tables, lower
+from testbed.controller.asic import check_tables, lower_updates
 from testbed.controller.carrier import port_events
 from testbed.controller.reaction import Installation
 from testbed.controller.tables import Programme, SwitchTables, TableUpdate
@@ -137,8 +137,9 @@ class LiveControl:
 
     def _order(self, update: TableUpdate) -> dict[str, Any]:
         ports = [link.port_at(update.switch) for link in self._network.fabric.links_of(update.switch)]
-        tables = lower(update.tables, cards=self._cards, ports=ports)
-        return {"node": update.switch, "time_ps": update.time_ps, "tables": tables}
+        first = self.first[update.switch]
+        (tables,) = lower_updates(first, [update], cards=self._cards, ports=ports)
+        return {"node": update.switch, "time_ps": tables.pop("time_ps"), "tables": tables}
 
 
 def _steps(network: Network) -> dict[int, _Step]:
