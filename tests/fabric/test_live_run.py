@@ -209,3 +209,20 @@ def test_live_controller_that_the_experiment_loses_is_no_error(place: Place) -> 
     live = result_of(place, (*SHORT, lost))
     twin = result_of(place, (*SHORT, lost), "--engine", "twin")
     assert digest_of(live) == digest_of(twin)
+
+
+def test_live_capture_has_the_control_plane_and_the_failures_of_a_run(place: Place, tmp_path: Path) -> None:
+    """The same messages as the run."""
+    words = [word for one in (*QUICK, DOWN) for word in ("--set", one)]
+    path = str(tmp_path / "x.pcapng")
+    command = place.command(
+        "capture", "quickstart", "--port", "l1-eth3", "--records", "300", "--json", *words
+    )
+    ended = finished([*command, "--out", path])
+    assert ended.code == 0, ended.stderr
+    assert "start the control plane" in ended.stderr
+    captured = json.loads(ended.stdout)
+    same = (f"records={captured['records']}", "emulated_records=1")
+    assert captured["records_digest"] == digest_of(
+        result_of(place, (*QUICK, DOWN, *same), "--engine", "twin")
+    )
