@@ -38,6 +38,7 @@ NAMESPACE = "control"
 _SETTLE_DEADLINE_S = 300.0
 _LLDP_DEADLINE_S = 20.0
 _STILL_S = 0.3
+_ALIVE_S = 1.0
 _BATCH_DEADLINE_S = 120.0
 _POLL_INTERVAL_S = 0.02
 
@@ -121,18 +122,23 @@ class ControlPlane:
             self._questions += 1
             down = {name: sorted(ports) for name, ports in self._down.items() if ports}
             self._controller.send({"settle": self._questions, "down": down})
-            while (
-                self._controller.wait_for("settled", deadline - time.monotonic())["settled"]
-                != self._questions
-            ):
-                pass
+            self._wait_for_answer(self._controller, deadline)
             return
         while not is_quiet(self.netns_pid, self.processes().values(), awake=not carriers):
             self._check_alive()
             if time.monotonic() > deadline:
                 raise self._controller.failure(f"it did not come to rest within {_SETTLE_DEADLINE_S:.0f} s")
 
+    def _wait_for_answer(self, controller: ControllerProcess, deadline: float) -> None:
+        while (message := controller.next_message(_ALIVE_S)) is None or (
+            message.get("settled") != self._questions
+        ):
+            self._check_alive()
+            if time.monotonic() > deadline:
+                raise controller.failure(f"it did not come to rest within {_SETTLE_DEADLINE_S:.0f} s")
+
     def _check_alive(self) -> None:
+        """An error that names a process which has died: nobody may wait for it."""
         for name, pid in self.processes().items():
             if stat_of(pid) is None:
                 raise FabricError(
@@ -143,6 +149,7 @@ class ControlPlane:
     def _wait_for_ports(self, deadline: float) -> None:
         for name, down in self._down.items():
             while {n for n, up in self._ovs.port_states(name).items() if not up} != down:
+                self._check_alive()
                 if time.monotonic() > deadline:
                     raise FabricError(
                         f"bridge '{name}' does not see the carriers of its ports",

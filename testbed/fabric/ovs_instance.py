@@ -31,6 +31,7 @@ _START_DEADLINE_S = 20.0
 _BUILD_DEADLINE_S = 300
 _QUERY_DEADLINE_S = 60
 _END_DEADLINE_S = 5.0
+_ALIVE_S = 0.5
 _POLL_INTERVAL_S = 0.005
 _LOG_LINES = 8
 
@@ -175,11 +176,12 @@ class OpenVSwitch:
         return "\n".join(lines[-_LOG_LINES:])
 
     def stop(self) -> None:
-        """End the daemons, the switch first."""
+        """End the daemons, the switch first; without its database that does not hear anything."""
+        patience_s = 0.0 if self._dead() else _END_DEADLINE_S
         for process in reversed(self._processes.values()):
             process.terminate()
             try:
-                process.wait(_END_DEADLINE_S)
+                process.wait(patience_s)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -226,21 +228,38 @@ class OpenVSwitch:
         return self._run("tables", ["ovs-ofctl", limit, "-O", "OpenFlow13", *words]).splitlines()
 
     def _run(self, step: str, command: Sequence[str]) -> str:
-        done = subprocess.run(
+        with subprocess.Popen(
             command,
             env=self._environment,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise self._failure(step, done.stderr.strip().replace("\n", "; "))
-        return done.stdout
+        ) as running:
+            try:
+                output, problem = self._outcome(running)
+            except BaseException:
+                running.kill()
+                raise
+        if running.returncode != 0:
+            raise self._failure(step, problem.strip().replace("\n", "; "))
+        return output
+
+    def _outcome(self, running: subprocess.Popen[str]) -> tuple[str, str]:
+        """What a command prints; one that asks a dead daemon, or one whose database is dead, gets no answer."""
+        while True:
+            try:
+                return running.communicate(timeout=_ALIVE_S)
+            except subprocess.TimeoutExpired:
+                if self._dead():
+                    running.kill()
+
+    def _dead(self) -> list[str]:
+        return [f"{name} (pid {pid}) died" for name, pid in self.processes().items() if stat_of(pid) is None]
 
     def _failure(self, step: str, problem: str) -> FabricError:
         """With the name of a daemon that is dead, and the last lines of the logs."""
-        dead = [f"{name} (pid {pid}) died" for name, pid in self.processes().items() if stat_of(pid) is None]
+        dead = self._dead()
         logs = [f"{name}: {text}" for name in ("ovsdb-server", "ovs-vswitchd") if (text := self.log(name))]
         text = "; ".join([f"could not build the control plane: step '{step}'", *dead, problem])
         return FabricError(

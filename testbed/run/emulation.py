@@ -408,7 +408,7 @@ class _Run:
             acts = control.act(now_ps, self._new_punts())
         except TestbedError:
             self._watch_control()
-            self._check_alive(timeout_ms=_TOGETHER_MS)  # whose death it is, if it is one
+            self._check_alive(timeout_ms=_GRACE_MS)  # whose death it is, if it is one
             raise
         self._watch_control()
         orders = acts.orders

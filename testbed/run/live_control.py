@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from testbed.controller.asic import check_tables, lower
+from testbed.controller.asic import check_tables, lower_updates
 from testbed.controller.carrier import port_events
 from testbed.controller.reaction import Installation
 from testbed.controller.tables import PacketOut, Programme, SwitchTables, TableUpdate
@@ -174,8 +174,9 @@ class LiveControl:
 
     def _order(self, update: TableUpdate) -> dict[str, Any]:
         ports = [link.port_at(update.switch) for link in self._network.fabric.links_of(update.switch)]
-        tables = lower(update.tables, cards=self._cards, ports=ports)
-        return {"node": update.switch, "time_ps": update.time_ps, "tables": tables}
+        first = self.first[update.switch]
+        (tables,) = lower_updates(first, [update], cards=self._cards, ports=ports)
+        return {"node": update.switch, "time_ps": tables.pop("time_ps"), "tables": tables}
 
 
 def _packet_out(switch: str, port: int, frame: bytes, time_ps: int) -> PacketOut:

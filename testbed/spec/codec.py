@@ -10,6 +10,7 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import lru_cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from testbed.errors import Problems, SpecError
@@ -120,12 +121,16 @@ def _mapping(item: Any, data: Any, path: str, problems: Problems) -> Any:
     return _BAD if _BAD in values.values() else Parameters(values)
 
 
+_hints = lru_cache(get_type_hints)
+"""They cost more than all else, and a dump of tables has a rule a hundred thousand times."""
+
+
 def _dataclass(cls: type[Any], data: Any, path: str, problems: Problems) -> Any:
     """A dataclass from its fields; unknown and missing ones are noted."""
     if not isinstance(data, Mapping):
         return _checked(False, data, path, "a mapping", problems)
     prefix = f"{path}." if path else ""
-    hints = get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # a type is hashable
     stored = {field.name: field for field in _stored(cls)}
     for key in data:
         if key not in stored:

@@ -104,7 +104,16 @@ def assert_one_error(ended: Ended, code: int, words: str) -> None:
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("victim", ["c1", "s2", "launcher"])
+CONTROL_PLANE = (
+    "controller",
+    "ovsdb-server",
+    "ovs-vswitchd",
+    "namespace of the control plane",
+    "namespaces of the control plane",
+)
+
+
+@pytest.mark.parametrize("victim", ["c1", "s2", "launcher", *CONTROL_PLANE])
 def test_kill_process_of_a_run_is_named_and_nothing_is_left(place: Place, victim: str) -> None:
     with running(place, LONG) as run:
         run.await_frames()

@@ -94,6 +94,32 @@ def test_run_passes_overrides_seed_snap_engine_and_out(
     assert f"saved        {tmp_path / 'tiny' / 'a'}\n" in result.stdout
 
 
+def test_run_with_a_controller_has_it_in_its_experiment(
+    tb: Tb, executor: FakeExecutor, script: str, tmp_path: Path
+) -> None:
+    result = tb("run", script, "--controller", "os-ken", "--out", str(tmp_path))
+    assert result.exit_code == 0, result.stderr
+    assert executor.calls[0][0].controller == "os-ken"
+
+
+@pytest.mark.parametrize(
+    ("controller", "problem"),
+    [
+        ("os_ken", "did you mean 'os-ken'"),
+        ("gone.py", "needs real frames, or a dump of its tables"),
+        ("gone.json", "there is no such file"),
+    ],
+)
+def test_run_with_a_controller_that_cannot_be_is_one_error_before_anything_runs(
+    tb: Tb, executor: FakeExecutor, script: str, tmp_path: Path, controller: str, problem: str
+) -> None:
+    result = tb("run", script, "--engine", "twin", "--controller", controller, "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert problem in result.stderr
+    assert result.stderr.count("error: ") == 1
+    assert not executor.calls
+
+
 def test_run_without_engine_is_emulation(tb: Tb, executor: FakeExecutor, script: str, tmp_path: Path) -> None:
     tb("run", script, "--out", str(tmp_path))
     assert executor.calls[0][1] == "emulation"

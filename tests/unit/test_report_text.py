@@ -59,6 +59,18 @@ def test_cell_table_with_variants_shows_them_and_what_varies() -> None:
     assert bare[-1].endswith("; idle, 4 KiB, transparent)")
 
 
+def test_report_text_tells_failures_and_control_settings() -> None:
+    summary = replace(
+        run_of(n=200)[0], failures=("l1<>s1@5us:down",) * 2, control={"controller": "x.py", "failover": "on"}
+    )
+    text = report_text(summary)
+    assert "\nfailures     l1<>s1@5us:down, l1<>s1@5us:down\n" in text
+    assert "\ncontrol      controller=x.py, failover=on\n" in text
+    many = report_text(replace(summary, failures=("a@1us:restart",) * 20))
+    assert " and 4 more" in " ".join(many.split())
+    assert "failures " not in report_text(run_of(n=200)[0])
+
+
 def test_report_text_tells_what_the_variants_set() -> None:
     summary, _ = run_of(n=200, variants={"none": "", "ideal": "ideal", "dr": "medium=dr, length=100m"})
     text = report_text(summary)
