@@ -1,8 +1,9 @@
 """Something restarts: a spine, a leaf, a card with its NIC, or the process that stands in for the NIC.
 
 A switch loses the frames in its buffer and is dark for 200 us; the rest of the fabric goes around a spine, but cards
-of a leaf have no other way. A NIC loses the packets that are in it, and all that come before it is back, which are sent
-again. A process leaves the carrier as it is, and is back at once.
+of a leaf have no other way, and the controller takes back the rules for them: they come some time after the leaf. A NIC
+loses the packets that are in it, and all that come before it is back, which are sent again. A process is ended, and
+another goes on in its place: nothing changes.
 """
 
 from __future__ import annotations

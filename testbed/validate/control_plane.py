@@ -262,7 +262,7 @@ def _row(
 
 
 _EXACT = "none: integers"
-_SUBJECT = "control plane"
+_SUBJECT = "control"
 
 
 def _oracle(name: str, description: str, run: Callable[[bool], list[Row]], tolerance: str = _EXACT) -> Oracle:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from testbed.controller.rules import switch_tables
+from testbed.controller.tables import SwitchTables
+from testbed.controller.timing import RuleOptions
 from testbed.errors import MeasurementError
-from testbed.validate import ORACLES, buffer, chosen, forwarding, incast
+from testbed.run.plan import cell_plan
+from testbed.spec.fabric import Fabric
+from testbed.validate import ORACLES, buffer, chosen, control_plane, forwarding, incast, probes
 from testbed.validate.plans import chain, star
 from testbed.validate.row import Row
 from testbed.validate.runner import Finding, require_all, run_oracle, run_oracles
+from topologies import TOPOLOGIES
 
 NAMES = ORACLES.names()
 
@@ -73,6 +80,45 @@ def test_pipeline_one_picosecond_slower_is_found_in_each_incast(monkeypatch: pyt
     monkeypatch.setattr(incast, "star", with_changed(star, pipeline_latency_ps=lambda ps: ps + 1))
     rows = incast.completion(True)
     assert failures(rows) == len(rows) // 2  # the completion times; the peaks are the same
+
+
+@pytest.mark.parametrize(
+    ("what", "place", "run", "wrong"),
+    [
+        ("updates", "time_ps", control_plane.outages, 2 * len(control_plane.CONTROLLER_CASES)),
+        ("port_states", 0, control_plane.failovers, 2 * len(control_plane.FAILOVER_CASES)),
+    ],
+)
+def test_reaction_one_packet_later_is_found_in_each_outage(
+    what: str,
+    place: str | int,
+    run: Callable[[bool], list[Row]],
+    wrong: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the last packet that is lost, and by how many are."""
+
+    def late(*arguments: Any, **more: Any) -> Any:
+        data = cell_plan(*arguments, **more)
+        for node in data["nodes"]:
+            for change in node["config"].get(what, []):
+                change[place] += 100_000
+        return data
+
+    monkeypatch.setattr(probes, "cell_plan", late)
+    assert failures(run(True)) == wrong
+
+
+def test_fabric_that_lacks_a_rule_is_found_by_the_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(fabric: Fabric, options: RuleOptions) -> dict[str, SwitchTables]:
+        tables = switch_tables(fabric, options)
+        name, of = next(iter(tables.items()))
+        flow = next(flow for flow in of.flows if flow.match.eth_dst)
+        return {**tables, name: replace(of, flows=tuple(one for one in of.flows if one != flow))}
+
+    monkeypatch.setattr(control_plane, "switch_tables", lacking)
+    rows = control_plane.tables_walk(True)
+    assert failures([row for row in rows if row.case.endswith("each other")]) == len(TOPOLOGIES.names())
 
 
 def test_oracles_in_processes_of_their_own_come_in_order_and_are_reported() -> None:
