@@ -16,7 +16,6 @@ from contextlib import ExitStack
 from types import TracebackType
 
 from testbed.errors import FabricError
-from testbed.spec.fabric import interface_name
 
 LLDP = 0x88CC
 _CLONE_NEWNET = 0x40000000
@@ -94,7 +93,7 @@ class LldpRelay:
         frame, (interface, *_rest) = ready.recvfrom(_LARGEST_BYTES)
         switch, kind, port = _parts(interface)
         if not name and kind == "cpu":
-            switches[switch].sendto(frame, (interface_name(switch, int(port)), LLDP))
+            switches[switch].sendto(frame, (f"{switch}-eth{port}", LLDP))
             self.sent += 1
         elif name and kind == "eth":
             control.sendto(frame, (f"{switch}-cpu{port}", LLDP))
