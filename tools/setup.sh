@@ -114,16 +114,16 @@ packages_needed() {
     missing=$(missing_of "${base_packages[@]}" "${fabric_packages[@]}")
     missing=${missing% }
     [[ -n $missing ]] || return 1
+    if ! offline && may_be_root; then return 0; fi
+    local why="installing needs root" remedy="sudo apt-get install $missing"
     if offline; then
-        fail packages "not installed: $missing; installing needs the network, which TB_OFFLINE=1 forbids" \
-            "run ./tb once without TB_OFFLINE"
+        why="installing needs the network, which TB_OFFLINE=1 forbids" remedy="run ./tb once without TB_OFFLINE"
     fi
-    may_be_root && return 0
     if [[ -z $(missing_of "${base_packages[@]}") ]]; then
-        say "setup  packages  not installed, and only root can: $missing; without them only the twin engine runs"
+        say "setup  packages  not installed: $missing; $why; without them only the twin engine is sure to run"
         return 1
     fi
-    fail packages "not installed: $missing; installing needs root" "sudo apt-get install $missing"
+    fail packages "not installed: $missing; $why" "$remedy"
 }
 
 do_packages() {

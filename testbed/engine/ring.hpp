@@ -16,7 +16,8 @@ class Ring {
   /// The item `offset` places behind the front.
   [[nodiscard]] T& at(std::size_t offset) { return items_[(head_ + offset) & mask_]; }
   [[nodiscard]] T& back() { return items_[(tail_ - 1) & mask_]; }
-  void push(const T& item) {
+  /// Inlined everywhere: the compiler's own choice changes with the code around it, and costs 2 % of a run.
+  [[gnu::always_inline]] void push(const T& item) {
     if (size() == items_.size()) grow();
     items_[tail_++ & mask_] = item;
   }

@@ -15,7 +15,6 @@ from types import TracebackType
 
 from testbed.errors import FabricError
 from testbed.fabric.packet_socket import packet_socket
-from testbed.spec.fabric import interface_name
 
 LLDP = 0x88CC
 _LARGEST_BYTES = 1 << 14
@@ -84,7 +83,7 @@ class LldpRelay:
         frame, (interface, *_rest) = ready.recvfrom(_LARGEST_BYTES)
         switch, kind, port = _parts(interface)
         if not name and kind == "cpu":
-            switches[switch].sendto(frame, (interface_name(switch, int(port)), LLDP))
+            switches[switch].sendto(frame, (f"{switch}-eth{port}", LLDP))
             self.sent += 1
         elif name and kind == "eth":
             control.sendto(frame, (f"{switch}-cpu{port}", LLDP))

@@ -99,10 +99,12 @@ def test_virtual_run_leaves_whole_results_and_no_state(place: Place, emulated: d
         "queue_depth.parquet",
         "records",
         "report.txt",
+        "series",
         "spec.json",
         "summary.json",
     ]
-    assert len(list((directory / "records").iterdir())) == len(emulated["cells"]) == 2
+    assert len(emulated["cells"]) == 2
+    assert all(len(list((directory / folder).iterdir())) == 2 for folder in ("hdr", "records", "series"))
 
 
 def pss_kib(pid: int) -> int:

@@ -127,16 +127,30 @@ def test_packages_step_offline_with_some_missing_names_them_and_exits_3(tree: Pa
     assert "g++" not in result.stderr
 
 
-def test_packages_step_with_all_installed_says_nothing(tree: Path) -> None:
-    text = SETUP.read_text(encoding="utf-8")
+def install(tree: Path, *lists: str) -> None:
+    """Let these lists of packages be on the machine."""
     names = [
         name
-        for line in text.splitlines()
-        if "_packages=(" in line
+        for line in SETUP.read_text(encoding="utf-8").splitlines()
+        for one in lists
+        if line.startswith(f"{one}_packages=(")
         for name in line.partition("(")[2].rstrip(")").split()
     ]
-    assert len(names) >= 10
+    assert len(names) >= 3 * len(lists)
     (tree / "installed").write_text("".join(f"installed:{name} " for name in names), encoding="ascii")
+
+
+def test_packages_step_offline_with_what_compiles_says_what_is_missing_and_goes_on(tree: Path) -> None:
+    install(tree, "base")
+    result = setup(tree, "packages", TB_OFFLINE="1")
+    assert result.returncode == 0
+    assert "TB_OFFLINE=1 forbids" in result.stderr
+    assert "iputils-ping" in result.stderr
+    assert "cmake" not in result.stderr
+
+
+def test_packages_step_with_all_installed_says_nothing(tree: Path) -> None:
+    install(tree, "base", "fabric")
     result = setup(tree, "packages", TB_OFFLINE="1")
     assert (result.returncode, result.stderr) == (0, "")
 
