@@ -75,6 +75,7 @@ class FabricApp(fw.App):  # type: ignore[misc]
         self._wanted: tuple[frozenset[int], Mapping[str, SwitchTables]] | None = None
         self._request: Mapping[str, Any] | None = None
         self._work_is_due = False
+        self._changed: set[str] = set()
 
     def tables(self, down: frozenset[int]) -> Mapping[str, SwitchTables]:
         """What each switch is to hold. Override this.
@@ -184,6 +185,7 @@ class FabricApp(fw.App):  # type: ignore[misc]
                 for message in openflow.changes(switch.datapath, switch.holds, wanted):
                     switch.datapath.send_msg(message)
                 self._send_barrier(switch, then=wanted)
+                self._changed.add(name)
         self._answer_settled()
 
     def _answer_settled(self) -> None:
@@ -192,8 +194,9 @@ class FabricApp(fw.App):  # type: ignore[misc]
             return
         expected = {name: set(ports) for name, ports in self._request["down"].items()}
         if all(switch.down == expected.get(name, set()) for name, switch in self._switches.items()):
-            emit({"settled": self._request["settle"]})
+            emit({"settled": self._request["settle"], "changed": sorted(self._changed)})
             self._request = None
+            self._changed.clear()
 
     @on(EventRequest)
     def on_request(self, event: EventRequest) -> None:

@@ -6,8 +6,6 @@ Its sockets take EtherType 0x88CC alone, so that other frames cost nothing.
 
 from __future__ import annotations
 
-import ctypes
-import os
 import selectors
 import socket
 import threading
@@ -16,9 +14,9 @@ from contextlib import ExitStack
 from types import TracebackType
 
 from testbed.errors import FabricError
+from testbed.fabric.namespaces import enter_network
 
 LLDP = 0x88CC
-_CLONE_NEWNET = 0x40000000
 _LARGEST_BYTES = 1 << 14
 _POLL_S = 0.05
 _RECEIVE_BYTES = 1 << 22
@@ -74,11 +72,7 @@ class LldpRelay:
 
     def _open(self, pid: int) -> socket.socket:
         """A socket for LLDP frames of every interface in a process's network namespace."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        with open(f"/proc/{pid}/ns/net", "rb") as namespace:
-            if libc.setns(namespace.fileno(), _CLONE_NEWNET) != 0:
-                code = ctypes.get_errno()
-                raise OSError(code, f"setns: {os.strerror(code)}")
+        enter_network(pid)
         opened = self._stack.enter_context(
             socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(LLDP))
         )
