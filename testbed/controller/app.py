@@ -163,7 +163,8 @@ class FabricApp(fw.App):  # type: ignore[misc]
     def _want_work(self) -> None:
         if not self._work_is_due:
             self._work_is_due = True
-            self.send_event(self.name, EventWork())
+            # Not from here: an application that waits for room in its own full queue waits for ever.
+            fw.hub.spawn(self.send_event, self.name, EventWork())
 
     def _down(self) -> frozenset[int]:
         """Links of which an end has no carrier."""
