@@ -35,7 +35,7 @@ from testbed.spec.fabric import Fabric
 Progress = Callable[[str], None]
 
 NAMESPACE = "control"
-_SETTLE_DEADLINE_S = 20.0
+_SETTLE_DEADLINE_S = 300.0
 _LLDP_DEADLINE_S = 20.0
 _STILL_S = 0.3
 _BATCH_DEADLINE_S = 120.0
