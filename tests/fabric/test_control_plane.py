@@ -16,10 +16,12 @@ import pytest
 from testbed.controller.discovery import check_wiring
 from testbed.controller.rules import card_mac, switch_tables
 from testbed.controller.timing import configured
+from testbed.controller.verify import walk
 from testbed.errors import FabricError, SpecError
 from testbed.fabric.build import build_fabric
 from testbed.fabric.clean import clean
 from testbed.fabric.control_plane import ControlPlane, control_plane
+from testbed.fabric.process_table import stat_of
 from testbed.fabric.state import RunState
 from testbed.spec.experiment import FRAMEWORKS
 from testbed.spec.fabric import Fabric
@@ -193,7 +195,7 @@ def test_sixty_four_switches_hold_the_rules_before_and_after_a_restart_of_the_co
         assert sum(name.startswith("ovs-vswitchd") for name in plane.processes()) > 1
         tables = plane.tables()
         assert tables == rules
-        assert not walk(fabric, tables).problems
+        assert walk(fabric, tables).is_whole
         plane.stop_controller()
         plane.start_controller()
         plane.settle()
