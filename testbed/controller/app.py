@@ -75,6 +75,7 @@ class FabricApp(fw.App):  # type: ignore[misc]
         self._wanted: tuple[frozenset[int], Mapping[str, SwitchTables]] | None = None
         self._request: Mapping[str, Any] | None = None
         self._work_is_due = False
+        self._changed: set[str] = set()
 
     def tables(self, down: frozenset[int]) -> Mapping[str, SwitchTables]:
         """What each switch is to hold. Override this.
@@ -162,7 +163,8 @@ class FabricApp(fw.App):  # type: ignore[misc]
     def _want_work(self) -> None:
         if not self._work_is_due:
             self._work_is_due = True
-            self.send_event(self.name, EventWork())
+            # Not from here: an application that waits for room in its own full queue waits for ever.
+            fw.hub.spawn(self.send_event, self.name, EventWork())
 
     def _down(self) -> frozenset[int]:
         """Links of which an end has no carrier."""
@@ -184,6 +186,7 @@ class FabricApp(fw.App):  # type: ignore[misc]
                 for message in openflow.changes(switch.datapath, switch.holds, wanted):
                     switch.datapath.send_msg(message)
                 self._send_barrier(switch, then=wanted)
+                self._changed.add(name)
         self._answer_settled()
 
     def _answer_settled(self) -> None:
@@ -192,8 +195,9 @@ class FabricApp(fw.App):  # type: ignore[misc]
             return
         expected = {name: set(ports) for name, ports in self._request["down"].items()}
         if all(switch.down == expected.get(name, set()) for name, switch in self._switches.items()):
-            emit({"settled": self._request["settle"]})
+            emit({"settled": self._request["settle"], "changed": sorted(self._changed)})
             self._request = None
+            self._changed.clear()
 
     @on(EventRequest)
     def on_request(self, event: EventRequest) -> None:

@@ -29,6 +29,7 @@ def _module(name: str) -> Any:  # noqa: ANN401  # untyped packages
 NAME = os.environ.get(VARIABLE) or next(iter(available()), FRAMEWORKS[0])
 _prepare(NAME)
 app_manager = _module("base.app_manager")
+controller = _module("controller.controller")
 event = _module("controller.event")
 handler = _module("controller.handler")
 ofp_event = _module("controller.ofp_event")

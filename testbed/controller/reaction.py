@@ -12,6 +12,7 @@ A switch that restarts loses its buffer and not its tables: they are installed a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from testbed.controller.carrier import port_events, union
@@ -26,6 +27,15 @@ def programme(
     fabric: Fabric, setup: ControlSetup, failures: Sequence[Failure], *, cards_per_nic: int
 ) -> Programme:
     """What a controller makes of a fabric that fails so; updates by time and then in the order of the switches."""
+    return _programme(fabric, setup, tuple(failures), cards_per_nic)
+
+
+@lru_cache(
+    maxsize=16
+)  # a cell asks several times: for its plan, for its log, and to compare real switches with
+def _programme(
+    fabric: Fabric, setup: ControlSetup, failures: tuple[Failure, ...], cards_per_nic: int
+) -> Programme:
     first = switch_tables(fabric, setup.rules, cards_per_nic=cards_per_nic)
     installation = Installation(setup, first)
     for heard_ps, down in heard(fabric, setup, failures):

@@ -4,7 +4,8 @@ It talks to the testbed by lines of JSON on standard input and output:
 
     out  {"ready": true, "fabric": true}          it listens; `fabric`: the application is a `FabricApp`
     in   {"settle": 1, "down": {"s1": [3]}}       these ports have no carrier now
-    out  {"settled": 1}                           it knows, and all switches have the tables for it
+    out  {"settled": 1, "changed": ["s1"]}        it knows, and all switches have the tables for it; those of `changed`
+                                                  have been sent something since the last such line
     in   {"discover": true}
     out  {"discovering": 24}, {"link": ["l1", 5, "s1", 1]}, ...
     out  {"error": "..."}                         a switch has refused a message
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +47,8 @@ def main(arguments: list[str]) -> int:
         print(f"{options.app} has no application: no class derived from RyuApp or FabricApp", file=sys.stderr)
         return 2
     manager.instantiate_apps(**manager.create_contexts())
+    for descriptor in options.listening:
+        fw.hub.spawn(_accept, fw, socket.socket(fileno=descriptor))
     found = [app for app in manager.applications.values() if isinstance(app, ours.FabricApp)]
     ours.emit({"ready": True, "fabric": bool(found)})
     for request in _requests():
@@ -57,8 +61,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="serve")
     parser.add_argument("--framework", choices=FRAMEWORKS, required=True)
     parser.add_argument("--app", default="", help="a user's application; ours by default")
+    parser.add_argument(
+        "--listening",
+        type=int,
+        nargs="*",
+        default=[],
+        help="descriptors of sockets on which switches call, too",
+    )
     parser.add_argument("--config", required=True, help="a Setup as JSON")
     return parser
+
+
+def _accept(fw: Any, listener: socket.socket) -> None:  # noqa: ANN401
+    """Serve the switches that call on a socket in another network namespace."""
+    while True:
+        fw.hub.spawn(fw.controller.datapath_connection_factory, *listener.accept())
 
 
 def _requests() -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -25,7 +25,8 @@ from testbed.fabric.controller_process import TARGET, ControllerProcess
 from testbed.fabric.cpu_ports import CpuFrame, CpuPorts
 from testbed.fabric.holders import Holders
 from testbed.fabric.lldp_relay import LldpRelay
-from testbed.fabric.ovs_instance import Bridge, Datapath, OpenVSwitch, inside
+from testbed.fabric.ovs_fleet import Fleet, Share, shares
+from testbed.fabric.ovs_instance import Bridge, Datapath, OpenVSwitch, best_datapath, inside
 from testbed.fabric.process_table import stat_of
 from testbed.fabric.quiet import is_quiet
 from testbed.fabric.state import RunState
@@ -50,9 +51,9 @@ class ControlPlane:
         self,
         fabric: Fabric,
         *,
-        ovs: OpenVSwitch,
+        ovs: Fleet,
         holders: Mapping[str, int],
-        netns_pid: int,
+        netns_pids: Sequence[int],
         framework: str,
         start: Callable[[], ControllerProcess],
         cpu_ports: CpuPorts,
@@ -60,8 +61,9 @@ class ControlPlane:
         self.fabric = fabric
         self.framework = framework
         """Under which the application runs."""
-        self.netns_pid = netns_pid
+        self.netns_pid = netns_pids[0]
         """A process in the control namespace."""
+        self._netns_pids = netns_pids
         self._ovs = ovs
         self._holders = holders
         self._start = start
@@ -69,6 +71,8 @@ class ControlPlane:
         self._controller: ControllerProcess | None = None
         self._down: dict[str, set[int]] = {switch.name: set() for switch in fabric.switches}
         self._questions = 0
+        self._read: dict[str, SwitchTables] = {}
+        """Tables that nobody has changed since they were read."""
 
     @property
     def datapath(self) -> Datapath:
@@ -114,25 +118,29 @@ class ControlPlane:
         Without `carriers` these are as they were, and the controller is to react to a frame.
         """
         deadline = time.monotonic() + _SETTLE_DEADLINE_S
+        if self._controller is not None and self._controller.is_ours and carriers:
+            self._ask_to_settle(self._controller, deadline)
+            return
         if carriers:
             self._wait_for_ports(deadline)
-        if self._controller is None:
-            return
-        if self._controller.is_ours and carriers:
-            self._questions += 1
-            down = {name: sorted(ports) for name, ports in self._down.items() if ports}
-            self._controller.send({"settle": self._questions, "down": down})
-            self._wait_for_answer(self._controller, deadline)
-            return
-        while not is_quiet(self.netns_pid, self.processes().values(), awake=not carriers):
+        self._read.clear()
+        pids = self.processes().values()
+        while self._controller and not is_quiet(self._netns_pids, pids, awake=not carriers):
             self._check_alive()
             if time.monotonic() > deadline:
                 raise self._controller.failure(f"it did not come to rest within {_SETTLE_DEADLINE_S:.0f} s")
 
-    def _wait_for_answer(self, controller: ControllerProcess, deadline: float) -> None:
-        while (message := controller.next_message(_ALIVE_S)) is None or (
-            message.get("settled") != self._questions
-        ):
+    def _ask_to_settle(self, controller: ControllerProcess, deadline: float) -> None:
+        """Our own application says when it knows the carriers, and which switches it has changed."""
+        self._questions += 1
+        down = {name: sorted(ports) for name, ports in self._down.items() if ports}
+        controller.send({"settle": self._questions, "down": down})
+        settled = 0
+        while settled != self._questions:
+            message = controller.next_message(_ALIVE_S) or {}
+            settled = message.get("settled", settled)
+            for name in message.get("changed", ()):
+                self._read.pop(name, None)
             self._check_alive()
             if time.monotonic() > deadline:
                 raise controller.failure(f"it did not come to rest within {_SETTLE_DEADLINE_S:.0f} s")
@@ -147,33 +155,48 @@ class ControlPlane:
                 )
 
     def _wait_for_ports(self, deadline: float) -> None:
-        for name, down in self._down.items():
-            while {n for n, up in self._ovs.port_states(name).items() if not up} != down:
-                self._check_alive()
-                if time.monotonic() > deadline:
-                    raise FabricError(
-                        f"bridge '{name}' does not see the carriers of its ports",
-                        remedy="do not stop or trace processes of a run; run again",
-                    )
-                time.sleep(_POLL_INTERVAL_S)
+        waiting = set(self._down)
+        while waiting:
+            seen = self._ovs.ask(OpenVSwitch.port_states, sorted(waiting))
+            waiting = {
+                name for name, of in seen.items() if {n for n, up in of.items() if not up} != self._down[name]
+            }
+            self._check_alive()
+            if waiting and time.monotonic() > deadline:
+                raise FabricError(
+                    f"bridge '{min(waiting)}' does not see the carriers of its ports",
+                    remedy="do not stop or trace processes of a run; run again",
+                )
 
     def tables(self) -> dict[str, SwitchTables]:
-        """What the bridges hold now."""
-        return {name: self._tables_of(name) for name in self._down}
+        """What the bridges hold now; only those are read that can have changed since they were."""
+        self._read |= self._read_tables([name for name in self._down if name not in self._read])
+        return {name: self._read[name] for name in self._down}
 
-    def _tables_of(self, name: str) -> SwitchTables:
-        try:
-            return mirror.tables_of(self._ovs.flows(name), self._ovs.groups(name))
-        except SpecError as error:
-            raise SpecError(f"switch '{name}': {error}", remedy=error.remedy) from error
+    def check_tables(self) -> None:
+        """Read all bridges; raise a `FabricError` if one has changed that the controller has not changed."""
+        found = self._read_tables(self._down)
+        if wrong := [name for name, tables in self._read.items() if found[name] != tables]:
+            raise FabricError(
+                f"the tables of {', '.join(wrong[:4])} have changed, but not by the controller",
+                remedy="let nothing else write to the bridges of a run; run again",
+            )
+        self._read = found
+
+    def _read_tables(self, names: Iterable[str]) -> dict[str, SwitchTables]:
+        def ask(ovs: OpenVSwitch, name: str) -> tuple[list[str], list[str]]:
+            return ovs.flows(name), ovs.groups(name)
+
+        return {name: _parsed(name, *texts) for name, texts in self._ovs.ask(ask, names).items()}
 
     def flow_statistics(self, switch: str) -> list[str]:
         """A bridge's rules with their ages and counters, as `ovs-ofctl` writes them."""
-        return self._ovs.flow_statistics(switch)
+        return self._ovs.ask(OpenVSwitch.flow_statistics, [switch])[switch]
 
     def start_controller(self) -> None:
         """Start it, unless it runs."""
         if self._controller is None:
+            self._read.clear()
             self._controller = self._start()
 
     def stop_controller(self) -> None:
@@ -223,15 +246,35 @@ def ports_of(fabric: Fabric, switch: str) -> dict[int, str]:
     return {link.port_at(switch): link.interface_at(switch) for link in fabric.links_of(switch)}
 
 
-def veth_batch(fabric: Fabric, *, mtu_bytes: int = wiring.MTU_BYTES) -> str:
-    """Input of `ip -batch -` in the control namespace: every port of every bridge, up, with its CPU end."""
+def _parsed(name: str, flows: list[str], groups: list[str]) -> SwitchTables:
+    try:
+        return mirror.tables_of(flows, groups)
+    except SpecError as error:
+        raise SpecError(f"switch '{name}': {error}", remedy=error.remedy) from error
+
+
+def _wire(found: Sequence[Share], control_pid: int) -> None:
+    """Every port of every bridge, up, with its CPU end, which is in the control namespace."""
+    ends = "".join(veth_batch(bridge, share.netns_pid) for share in found for bridge in share.bridges)
+    run_inside(control_pid, wiring.batch_command(), ends)
+    for share in found:
+        ports = (name for bridge in share.bridges for name in bridge.ports.values())
+        run_inside(
+            share.netns_pid, wiring.batch_command(), "".join(f"link set {name} up\n" for name in ports)
+        )
+
+
+def veth_batch(bridge: Bridge, netns_pid: int, *, mtu_bytes: int = wiring.MTU_BYTES) -> str:
+    """Input of `ip -batch -` in the control namespace: a bridge's ports in the namespace of a process, and CPU ends."""
     settings = f"mtu {mtu_bytes} numtxqueues 1 numrxqueues 1 arp off"
     lines = []
-    for switch in fabric.switches:
-        for port, name in ports_of(fabric, switch.name).items():
-            cpu = cpu_interface(switch.name, port)
-            lines.append(f"link add name {name} {settings} type veth peer name {cpu} {settings}")
-            lines += [f"link set {name} up", f"link set {cpu} up"]
+    for port, name in bridge.ports.items():
+        cpu = cpu_interface(bridge.name, port)
+        here = f"name {name} netns {netns_pid}"
+        lines += [
+            f"link add {here} {settings} type veth peer name {cpu} {settings}",
+            f"link set {cpu} up",
+        ]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -282,46 +325,54 @@ def control_plane(
     say = progress or (lambda _step: None)
     framework, app = framework_of(controller)
     told = Setup(fabric=fabric, rules=setup.rules, cards_per_nic=cards_per_nic, macs=macs)
+    bridges = [
+        Bridge(name=name, dpid=dpid, ports=ports_of(fabric, name)) for dpid, name in told.dpids().items()
+    ]
+    datapath = best_datapath()
+    parts = [tuple(bridges)] if wire is not None or datapath == "system" else shares(bridges)
     with ExitStack() as stack:
         say("control namespace")
         directory = stack.enter_context(state.control())
         holders = Holders()
         stack.callback(holders.stop)
+        names = [NAMESPACE, *(f"{NAMESPACE} {number}" for number in range(2, len(parts) + 1))]
         state.record_child("namespaces of the control plane", holders.pid)
-        (netns_pid,) = holders.start([NAMESPACE]).values()
-        state.record_child("namespace of the control plane", netns_pid)
+        pids = holders.start(names)
+        kept = {f"namespace '{name}'": pid for name, pid in pids.items()}
+        state.record_children(kept)
+        netns_pids = list(pids.values())
+        found = [Share(bridges=part, netns_pid=pid) for part, pid in zip(parts, netns_pids, strict=True)]
         if wire is not None:
-            wire(netns_pid)
+            wire(netns_pids[0])
         else:
-            run_inside(netns_pid, wiring.batch_command(), veth_batch(fabric))
-        holders.configure([NAMESPACE])
+            _wire(found, netns_pids[0])
+        holders.configure(names)
         say("Open vSwitch")
-        ovs = OpenVSwitch(netns_pid=netns_pid, directory=directory, state=state)
+        ovs = Fleet(datapath=datapath, directory=directory, state=state)
         stack.callback(ovs.stop)
-        ovs.start()
+        ovs.start(found)
 
         def start() -> ControllerProcess:
             return ControllerProcess(
                 framework=framework,
                 app=app,
                 setup=told,
-                netns_pid=netns_pid,
+                netns_pids=netns_pids,
                 directory=directory,
                 state=state,
             )
 
-        kept = {"namespaces of the control plane": holders.pid, "namespace of the control plane": netns_pid}
         of_interface = {
-            cpu_interface(switch.name, port): (switch.name, port)
-            for switch in fabric.switches
-            for port in ports_of(fabric, switch.name)
+            cpu_interface(bridge.name, port): (bridge.name, port)
+            for bridge in bridges
+            for port in bridge.ports
         }
-        cpu_ports = stack.enter_context(CpuPorts(netns_pid, of_interface))
+        cpu_ports = stack.enter_context(CpuPorts(netns_pids[0], of_interface))
         plane = ControlPlane(
             fabric,
             ovs=ovs,
-            holders=kept,
-            netns_pid=netns_pid,
+            holders={"namespaces of the control plane": holders.pid, **kept},
+            netns_pids=netns_pids,
             framework=framework,
             start=start,
             cpu_ports=cpu_ports,
@@ -330,10 +381,7 @@ def control_plane(
         stack.callback(plane.stop_controller)
         plane.start_controller()
         say("bridges")
-        bridges = [
-            Bridge(name=name, dpid=dpid, ports=ports_of(fabric, name)) for dpid, name in told.dpids().items()
-        ]
-        ovs.add(bridges, controller=TARGET)
+        ovs.add(controller=TARGET)
         say("rules")
         plane.settle()
         yield plane

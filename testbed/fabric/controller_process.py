@@ -8,12 +8,14 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from testbed.controller.app_setup import Setup
 from testbed.errors import FabricError
+from testbed.fabric.namespaces import listening
 from testbed.fabric.ovs_instance import inside
 from testbed.fabric.process_table import stat_of
 from testbed.fabric.state import RunState
@@ -31,21 +33,33 @@ class ControllerProcess:
     """A running controller."""
 
     def __init__(
-        self, *, framework: str, app: str, setup: Setup, netns_pid: int, directory: Path, state: RunState
+        self,
+        *,
+        framework: str,
+        app: str,
+        setup: Setup,
+        netns_pids: Sequence[int],
+        directory: Path,
+        state: RunState,
     ) -> None:
+        """It listens at `TARGET` in the namespaces of `netns_pids`, and lives in the first."""
         self._log_path = directory / "controller.log"
         config = directory / "controller.json"
         config.write_text(json.dumps(to_dict(setup)), encoding="utf-8")
         arguments = ["--framework", framework, "--app", app, "--config", str(config)]
-        with self._log_path.open("ab") as log:
+        with ExitStack() as stack:
+            log = stack.enter_context(self._log_path.open("ab"))
+            others = [stack.enter_context(listening(pid, PORT)).fileno() for pid in netns_pids[1:]]
+            arguments += ["--listening", *map(str, others)]
             self._process = subprocess.Popen(
-                [*inside(netns_pid), sys.executable, "-P", "-m", "testbed.controller.serve", *arguments],
+                [*inside(netns_pids[0]), sys.executable, "-P", "-m", "testbed.controller.serve", *arguments],
                 cwd=ROOT,
                 env=os.environ | {"PYTHONPATH": str(ROOT)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 bufsize=0,
+                pass_fds=others,
                 start_new_session=True,
             )
         self._unread = b""

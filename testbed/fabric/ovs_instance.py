@@ -34,6 +34,7 @@ _END_DEADLINE_S = 5.0
 _ALIVE_S = 0.5
 _POLL_INTERVAL_S = 0.005
 _LOG_LINES = 8
+_DIRECTORIES = ("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +71,19 @@ def missing_programs() -> list[str]:
     return missing + ([] if any(Path(path).exists() for path in SCHEMAS) else ["vswitch.ovsschema"])
 
 
+def best_datapath() -> Datapath:
+    """The kernel's where it can be used: its module may be absent, or closed to us."""
+    if not _KERNEL_MODULE.exists():
+        if modprobe := _which("modprobe"):
+            subprocess.run([modprobe, "--quiet", "openvswitch"], capture_output=True, check=False)
+        if not _KERNEL_MODULE.exists():
+            return "netdev"
+    with tempfile.TemporaryDirectory() as directory:
+        environment = os.environ | dict.fromkeys(_DIRECTORIES, directory)
+        done = subprocess.run(["ovs-dpctl", "dump-dps"], capture_output=True, check=False, env=environment)
+    return "system" if done.returncode == 0 else "netdev"
+
+
 def try_instance() -> str:
     """Start an instance in a namespace of its own, and end it; what is wrong, or nothing."""
     with tempfile.TemporaryDirectory() as directory:
@@ -77,7 +91,7 @@ def try_instance() -> str:
         instance = None
         try:
             (pid,) = holders.start(["control"]).values()
-            instance = OpenVSwitch(netns_pid=pid, directory=Path(directory))
+            instance = OpenVSwitch(netns_pid=pid, directory=Path(directory), datapath=best_datapath())
             instance.start()
             instance.add([Bridge(name="s1", dpid=1, ports={})], controller="tcp:127.0.0.1:6653")
         except TestbedError as error:
@@ -92,14 +106,15 @@ def try_instance() -> str:
 class OpenVSwitch:
     """A running instance."""
 
-    def __init__(self, *, netns_pid: int, directory: Path, state: RunState | None = None) -> None:
+    def __init__(
+        self, *, netns_pid: int, directory: Path, datapath: Datapath, state: RunState | None = None
+    ) -> None:
         self._enter = inside(netns_pid)
         self._directory = directory
         self._state = state
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self.datapath: Datapath = "netdev"
-        variables = ("OVS_RUNDIR", "OVS_DBDIR", "OVS_LOGDIR", "OVS_SYSCONFDIR")
-        self._environment = os.environ | dict.fromkeys(variables, str(directory))
+        self._datapath: Datapath = datapath
+        self._environment = os.environ | dict.fromkeys(_DIRECTORIES, str(directory))
         self._database = f"unix:{directory}/db.sock"
 
     def processes(self) -> dict[str, int]:
@@ -123,16 +138,15 @@ class OpenVSwitch:
         remote = f"--remote=punix:{self._directory}/db.sock"
         self._daemon("ovsdb-server", [file, remote])
         self._wait_for(self._directory / "db.sock", "ovsdb-server")
-        self._vsctl("database", ["--no-wait", "init"])
+        self._vsctl("database", ["--retry", "--no-wait", "init"])  # the socket is there before it listens
         self._daemon("ovs-vswitchd", [self._database])
-        self.datapath = self._best_datapath()
 
     def add(self, bridges: Sequence[Bridge], *, controller: str) -> None:
         """Make all bridges in one transaction; when it returns, the daemon has them and they their ports."""
         words = [
             word
             for bridge in bridges
-            for word in bridge_words(bridge, datapath=self.datapath, controller=controller)
+            for word in bridge_words(bridge, datapath=self._datapath, controller=controller)
         ]
         self._vsctl("bridges", words)
         for bridge in bridges:
@@ -175,28 +189,22 @@ class OpenVSwitch:
             return ""
         return "\n".join(lines[-_LOG_LINES:])
 
-    def stop(self) -> None:
-        """End the daemons, the switch first; without its database that does not hear anything."""
-        patience_s = 0.0 if self._dead() else _END_DEADLINE_S
-        for process in reversed(self._processes.values()):
+    def end(self) -> None:
+        """Let the daemons end."""
+        for process in self._processes.values():
             process.terminate()
+
+    def stop(self) -> None:
+        """End the daemons, and wait for them; without its database a switch daemon does not hear anything."""
+        patience_s = 0.0 if self._dead() else _END_DEADLINE_S
+        self.end()
+        for process in self._processes.values():
             try:
                 process.wait(patience_s)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
         self._processes.clear()
-
-    def _best_datapath(self) -> Datapath:
-        """The kernel's where it can be used: its module may be absent, or closed to this namespace."""
-        if not _KERNEL_MODULE.exists():
-            if modprobe := _which("modprobe"):
-                subprocess.run([modprobe, "--quiet", "openvswitch"], capture_output=True, check=False)
-            if not _KERNEL_MODULE.exists():
-                return "netdev"
-        command = [*self._enter, "ovs-dpctl", "dump-dps"]
-        done = subprocess.run(command, capture_output=True, check=False, env=self._environment)
-        return "system" if done.returncode == 0 else "netdev"
 
     def _daemon(self, name: str, arguments: Sequence[str]) -> None:
         options = [f"--unixctl={self._directory}/{name}.ctl", f"--log-file={self._directory}/{name}.log"]

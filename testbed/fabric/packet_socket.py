@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
-_CLONE_NEWNET = 0x40000000
+from testbed.fabric.namespaces import enter_network
 
 
 def packet_socket(pid: int, protocol: int) -> socket.socket:
@@ -17,11 +15,7 @@ def packet_socket(pid: int, protocol: int) -> socket.socket:
 
 
 def _open(pid: int, protocol: int) -> socket.socket:
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open(f"/proc/{pid}/ns/net", "rb") as namespace:
-        if libc.setns(namespace.fileno(), _CLONE_NEWNET) != 0:
-            code = ctypes.get_errno()
-            raise OSError(code, f"setns: {os.strerror(code)}")
+    enter_network(pid)
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))
     opened.setblocking(False)
     return opened

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 _SAMPLES = 10
@@ -13,15 +13,15 @@ _QUEUES = 4
 """The column of /proc/net/tcp that holds `tx_queue:rx_queue` [proc(5)]."""
 
 
-def is_quiet(netns_pid: int, pids: Iterable[int], *, awake: bool = False) -> bool:
-    """Whether nothing waits in a TCP queue of the namespace and every thread sleeps, ten times in half a second.
+def is_quiet(netns_pids: Collection[int], pids: Iterable[int], *, awake: bool = False) -> bool:
+    """Whether nothing waits in a TCP queue of the namespaces and every thread sleeps, ten times in half a second.
 
     `awake`: they are connected, and something has just reached them; then ten times in 50 ms. Whoever passes it on is
     running, or it lies in a queue.
     """
     watched = list(pids)
     for _ in range(_SAMPLES):
-        if not _queues_are_empty(netns_pid) or any(not _sleeps(pid) for pid in watched):
+        if not all(map(_queues_are_empty, netns_pids)) or any(not _sleeps(pid) for pid in watched):
             return False
         time.sleep(_AWAKE_INTERVAL_S if awake else _INTERVAL_S)
     return True

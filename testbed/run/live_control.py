@@ -49,6 +49,9 @@ class Plane(Protocol):
     def tables(self) -> dict[str, SwitchTables]:
         """As the bridges have them."""
 
+    def check_tables(self) -> None:
+        """That nobody but the controller has changed them."""
+
     def stop_controller(self) -> None:
         """It is lost."""
 
@@ -171,6 +174,7 @@ class LiveControl:
             if not up:
                 self._set(index, up=True)
         self._plane.settle()
+        self._plane.check_tables()
 
     def _order(self, update: TableUpdate) -> dict[str, Any]:
         ports = [link.port_at(update.switch) for link in self._network.fabric.links_of(update.switch)]

@@ -16,10 +16,12 @@ import pytest
 from testbed.controller.discovery import check_wiring
 from testbed.controller.rules import card_mac, switch_tables
 from testbed.controller.timing import configured
+from testbed.controller.verify import walk
 from testbed.errors import FabricError, SpecError
 from testbed.fabric.build import build_fabric
 from testbed.fabric.clean import clean
 from testbed.fabric.control_plane import ControlPlane, control_plane
+from testbed.fabric.process_table import stat_of
 from testbed.fabric.state import RunState
 from testbed.spec.experiment import FRAMEWORKS
 from testbed.spec.fabric import Fabric
@@ -180,6 +182,38 @@ def test_unknown_controller_is_a_spec_error_before_anything_is_made(state: RunSt
         control_plane(SMALL, state=state, controller=controller, setup=PLAIN),
     ):
         pytest.fail("it ran")
+
+
+@pytest.mark.slow
+def test_sixty_four_switches_hold_the_rules_before_and_after_a_restart_of_the_controller(
+    state: RunState,
+) -> None:
+    """With as many instances of Open vSwitch as their ports ask for, and none of them left."""
+    fabric = leaf_spine(spines=16, leaves=48, cards=192)
+    rules = switch_tables(fabric, FAILOVER.rules)
+    with control_plane(fabric, state=state, controller="ryu", setup=FAILOVER) as plane:
+        assert sum(name.startswith("ovs-vswitchd") for name in plane.processes()) > 1
+        tables = plane.tables()
+        assert tables == rules
+        assert walk(fabric, tables).is_whole
+        plane.stop_controller()
+        plane.start_controller()
+        plane.settle()
+        assert plane.tables() == rules
+        pids = plane.processes().values()
+    assert not [pid for pid in pids if stat_of(pid)]
+
+
+def test_change_that_the_controller_did_not_make_is_noticed(state: RunState) -> None:
+    with control_plane(SMALL, state=state, controller="ryu", setup=PLAIN) as plane:
+        plane.tables()
+        plane.check_tables()
+        bridge = state.path.with_suffix(".control") / "s1.mgmt"
+        subprocess.run(
+            ["ovs-ofctl", "-O", "OpenFlow13", "del-flows", f"unix:{bridge}", "table=1"], check=True
+        )
+        with pytest.raises(FabricError, match="tables of s1 have changed"):
+            plane.check_tables()
 
 
 def test_links_found_by_lldp_are_those_of_the_fabric(state: RunState) -> None:
