@@ -19,6 +19,7 @@ from testbed.controller import framework as fw
 from testbed.controller import openflow
 from testbed.controller.app_setup import Setup
 from testbed.controller.framework import ofp_event, ofproto, parser
+from testbed.controller.reaction import switches_at
 from testbed.controller.rules import switch_tables
 from testbed.controller.tables import Flow, Group, SwitchTables
 
@@ -73,6 +74,7 @@ class FabricApp(fw.App):  # type: ignore[misc]
             for name in (link.a, link.b)
         }
         self._wanted: tuple[frozenset[int], Mapping[str, SwitchTables]] | None = None
+        self._urgent: frozenset[str] = frozenset()
         self._request: Mapping[str, Any] | None = None
         self._work_is_due = False
         self._changed: set[str] = set()
@@ -173,21 +175,28 @@ class FabricApp(fw.App):  # type: ignore[misc]
 
     @on(EventWork)
     def on_work(self, _event: EventWork) -> None:
-        """Send every switch what it lacks; say so when all have it."""
+        """Send every switch what it lacks, first those at links that are back; say so when all have it."""
         self._work_is_due = False
         if len(self._switches) < len(self._names) or any(s.holds is None for s in self._switches.values()):
             return  # with a part of the fabric known, links would look lost that are not
         down = self._down()
         if self._wanted is None or self._wanted[0] != down:
+            if self._wanted is not None:
+                self._urgent = switches_at(self.setup.fabric, self._wanted[0] - down)
             self._wanted = (down, self.tables(down))
-        for name, switch in self._switches.items():
-            wanted = self._wanted[1].get(name, SwitchTables())
-            if switch.awaited is None and switch.holds is not None and switch.holds != wanted:
+        lacking = {n for n, s in self._switches.items() if s.awaited or s.holds != self._wanted_of(n)}
+        for name in sorted(lacking & self._urgent or lacking):
+            switch, wanted = self._switches[name], self._wanted_of(name)
+            if switch.awaited is None and switch.holds is not None:
                 for message in openflow.changes(switch.datapath, switch.holds, wanted):
                     switch.datapath.send_msg(message)
                 self._send_barrier(switch, then=wanted)
                 self._changed.add(name)
         self._answer_settled()
+
+    def _wanted_of(self, name: str) -> SwitchTables:
+        assert self._wanted is not None
+        return self._wanted[1].get(name, SwitchTables())
 
     def _answer_settled(self) -> None:
         """The testbed waits until the ports are as it has set them, and every switch has its tables."""

@@ -11,7 +11,7 @@ A switch that restarts loses its buffer and not its tables: they are installed a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -38,9 +38,15 @@ def _programme(
 ) -> Programme:
     first = switch_tables(fabric, setup.rules, cards_per_nic=cards_per_nic)
     installation = Installation(setup, first)
+    returns_ps = {one.until_ps for one in failures if one.kind == "lost"}
+    known: frozenset[int] = frozenset()
     for heard_ps, down in heard(fabric, setup, failures):
         wanted = switch_tables(fabric, setup.rules, cards_per_nic=cards_per_nic, down=down)
-        installation.react(wanted, heard_ps)
+        back = (
+            frozenset() if heard_ps in returns_ps else known - down
+        )  # it does not know what was before it came
+        installation.react(wanted, heard_ps, urgent=switches_at(fabric, back))
+        known = down
     return Programme(first=first, updates=installation.in_order())
 
 
@@ -53,17 +59,29 @@ class Installation:
         self._busy_until_ps = dict.fromkeys(first, 0)
         self._found: list[TableUpdate] = []
 
-    def react(self, wanted: Tables, heard_ps: int) -> list[TableUpdate]:
-        """What the controller, which has heard of something at a time, changes in each switch."""
+    def react(
+        self, wanted: Tables, heard_ps: int, *, urgent: frozenset[str] = frozenset()
+    ) -> list[TableUpdate]:
+        """What the controller, which has heard of something at a time, changes in each switch.
+
+        Those that are `urgent` come first; the controller sends the others theirs once it has heard that these are
+        done.
+        """
+        found = self._install({name: wanted[name] for name in wanted if name in urgent}, heard_ps)
+        done_ps = max((update.time_ps for update in found), default=heard_ps)
+        found += self._install({name: wanted[name] for name in wanted if name not in urgent}, done_ps)
+        self._held = wanted
+        self._found += found
+        return found
+
+    def _install(self, wanted: Tables, from_ps: int) -> list[TableUpdate]:
         found = []
         for name, tables in wanted.items():
             changes = changed_entries(self._held[name], tables)
             if changes:
-                from_ps = max(heard_ps + self._setup.control_latency_ps, self._busy_until_ps[name])
-                self._busy_until_ps[name] = from_ps + changes * self._setup.rule_install_ps
+                begins_ps = max(from_ps + self._setup.control_latency_ps, self._busy_until_ps[name])
+                self._busy_until_ps[name] = begins_ps + changes * self._setup.rule_install_ps
                 found.append(TableUpdate(time_ps=self._busy_until_ps[name], switch=name, tables=tables))
-        self._held = wanted
-        self._found += found
         return found
 
     def in_order(self) -> tuple[TableUpdate, ...]:
@@ -85,6 +103,16 @@ def heard(
             if event.time_ps <= time_ps:
                 (down.discard if event.up else down.add)(event.link)
         yield time_ps, frozenset(down)
+
+
+def switches_at(fabric: Fabric, links: Iterable[int]) -> frozenset[str]:
+    """The switches at both ends of links that are back: before others send by such a link, these must know of it.
+
+    A link to a card is no way to anywhere else.
+    """
+    switches = {switch.name for switch in fabric.switches}
+    ends = [{fabric.links[index].a, fabric.links[index].b} for index in links]
+    return frozenset(end for pair in ends if pair <= switches for end in pair)
 
 
 def changed_entries(before: SwitchTables, after: SwitchTables) -> int:

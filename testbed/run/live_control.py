@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from testbed.controller.asic import check_tables, lower_updates
 from testbed.controller.carrier import port_events
-from testbed.controller.reaction import Installation
+from testbed.controller.reaction import Installation, switches_at
 from testbed.controller.tables import PacketOut, Programme, SwitchTables, TableUpdate
 from testbed.engine import _engine
 from testbed.errors import MeasurementError
@@ -30,6 +30,10 @@ from testbed.spec.fabric import FOREVER_PS
 
 class Plane(Protocol):
     """What it needs of `testbed.fabric.control_plane.ControlPlane`."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the application changes switches in the order of `Installation`."""
 
     def to_cpu(self, switch: str, port: int, frame: bytes) -> None:
         """A frame that came by a port goes to the bridge."""
@@ -77,6 +81,9 @@ class LiveControl:
         self._cards = len(network.fabric.endpoints) * cards_per_nic
         self._steps = _steps(network)
         self._lost = False
+        self._dark: set[int] = set()
+        self._known: frozenset[int] = frozenset()
+        """Links without carrier: as they are, and as the controller knew them when it last reacted."""
         self._due: dict[int, list[Punt]] = {}
         self._sent: list[PacketOut] = []
         self.first: Mapping[str, SwitchTables] = plane.tables()
@@ -139,7 +146,9 @@ class LiveControl:
         found = self._plane.tables()
         for name, tables in found.items():
             check_tables(name, tables, self._network.switch.profile)
-        updates = self._installation.react(found, heard_ps)
+        back = self._known - self._dark if self._plane.is_ours else frozenset()
+        self._known = frozenset(self._dark)
+        updates = self._installation.react(found, heard_ps, urgent=switches_at(self._network.fabric, back))
         sent = [_packet_out(switch, port, frame, send_ps) for switch, port, frame in self._plane.from_cpu()]
         self._sent += sent
         return [*map(self._order, updates), *map(_packet_order, sent)]
@@ -150,9 +159,11 @@ class LiveControl:
             self._lost = True
         for index, up in step.carriers:
             self._set(index, up=up)
+            (self._dark.discard if up else self._dark.add)(index)
         if step.controller:
             self._plane.start_controller()
             self._lost = False
+            self._known = frozenset()  # it does not know what was before it came
         if self._lost or not (step.carriers or step.controller):
             return []
         self._plane.settle()

@@ -132,7 +132,8 @@ def test_log_has_what_happens_in_order_of_time() -> None:
         (200, "ends", DOWN),
         (207, "noticed", "l1-s1 is up"),
         (239, "rules", "l1"),
-        (243, "rules", "l2, l3, l4, s1"),
+        (243, "rules", "s1"),
+        (279, "rules", "l2, l3, l4"),
     ]
 
 
