@@ -37,9 +37,14 @@ class LldpRelay:
 
     def __enter__(self) -> LldpRelay:
         opened = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(opened,), name="lldp relay")
+        # A daemon, and told to end here, too: a signal may come before the context is entered.
+        self._thread = threading.Thread(target=self._run, args=(opened,), name="lldp relay", daemon=True)
         self._thread.start()
-        opened.wait()
+        try:
+            opened.wait()
+        except BaseException:
+            self._over.set()
+            raise
         return self
 
     def __exit__(

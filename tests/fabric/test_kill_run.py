@@ -108,7 +108,7 @@ CONTROL_PLANE = (
     "controller",
     "ovsdb-server",
     "ovs-vswitchd",
-    "namespace of the control plane",
+    "namespace 'control'",
     "namespaces of the control plane",
 )
 
