@@ -38,7 +38,6 @@ NO_SNAP = 0xFFFFFFFF
 _START_DEADLINE_S = 30.0
 _STILL_S = 3.0
 _POLL_MS = 10
-_DISTURB_AFTER_S = 0.005
 _END_MS = 10_000
 _TOGETHER_MS = 20
 _GRACE_MS = 500
@@ -179,6 +178,8 @@ class _Run:
         self._launchers: list[subprocess.Popen[bytes]] = []
         stack.callback(self._end)
         self._agents = HostAgents(stack, host_agents)
+        loads = [load for node in plan_data["nodes"] if node["kind"] == "nic" for load in workloads_of(node)]
+        self._disturb_ps = max((load.get("measure_until_ps", 0) for load in loads), default=0) // 2
         self._cpu = max(os.sched_getaffinity(0))
         self._sockets = Path()
         self._pids: dict[str, int] = {}
@@ -352,7 +353,7 @@ class _Run:
         began = time.monotonic()
         if self._control:
             self._clock.set_punt_latency_ps(self._control.punt_latency_ps)
-            self._clock.release(self._control.next_ps(), 0)
+        self._clock.release(self._next_hold_ps(), 0)
         self._clock.start()
         self._watch(report)
         wall_s = time.monotonic() - began
@@ -379,21 +380,18 @@ class _Run:
         """Until the clock says that the run is over."""
         last, since = (-1, 0, 0), time.monotonic()
         while True:
-            self._check_alive(timeout_ms=1 if self._agents.to_be_disturbed else _POLL_MS)
+            self._check_alive(timeout_ms=_POLL_MS)
             dead_agents = self._agents.newly_dead()
             progress = self._clock.progress()
             if progress["quit"] == _engine.Quit.RUNNING.value:  # later they end by themselves
                 self._agents.lost += dead_agents
-            begun = progress["messages"] > 0 or time.monotonic() - since > _DISTURB_AFTER_S
-            if self._agents.to_be_disturbed and begun:
-                self._agents.disturb(cpu=self._cpu, virtual_ps=progress["virtual_ps"])
             report(progress["virtual_ps"], progress["messages"])
             if progress["quit"] == _engine.Quit.ERROR.value:
                 raise self._reported_error()
             if progress["quit"] != _engine.Quit.RUNNING.value:
                 return
-            if self._control and self._clock.held:
-                self._obey(self._control)
+            if self._clock.held:
+                self._act()
                 since = time.monotonic()
             now = (progress["beat"], progress["virtual_ps"], progress["hops"])
             if now != last:
@@ -401,9 +399,18 @@ class _Run:
             elif time.monotonic() - since > _STILL_S:
                 self._check_stopped()
 
-    def _obey(self, control: Control) -> None:
-        """Virtual time stands still: let the control plane act, and tell the processes what it has decided."""
+    def _act(self) -> None:
+        """Virtual time stands still: do what is due, and let it go on."""
         now_ps = self._clock.barrier_ps
+        if self._agents.to_be_disturbed and now_ps >= self._disturb_ps:
+            self._agents.disturb(cpu=self._cpu, virtual_ps=now_ps)
+        orphaned = self._obey(self._control, now_ps) if self._control else False
+        self._clock.release(self._next_hold_ps(), self._orders)
+        if orphaned:
+            self._clock.start()
+
+    def _obey(self, control: Control, now_ps: int) -> bool:
+        """Let the control plane act, and tell the processes what it has decided; whether nobody has the token now."""
         try:
             acts = control.act(now_ps, self._new_punts())
         except TestbedError:
@@ -419,9 +426,12 @@ class _Run:
         for order in orders:
             self._clock.lower(self._group_of[nodes.index(order["node"])], order["time_ps"])
         orphaned = [self._replace(name, now_ps) for name in acts.processes]
-        self._clock.release(control.next_ps(), self._orders)
-        if any(orphaned):
-            self._clock.start()
+        return any(orphaned)
+
+    def _next_hold_ps(self) -> int:
+        """When the control plane acts next, or the host agents are disturbed: half-way."""
+        control_ps = self._control.next_ps() if self._control else _engine.NEVER_PS
+        return min(control_ps, self._disturb_ps) if self._agents.to_be_disturbed else control_ps
 
     def _new_punts(self) -> list[Punt]:
         """What switches have handed to their CPUs since the last time."""

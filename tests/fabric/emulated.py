@@ -18,7 +18,7 @@ from testbed.engine.plan import build_plan
 from testbed.fabric.build import LiveFabric
 from testbed.fabric.capture import frame_places
 from testbed.fabric.state import RunState
-from testbed.run.emulation import Emulated, emulate
+from testbed.run.emulation import Acts, Emulated, Punt, emulate
 from testbed.run.join import join_records
 from testbed.run.plan import plan_data
 from testbed.run.schedule import schedule_of
@@ -123,6 +123,33 @@ def run_both(
     twin = twin_run(data)
     assert_equal(emulated, twin, what)
     return emulated, twin
+
+
+class Idle:
+    """Holds the clock at given times, and notes when it was."""
+
+    def __init__(
+        self, times_ps: Sequence[int], *, pause_s: float = 0.0, processes: Sequence[str] = ()
+    ) -> None:
+        self._left = list(times_ps)
+        self._pause_s = pause_s
+        self._processes = processes
+        self.held_ps: list[int] = []
+
+    punt_latency_ps = 0
+
+    def processes(self) -> dict[str, int]:
+        return {}
+
+    def next_ps(self) -> int:
+        return self._left[0] if self._left else _engine.NEVER_PS
+
+    def act(self, now_ps: int, punts: Sequence[Punt]) -> Acts:
+        assert not punts
+        self.held_ps.append(now_ps)
+        time.sleep(self._pause_s)
+        self._left.pop(0)
+        return Acts(processes=self._processes)
 
 
 class Once:

@@ -2,49 +2,18 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-
 import pytest
 
-from testbed.engine import _engine
 from testbed.fabric.build import build_fabric
 from testbed.fabric.state import RunState
-from testbed.run.emulation import Acts, Punt, emulate
+from testbed.run.emulation import emulate
 from testbed.units import PS_PER_US
-from tests.fabric.emulated import assert_equal, cell_data, twin_run
+from tests.fabric.emulated import Idle, assert_equal, cell_data, twin_run
 from topologies import build_fabric as fabric_of
 
 pytestmark = pytest.mark.fabric
 
 FABRIC = fabric_of("leaf_spine", {"leaves": 2, "spines": 2, "cards": 4})
-
-
-class Idle:
-    """Holds the clock at given times, and notes when it was."""
-
-    def __init__(
-        self, times_ps: Sequence[int], *, pause_s: float = 0.0, processes: Sequence[str] = ()
-    ) -> None:
-        self._left = list(times_ps)
-        self._pause_s = pause_s
-        self._processes = processes
-        self.held_ps: list[int] = []
-
-    punt_latency_ps = 0
-
-    def processes(self) -> dict[str, int]:
-        return {}
-
-    def next_ps(self) -> int:
-        return self._left[0] if self._left else _engine.NEVER_PS
-
-    def act(self, now_ps: int, punts: Sequence[Punt]) -> Acts:
-        assert not punts
-        self.held_ps.append(now_ps)
-        time.sleep(self._pause_s)
-        self._left.pop(0)
-        return Acts(processes=self._processes)
 
 
 @pytest.mark.parametrize("nic", ["transparent", "rdma"])
