@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -65,7 +66,9 @@ class Benchmark:
 
 
 def discover(directory: Path) -> Iterator[Benchmark]:
-    """The scripts `bench_*.py` of a directory, by name."""
+    """The scripts `bench_*.py` of a directory, by name; they may import from the tree that they are in."""
+    # Before installed packages: one of them is called `tests`, too.
+    sys.path.insert(0, str(directory.parents[1]))
     for path in sorted(directory.glob("bench_*.py")):
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec is not None  # a .py file always has a spec and a loader

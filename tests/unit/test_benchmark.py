@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,3 +60,21 @@ def test_bench_of_an_unknown_name_exits_2(tb: Tb) -> None:
     result = tb("bench", "no_such_benchmark")
     assert result.exit_code == 2
     assert "unknown benchmark" in result.stderr
+
+
+def test_bench_finds_its_own_tree_beside_an_installed_package_of_that_name(
+    tmp_path: Path, repository: Path
+) -> None:
+    """Some package installs its tests as `tests`."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "__init__.py").touch()
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "testbed.cli", "bench", "nothing"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{repository}"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "unknown benchmark 'nothing'" in done.stderr
