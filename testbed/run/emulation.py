@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from nic_emulator.control.nics import without_workloads, workloads_of
 from testbed.analysis.records import Records
@@ -29,6 +28,7 @@ from testbed.fabric.build import LiveFabric
 from testbed.fabric.processes import Supervisor
 from testbed.fabric.state import RunState
 from testbed.run.engine_errors import engine_error
+from testbed.run.holds import Control, Punt, read_punts
 from testbed.run.host_agents import PATIENCE_S, HostAgents
 from testbed.run.join import is_lossy, join_records
 
@@ -41,49 +41,8 @@ _POLL_MS = 10
 _END_MS = 10_000
 _TOGETHER_MS = 20
 _GRACE_MS = 500
-_PUNT_HEAD = struct.Struct("=QIIII")
-"""Time in ps, switch, port, bytes that follow; layout of `PuntHead` in testbed/engine/virtual_clock.hpp."""
 _PARENTS = frozenset({"launcher", "namespaces", "namespaces of the control plane"})
 """Processes with which others die."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acts:
-    """What is decided while the clock is held."""
-
-    orders: Sequence[Mapping[str, Any]] = ()
-    """For the processes (`process_main`), each for the time of the hold or later."""
-    processes: Sequence[str] = ()
-    """NICs whose process is ended with SIGKILL, and another started in its place."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Punt:
-    """A frame that a switch has handed to its CPU."""
-
-    time_ps: int
-    switch: str
-    port: int
-    """By which it came."""
-    frame: bytes
-    """With the emulation's trailer."""
-
-
-class Control(Protocol):
-    """Who acts while the clock is held."""
-
-    @property
-    def punt_latency_ps(self) -> int:
-        """How long after a frame has gone to a CPU the clock is held; 0: it is not."""
-
-    def processes(self) -> dict[str, int]:
-        """Those that the run cannot go on without, by name; which they are may change with each act."""
-
-    def next_ps(self) -> int:
-        """When the clock is to be held next, in virtual time; `_engine.NEVER_PS`: never of its own accord."""
-
-    def act(self, now_ps: int, punts: Sequence[Punt]) -> Acts:
-        """Do what is due. `punts` are those since the last time; some are due later."""
 
 
 Report = Callable[[int, int], None]
@@ -438,13 +397,7 @@ class _Run:
         size = os.fstat(self._punts_fd).st_size
         data = os.pread(self._punts_fd, size - self._punts_read, self._punts_read)
         self._punts_read = size
-        nodes = self._live.fabric.node_names()
-        punts, at = [], 0
-        while at < len(data):
-            time_ps, entity, port, length, _ = _PUNT_HEAD.unpack_from(data, at)
-            at += _PUNT_HEAD.size + length
-            punts.append(Punt(time_ps=time_ps, switch=nodes[entity], port=port, frame=data[at - length : at]))
-        return punts
+        return read_punts(data, self._live.fabric.node_names())
 
     def _replace(self, name: str, now_ps: int) -> bool:
         """End the process of a NIC, and start another that comes to the same state; whether it had the token."""

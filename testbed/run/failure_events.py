@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeAlias
 
 from testbed.analysis.failures import FailureEvent
-from testbed.controller.carrier import CarrierEvent, dark_spans, port_events, unusable_spans
+from testbed.controller.carrier import dark_spans, unusable_spans
 from testbed.controller.tables import Programme, TableUpdate
 from testbed.controller.verify import walk
 from testbed.run.resolve import Network
@@ -79,7 +79,7 @@ class _Sweep:
             ):
                 yield from_ps, True, partial(self._unusable.add, link)
                 yield until_ps, False, partial(self._unusable.discard, link)
-        for event in _port_events(self._network):
+        for event in self._network.port_events():
             yield (
                 event.time_ps,
                 False,
@@ -121,20 +121,10 @@ def _of_failures(failures: Sequence[Failure]) -> Iterator[FailureEvent]:
 
 
 def _noticed(network: Network) -> Iterator[FailureEvent]:
-    for event in _port_events(network):
+    for event in network.port_events():
         link = network.fabric.links[event.link]
         state = "up" if event.up else "down"
         yield FailureEvent(time_ps=event.time_ps, kind="noticed", text=f"{link.a}-{link.b} is {state}")
-
-
-def _port_events(network: Network) -> Sequence[CarrierEvent]:
-    control = network.control
-    return port_events(
-        network.fabric,
-        network.failures,
-        detection_ps=control.detection_ps,
-        link_up_ps=control.link_up_ps,
-    )
 
 
 def _rules(updates: Sequence[TableUpdate]) -> Iterator[FailureEvent]:

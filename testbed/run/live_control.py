@@ -18,12 +18,11 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from testbed.controller.asic import check_tables, lower_updates
-from testbed.controller.carrier import port_events
 from testbed.controller.reaction import Installation, switches_at
 from testbed.controller.tables import PacketOut, Programme, SwitchTables, TableUpdate
 from testbed.engine import _engine
 from testbed.errors import MeasurementError
-from testbed.run.emulation import Acts, Punt
+from testbed.run.holds import Acts, Punt
 from testbed.run.resolve import Network
 from testbed.spec.fabric import FOREVER_PS
 
@@ -216,7 +215,7 @@ def _steps(network: Network) -> dict[int, _Step]:
     def at(time_ps: int) -> _Step:
         return steps.setdefault(time_ps, _Step())
 
-    for event in _noticed(network):
+    for event in network.port_events():
         at(event.time_ps).carriers.append((event.link, event.up))
     for failure in network.failures:
         if failure.kind == "lost":
@@ -228,16 +227,6 @@ def _steps(network: Network) -> dict[int, _Step]:
     return steps
 
 
-def _noticed(network: Network) -> Sequence[Any]:
-    control = network.control
-    return port_events(
-        network.fabric,
-        network.failures,
-        detection_ps=control.detection_ps,
-        link_up_ps=control.link_up_ps,
-    )
-
-
 def _last_carriers(network: Network) -> dict[int, bool]:
     """By link: whether it is up in the end."""
-    return {event.link: event.up for event in _noticed(network)}
+    return {event.link: event.up for event in network.port_events()}

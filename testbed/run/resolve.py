@@ -11,6 +11,7 @@ from typing import get_args
 
 from nic_emulator import NICS
 from nic_emulator.setup import NicSetup, configured_all
+from testbed.controller.carrier import CarrierEvent, port_events
 from testbed.controller.timing import ControlSetup
 from testbed.controller.timing import configured as configured_control
 from testbed.errors import Problems, SpecError
@@ -57,6 +58,16 @@ class Network:
     def nic(self, cell: Cell) -> NicSetup:
         """The NIC of a cell."""
         return self.nics[cell.nic]
+
+    def port_events(self) -> tuple[CarrierEvent, ...]:
+        """What its switches notice of links that fail and return."""
+        control = self.control
+        return port_events(
+            self.fabric,
+            self.failures,
+            detection_ps=control.detection_ps,
+            link_up_ps=control.link_up_ps,
+        )
 
     def in_short(self) -> tuple[Fabric, str, int]:
         """Fabric, switch, and how many cards the NICs have."""

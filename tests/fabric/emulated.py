@@ -18,7 +18,8 @@ from testbed.engine.plan import build_plan
 from testbed.fabric.build import LiveFabric
 from testbed.fabric.capture import frame_places
 from testbed.fabric.state import RunState
-from testbed.run.emulation import Acts, Emulated, Punt, emulate
+from testbed.run.emulation import Emulated, emulate
+from testbed.run.holds import Acts, Punt
 from testbed.run.join import join_records
 from testbed.run.plan import plan_data
 from testbed.run.schedule import schedule_of
