@@ -93,6 +93,12 @@ class MeasurementError(TestbedError):
     exit_code = 6
 
 
+class RemoteError(TestbedError):
+    """Another machine cannot be reached, is not who it should be, or does not do what it should."""
+
+    exit_code = 7
+
+
 class Interrupted(TestbedError):  # noqa: N818 - what the user did, not an error
     """The user stopped the run."""
 

@@ -70,6 +70,7 @@ def test_usage_error_exits_2_and_leaves_stdout_empty(tb: Tb, arguments: tuple[st
         (errors.FabricError, 4),
         (errors.NicError, 5),
         (errors.MeasurementError, 6),
+        (errors.RemoteError, 7),
         (errors.Interrupted, 130),
     ],
 )

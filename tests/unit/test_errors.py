@@ -12,6 +12,7 @@ from testbed.errors import (
     PreflightError,
     Problem,
     Problems,
+    RemoteError,
     SpecError,
     TestbedError,
 )
@@ -25,6 +26,7 @@ from testbed.errors import (
         (FabricError, 4),
         (NicError, 5),
         (MeasurementError, 6),
+        (RemoteError, 7),
         (Interrupted, 130),
     ],
 )

@@ -55,8 +55,12 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     **dict.fromkeys(STORE, ANALYSIS | STORE),
     "testbed.report": MODELS | ANALYSIS | STORE,
     "testbed.run": ENGINE | CONTROL | {"testbed.fabric"} | REPORT,
+    # What drives other machines; the agent runs on them, by itself.
+    "testbed.vm": BASE | {"testbed.run.files"},
+    "testbed.vm.agent": frozenset(),
+    "testbed.vm.runs": ENGINE | {"testbed.vm", "testbed.run"} | REPORT,
     "testbed.validate": ENGINE | {"testbed.fabric", "testbed.run"} | ANALYSIS,
-    "testbed.cli": ENGINE | {"testbed.fabric", "testbed.run", "testbed.validate"} | REPORT,
+    "testbed.cli": ENGINE | {"testbed.fabric", "testbed.run", "testbed.validate", "testbed.vm"} | REPORT,
     "experiments": SPEC,
     "experiments.controllers": SPEC | CONTROLLER_APP | {"testbed.controller"},
 }
@@ -70,6 +74,7 @@ KEPT_TO: dict[str, frozenset[str]] = {
     "eventlet": frozenset(),
     "matplotlib": frozenset({"testbed.report"}),
     "prometheus_client": frozenset({"testbed.report"}),
+    "paramiko": frozenset({"testbed.vm.ssh"}),
     "typer": frozenset({"testbed.cli"}),
     "rich": frozenset({"testbed.cli", "testbed.report"}),
     "pyarrow": STORE | {"testbed.analysis", "testbed.run", "testbed.report"},

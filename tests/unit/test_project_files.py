@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 from testbed import __version__
 
 LEFT_OUT = {"oslo-config needs requests", "os-ken needs ncclient"}
-"""For settings from a web server and for OF-CONFIG, which nothing here uses; ncclient would bring `cryptography`."""
+"""For settings from a web server and for OF-CONFIG, which nothing here uses."""
 
 
 def locked(repository: Path) -> dict[str, str]:

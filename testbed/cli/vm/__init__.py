@@ -1,0 +1,1 @@
+"""`tb vm`: experiments on other machines, one module for each group of verbs."""
