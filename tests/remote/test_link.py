@@ -14,7 +14,7 @@ from testbed.vm.ssh import Connection, ConnectionLost, Link, Trust
 from tests.remote.proxy import Proxy
 from tests.remote.sshd import Sshd, free_port
 
-QUICK: dict[str, Any] = {"back_off_s": (0.02, 0.05), "silence_s": 0.8, "timeout_s": 2}
+QUICK: dict[str, Any] = {"back_off_s": (0.02, 0.05), "silence_s": 10, "timeout_s": 5}
 
 
 def hello(connection: Connection) -> bytes:
@@ -67,7 +67,8 @@ def test_silent_connection_is_replaced(shared_sshd: Sshd, proxy: Proxy) -> None:
         notes.append(text)
         proxy.resume()
 
-    with Link(shared_sshd.target(port=proxy.port), Trust(), note=note, **QUICK) as link:
+    options = QUICK | {"silence_s": 0.8}
+    with Link(shared_sshd.target(port=proxy.port), Trust(), note=note, **options) as link:
         link.attempt(hello)
         proxy.stall()
         assert link.attempt(hello) == b"hello\n"

