@@ -56,7 +56,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "testbed.report": MODELS | ANALYSIS | STORE,
     "testbed.run": ENGINE | CONTROL | {"testbed.fabric"} | REPORT,
     # What drives other machines; the agent runs on them, by itself.
-    "testbed.vm": BASE | {"testbed.run.files"},
+    # The rules of what it sends are those by which the other side looks.
+    "testbed.vm": BASE | {"testbed.run.files", "testbed.vm.agent"},
     "testbed.vm.agent": frozenset(),
     "testbed.vm.runs": ENGINE | {"testbed.vm", "testbed.run"} | REPORT,
     "testbed.validate": ENGINE | {"testbed.fabric", "testbed.run"} | ANALYSIS,
