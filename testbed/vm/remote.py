@@ -309,12 +309,12 @@ def _put(connection: Connection, there: Mapping[str, Any], bundle: Bundle, progr
         raise _error(connection, full, remedy="free space on that machine's disk")
     sftp = connection.sftp()
     try:
-        upload(sftp, path, bundle, progress)
-        if sftp.stat(path).st_size == bundle.size_bytes:
-            return path
+        with connection.guard():
+            upload(sftp, path, bundle, progress)
+            if sftp.stat(path).st_size == bundle.size_bytes:
+                return path
         reason = "not all of it was written"
     except OSError as error:
-        connection.run(["true"])  # raises ConnectionLost if that is why
         reason = str(error)
     free = _ask(connection, "forget", bundle=path)["free_bytes"]
     raise _error(
