@@ -104,10 +104,10 @@ def test_start_cut_at_any_point_starts_once(box: Box, proxy: Proxy, bytes_: int,
 
 
 def test_two_jobs_at_once_do_not_mix(box: Box) -> None:
-    box.start("one", "say", "20", "10")
-    box.start("two", "say", "30", "10")
+    box.start("one", "say", "40", "50")
+    box.start("two", "say", "60", "50")
     assert {status.state for status in box.remote.jobs()} == {"running"}
-    assert [len(box.log(job)[0].splitlines()) for job in ("one", "two")] == [20, 30]
+    assert [len(box.log(job)[0].splitlines()) for job in ("one", "two")] == [40, 60]
 
 
 def test_supervisor_killed_is_lost_and_its_command_can_be_stopped(box: Box, shared_sshd: Sshd) -> None:
@@ -175,7 +175,7 @@ def test_running_job_can_be_neither_removed_nor_fetched_and_keeps_its_tree(box: 
         lambda: box.remote.fetch("u", tmp_path, unheard),
         lambda: box.remote.deploy(root, unheard),
     ):
-        with pytest.raises(RemoteError, match="u still runs|in use by u") as caught:
+        with pytest.raises(RemoteError, match=r"u still runs|in use by u") as caught:
             refused()
         assert "tb vm stop" in caught.value.remedy
     box.remote.stop("u")
@@ -187,7 +187,8 @@ def test_job_that_fills_the_disk_still_says_how_it_ended(tmp_path: Path) -> None
         box.remote.deploy(make_tree(tmp_path / "here"), unheard)
         box.start("full", "fill")
         _, status = box.log("full")
-        assert (status.state, status.exit_code) == ("ended", 1)
+        assert status.state == "ended"
+        assert status.exit_code  # Python's 120, as the log is full, too
         assert status.free_bytes < 65536
         (huge,) = box.remote.fetch("full", tmp_path / "out", unheard)
         assert huge.stat().st_size == (home / STATE / "jobs/full/results/huge").stat().st_size > 10**6
@@ -210,7 +211,7 @@ def test_jobs_that_are_not_there_or_cannot_be_are_errors(box: Box) -> None:
     with pytest.raises(RemoteError, match="no path below"):
         box.start("x", "say", "1", "1", files={"../y": b""})
     elsewhere = Box(box.target, "nothing here")
-    with pytest.raises(RemoteError, match="no testbed in .*nothing here"):
+    with pytest.raises(RemoteError, match=r"no testbed in .*nothing here"):
         elsewhere.start("x", "say", "1", "1")
     elsewhere.link.close()
     assert box.remote.jobs() == []
