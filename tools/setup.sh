@@ -6,7 +6,7 @@
 #   python     the pinned Python dependencies of requirements.lock; from build/wheels alone if that is complete
 #   engine     the compiled extension, testbed/engine/_engine*.so, and beside it what it was built from and for: one
 #              that came from another machine is used where it fits
-#   fuzzer     what only tests need: clang, which builds the fuzzers, and nfdump, a collector of sFlow; where they
+#   fuzzer     what only tests need: clang for fuzzers, nfdump to read sFlow, rsync; where they
 #              cannot be installed, those tests are skipped
 #   sshd       an SSH server for tests, unpacked to build/openssh unless the machine has one; nothing is installed
 #   wheels     build/wheels: all of requirements.lock, for a machine that cannot reach the Python index
@@ -30,7 +30,7 @@ base_packages=(g++ cmake ninja-build libdeflate-dev python3-venv python3-dev)
 # What a fabric on real frames needs; without these the `twin` engine still works.
 fabric_packages=(mininet python3-setuptools openvswitch-switch iproute2 iputils-ping ethtool tcpdump tshark procps kmod)
 # What only tests need.
-test_packages=(clang libclang-rt-dev nfdump nfdump-sflow)
+test_packages=(clang libclang-rt-dev nfdump nfdump-sflow rsync)
 # What makes a disk image of Debian 12, and runs it.
 machine_packages=(mmdebstrap qemu-system-x86 qemu-utils grub-pc-bin fdisk e2fsprogs rsync openssh-client)
 # Vagrant, and a libvirt that tests start in namespaces of their own.

@@ -17,9 +17,26 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-PROGRAMS = ("unshare", "nsenter", "setpriv", "tini", "slirp4netns", "libvirtd", "virtlogd", "virsh", "vagrant", "rsync")
+PROGRAMS = (
+    "unshare",
+    "nsenter",
+    "setpriv",
+    "tini",
+    "slirp4netns",
+    "libvirtd",
+    "virtlogd",
+    "virsh",
+    "vagrant",
+    "rsync",
+)
 START_LIMIT_S = 90
-OWN_DIRECTORIES = ("/run/libvirt", "/var/lib/libvirt", "/etc/libvirt", "/var/log/libvirt", "/var/cache/libvirt")
+OWN_DIRECTORIES = (
+    "/run/libvirt",
+    "/var/lib/libvirt",
+    "/etc/libvirt",
+    "/var/log/libvirt",
+    "/var/cache/libvirt",
+)
 """Where libvirt keeps what it knows and makes: in the sandbox these are directories of its own."""
 QEMU_CONF = """\
 user = "root"
@@ -83,7 +100,14 @@ class Sandbox:
         )
         self._init_pid = _wait_for("process 1", lambda: _child_of(outer.pid), self._said)
         if self._network:
-            out = ["slirp4netns", "--configure", "--mtu=1400", "--disable-host-loopback", str(self._init_pid), "tap0"]
+            out = [
+                "slirp4netns",
+                "--configure",
+                "--mtu=1400",
+                "--disable-host-loopback",
+                str(self._init_pid),
+                "tap0",
+            ]
             self._popen([*TIED, *out])
             _wait_for("tap0", lambda: self._succeeds("ip", "link", "show", "tap0"), self._said)
         _wait_for("libvirtd", lambda: self._succeeds("virsh", "-c", "qemu:///system", "version"), self._said)
@@ -106,7 +130,11 @@ class Sandbox:
     def environment(self, **more: str) -> dict[str, str]:
         """What Vagrant and libvirt see inside."""
         settings = {"LIBVIRT_DEFAULT_URI": "qemu:///system", "VAGRANT_HOME": str(self.vagrant_home)}
-        settings |= {"VAGRANT_DEFAULT_PROVIDER": "libvirt", "VAGRANT_CHECKPOINT_DISABLE": "1", "VAGRANT_NO_COLOR": "1"}
+        settings |= {
+            "VAGRANT_DEFAULT_PROVIDER": "libvirt",
+            "VAGRANT_CHECKPOINT_DISABLE": "1",
+            "VAGRANT_NO_COLOR": "1",
+        }
         return _environment(**settings, **more)
 
     def run(
@@ -132,7 +160,9 @@ class Sandbox:
         return subprocess.CompletedProcess(list(argv), process.returncode, output)
 
     def _succeeds(self, *argv: str) -> bool:
-        return subprocess.run(self.command(*argv), capture_output=True, check=False, timeout=60).returncode == 0
+        return (
+            subprocess.run(self.command(*argv), capture_output=True, check=False, timeout=60).returncode == 0
+        )
 
     def _popen(self, argv: list[str], env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
         with (self.directory / f"{len(self._processes)}.log").open("wb") as log:
@@ -143,7 +173,9 @@ class Sandbox:
     def _said(self) -> str:
         ended = [f"{p.args}: ended with {p.returncode}" for p in self._processes if p.poll() is not None]
         logs = sorted([*self.directory.glob("*.log"), *(self.directory / "libvirt").glob("*.log")])
-        texts = [f"--- {log.name}\n{log.read_text(errors='replace')[-2000:]}" for log in logs if log.stat().st_size]
+        texts = [
+            f"--- {log.name}\n{log.read_text(errors='replace')[-2000:]}" for log in logs if log.stat().st_size
+        ]
         return "\n".join([*ended, *texts])
 
 
