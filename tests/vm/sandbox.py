@@ -64,8 +64,8 @@ mkdir -p /etc/libvirt/qemu/networks /var/lib/libvirt/images /var/lib/libvirt/dns
 cp "$OWN/qemu.conf" "$OWN/libvirtd.conf" /etc/libvirt/
 ip link set lo up
 echo 1 > /proc/sys/net/ipv4/ip_forward
-virtlogd > "$OWN/virtlogd.log" 2>&1 &
-libvirtd > "$OWN/libvirtd.log" 2>&1 &
+virtlogd --pid-file "$OWN/virtlogd.pid" > "$OWN/virtlogd.log" 2>&1 &
+libvirtd --pid-file "$OWN/libvirtd.pid" > "$OWN/libvirtd.log" 2>&1 &
 exec sleep infinity
 """
 
