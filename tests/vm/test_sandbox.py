@@ -44,7 +44,9 @@ def test_sandbox_ends_with_a_killed_test_run_and_leaves_no_process(repository: P
     environment = {**os.environ, "PYTHONPATH": str(repository)}
     directory.mkdir()
     command = [sys.executable, "-c", HOLD, str(directory)]
-    with subprocess.Popen(command, env=environment, cwd=repository, stdout=subprocess.PIPE, text=True) as holder:
+    with subprocess.Popen(
+        command, env=environment, cwd=repository, stdout=subprocess.PIPE, text=True
+    ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "up\n"
         assert len(processes_of(directory)) >= 4
@@ -57,14 +59,18 @@ def test_sandbox_ends_with_a_killed_test_run_and_leaves_no_process(repository: P
 
 def test_sandbox_leaves_the_machines_own_libvirt_alone(tmp_path: Path) -> None:
     def state() -> tuple[str, list[str]]:
-        firewall = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+        firewall = subprocess.run(
+            ["nft", "list", "ruleset"], capture_output=True, text=True, check=True
+        ).stdout
         return firewall, sorted(os.listdir("/sys/class/net"))
 
     before = state()
     pools = Path("/var/lib/libvirt/images")
     images = sorted(pools.iterdir()) if pools.exists() else []
     with sandbox(tmp_path, network=False) as one:
-        made = one.run("virsh", "pool-define-as", "default", "dir", "--target", str(pools), cwd=tmp_path, timeout_s=60)
+        made = one.run(
+            "virsh", "pool-define-as", "default", "dir", "--target", str(pools), cwd=tmp_path, timeout_s=60
+        )
         assert made.returncode == 0, made.stdout
         one.run("touch", str(pools / "of-the-tests"), cwd=tmp_path, timeout_s=60)
         assert state() == before
@@ -77,7 +83,7 @@ def test_sandbox_whose_libvirt_does_not_start_fails_with_what_it_said(
 ) -> None:
     monkeypatch.setattr(module, "LIBVIRTD_CONF", "this is no setting\n")
     monkeypatch.setattr(module, "START_LIMIT_S", 5)
-    with pytest.raises(SandboxError, match=r"libvirtd did not come up within 5 s(.|\n)*libvirtd\.conf"):
-        with sandbox(tmp_path, network=False):
-            pass
+    told = r"libvirtd did not come up within 5 s(.|\n)*libvirtd\.conf"
+    with pytest.raises(SandboxError, match=told), sandbox(tmp_path, network=False):
+        pass
     assert processes_of(tmp_path) == set()

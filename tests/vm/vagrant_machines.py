@@ -38,7 +38,9 @@ class Machines:
     def vagrant(self, *arguments: str, timeout_s: float = 300, **settings: str) -> str:
         """`vagrant ARGUMENTS`; returns what it printed."""
         done = self.try_vagrant(*arguments, timeout_s=timeout_s, **settings)
-        assert done.returncode == 0, f"vagrant {' '.join(arguments)}: exit code {done.returncode}\n{done.stdout}"
+        assert done.returncode == 0, (
+            f"vagrant {' '.join(arguments)}: exit code {done.returncode}\n{done.stdout}"
+        )
         return done.stdout
 
     def try_vagrant(
@@ -55,7 +57,9 @@ class Machines:
         """`./tb ARGUMENTS` of the copy, outside of the machines."""
         # Not ./tb itself: it would make an environment of its own for the copy.
         command = [sys.executable, "-P", "-m", "testbed.cli", *arguments]
-        done = self._timed(command, timeout_s, {"PYTHONPATH": str(self.tree)}, shown=f"tb {' '.join(arguments[:3])}")
+        done = self._timed(
+            command, timeout_s, {"PYTHONPATH": str(self.tree)}, shown=f"tb {' '.join(arguments[:3])}"
+        )
         assert done.returncode == 0, f"tb {' '.join(arguments)}: exit code {done.returncode}\n{done.stdout}"
         return done.stdout
 
