@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
-# Sets up what the testbed needs on Debian 12 or Ubuntu 24.04: `tools/setup.sh [STEP...]`, all steps by default.
+# Sets up what the testbed needs on Debian 12 or Ubuntu 24.04: `tools/setup.sh [STEP...]`; the first four by default.
 #
 #   packages   distribution packages, through apt-get (root, or sudo without a password)
 #   venv       .venv from /usr/bin/python3, which sees the distribution's Python packages (Mininet is one)
-#   python     the pinned Python dependencies of requirements.lock
-#   engine     the compiled extension, testbed/engine/_engine*.so
-#   fuzzer     what only tests need: clang, which builds the fuzzers, and nfdump, a collector of sFlow; where they
+#   python     the pinned Python dependencies of requirements.lock; from build/wheels alone if that is complete
+#   engine     the compiled extension, testbed/engine/_engine*.so, and beside it what it was built from and for: one
+#              that came from another machine is used where it fits
+#   fuzzer     what only tests need: clang for fuzzers, nfdump to read sFlow, rsync; where they
 #              cannot be installed, those tests are skipped
+#   sshd       an SSH server for tests, unpacked to build/openssh unless the machine has one; nothing is installed
+#   wheels     build/wheels: all of requirements.lock, for a machine that cannot reach the Python index
+#   machine    what builds a box (`tb vm box`) and runs it without Vagrant (`tb vm up --qemu`)
+#   vagrant    what the tests with virtual machines need besides (`tb test --vm`): Vagrant and libvirt
 #
 # A step that finds nothing to do says nothing and costs milliseconds. Logs: build/setup-STEP.log.
 # TB_OFFLINE=1 forbids the network; TB_PACKAGES=skip trusts the machine to have the packages (another distribution).
@@ -25,7 +30,12 @@ base_packages=(g++ cmake ninja-build libdeflate-dev python3-venv python3-dev)
 # What a fabric on real frames needs; without these the `twin` engine still works.
 fabric_packages=(mininet python3-setuptools openvswitch-switch iproute2 iputils-ping ethtool tcpdump tshark procps kmod)
 # What only tests need.
-test_packages=(clang libclang-rt-dev nfdump nfdump-sflow)
+test_packages=(clang libclang-rt-dev nfdump nfdump-sflow rsync)
+# What makes a disk image of Debian 12, and runs it.
+machine_packages=(mmdebstrap qemu-system-x86 qemu-utils grub-pc-bin fdisk e2fsprogs rsync openssh-client)
+# Vagrant, and a libvirt that tests start in namespaces of their own.
+vagrant_packages=(vagrant vagrant-libvirt libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients nftables
+    iptables dnsmasq-base tini slirp4netns)
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -53,6 +63,9 @@ remedy_for() {
         venv) echo "remove .venv and run ./tb again; python3-venv must be installed" ;;
         python) echo "check the network (pip reads the usual PIP_* variables), then ./tb again" ;;
         engine) echo "see the log; \`rm -rf build\` and ./tb starts the build afresh" ;;
+        wheels) echo "check the network (pip reads the usual PIP_* variables), then again" ;;
+        machine | vagrant) echo "see the log; often \`apt-get update\` and \`apt-get -f install\` as root, then again" ;;
+        sshd) echo "see the log; \`apt-get update\` as root, or install openssh-server yourself, then again" ;;
     esac
 }
 
@@ -169,45 +182,97 @@ python_needed() {
 do_python() {
     local pip=("$venv/bin/python" -m pip install --disable-pip-version-check --no-deps)
     ! offline || pip+=(--no-index)
-    local wheels=$build/wheels ryu
     mkdir -p -- "$wheels"
-    ryu=$(grep '^ryu==' "$root/requirements.lock")
-    grep -v '^ryu==' "$root/requirements.lock" >"$build/requirements.txt"
-    "${pip[@]}" --requirement "$build/requirements.txt"
-    # Ryu's last release builds with no newer setuptools than this; its wheel is kept, for a venv made without network.
-    echo 'setuptools==67.6.1' >"$build/ryu-build.txt"
-    if ! compgen -G "$wheels/ryu-${ryu#ryu==}-*.whl" >/dev/null && ! offline; then
-        PIP_CONSTRAINT=$build/ryu-build.txt "$venv/bin/python" -m pip wheel --disable-pip-version-check --no-deps \
-            --use-pep517 --wheel-dir "$wheels" "$ryu" || true
+    if wheels_complete && "${pip[@]}" --no-index --find-links "$wheels" --requirement "$root/requirements.lock"; then
+        echo "installed from $wheels"
+    else
+        local ryu
+        ryu=$(grep '^ryu==' "$root/requirements.lock")
+        grep -v '^ryu==' "$root/requirements.lock" >"$build/requirements.txt"
+        "${pip[@]}" --requirement "$build/requirements.txt"
+        offline || ryu_wheel "$wheels" || true
+        "${pip[@]}" --find-links "$wheels" --no-index "$ryu" || "${pip[@]}" "$ryu" ||
+            echo "Ryu cannot be installed here; the controller runs on os-ken"
     fi
-    "${pip[@]}" --find-links "$wheels" --no-index "$ryu" || "${pip[@]}" "$ryu" ||
-        echo "Ryu cannot be installed here; the controller runs on os-ken"
     # The packages of this tree are importable in the venv from any directory, without an install.
     printf '%s\n' "$root" >"$(site_packages)/transparent_nic_testbed.pth"
     python_key >"$venv/.tb-python"
 }
 
+# wheels ----------------------------------------------------------------------------------------------------
+
+wheels=$build/wheels
+
+ryu_wheel() { # ryu_wheel DIRECTORY: puts Ryu's wheel there, unless it is there
+    local ryu
+    ryu=$(grep '^ryu==' "$root/requirements.lock")
+    ! compgen -G "$1/ryu-${ryu#ryu==}-*.whl" >/dev/null || return 0
+    # Ryu's last release builds with no newer setuptools than this; its wheel is kept, for a venv made without network.
+    echo 'setuptools==67.6.1' >"$build/ryu-build.txt"
+    PIP_CONSTRAINT=$build/ryu-build.txt "$venv/bin/python" -m pip wheel --disable-pip-version-check --no-deps \
+        --use-pep517 --wheel-dir "$1" "$ryu"
+}
+
+wheels_key() { printf '%s %s %s\n' "$(python_version)" "$HOSTTYPE" "$(sha256sum <"$root/requirements.lock")"; }
+
+wheels_complete() { [[ "$(cat -- "$wheels/complete" 2>/dev/null)" == "$(wheels_key)" ]]; }
+
+wheels_needed() { ! wheels_complete; }
+
+do_wheels() { # made aside and renamed, so that nothing old stays in it
+    if offline; then
+        echo "collecting wheels needs the network, which TB_OFFLINE=1 forbids"
+        return 1
+    fi
+    local new=$wheels.new
+    rm -rf -- "$new"
+    mkdir -p -- "$wheels" "$new"
+    cp -- "$wheels"/ryu-*.whl "$new" 2>/dev/null || true
+    ryu_wheel "$new"
+    grep -v '^ryu==' "$root/requirements.lock" >"$build/requirements.txt"
+    "$venv/bin/python" -m pip wheel --disable-pip-version-check --no-deps --find-links "$wheels" --wheel-dir "$new" \
+        --requirement "$build/requirements.txt"
+    wheels_key >"$new/complete"
+    rm -rf -- "$wheels"
+    mv -- "$new" "$wheels"
+}
+
 # engine ----------------------------------------------------------------------------------------------------
 
-engine_key() { # the content of all that the extension is built from
+sources_hash() { # the content of all that the extension is built from
     (
         cd -- "$root"
-        python_version
         find CMakeLists.txt pyproject.toml testbed nic_emulator -type f \
             \( -name '*.cpp' -o -name '*.hpp' -o -name '*.h' -o -name '*.cmake' -o -name CMakeLists.txt \
             -o -name pyproject.toml \) -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
     ) | sha256sum
 }
 
-engine_needed() {
-    compgen -G "$engine_dir/_engine*.so" >/dev/null || return 0
-    [[ "$(cat -- "$build/release/.tb-engine" 2>/dev/null)" != "$(engine_key)" ]] || return 1
+machine_name() { # what a compiled extension depends on: the Python, the distribution's libraries, the processor
+    local ID='' VERSION_ID=''
+    # shellcheck source=/dev/null
+    [[ ! -r /etc/os-release ]] || . /etc/os-release
+    printf '%s %s %s %s' "$(python_version)" "${ID:-unknown}" "${VERSION_ID:-rolling}" "$HOSTTYPE"
+}
+
+engine_key() { # engine_key SOURCES EXTENSION: what is in the file EXTENSION.key
+    printf 'sources %s\nextension %s\nfor %s\n' "${1%% *}" "$(sha256sum <"$2" | cut -d' ' -f1)" "$(machine_name)"
+}
+
+engine_needed() { # the extensions of other machines may lie beside this one's
+    local built sources=''
+    for built in "$engine_dir"/_engine*.so; do
+        [[ -f $built.key ]] || continue
+        [[ "$(<"$built.key")" == *"for $(machine_name)" ]] || continue
+        [[ -n $sources ]] || sources=$(sources_hash)
+        [[ "$(<"$built.key")" != "$(engine_key "$sources" "$built")" ]] || return 1
+    done
     return 0
 }
 
 do_engine() {
-    local key out=$build/release built
-    key=$(engine_key) # before the build: a file changed meanwhile is built by the next tb
+    local sources out=$build/release built name
+    sources=$(sources_hash) # before the build: a file changed meanwhile is built by the next tb
     # CMake refuses a build directory that was made for another path.
     if [[ -f $out/CMakeCache.txt ]] && ! grep -qxF "CMAKE_HOME_DIRECTORY:INTERNAL=$root" "$out/CMakeCache.txt"; then
         rm -rf -- "$out"
@@ -220,11 +285,12 @@ do_engine() {
     "$venv/bin/python" -c 'import importlib.util as u, sys
 spec = u.spec_from_file_location("_engine", sys.argv[1])
 spec.loader.exec_module(u.module_from_spec(spec))' "$built" # a shared object links with symbols missing
-    # Renamed into place: a process that has the old one mapped keeps it.
-    cp -- "$built" "$engine_dir/.${built##*/}.new"
-    find "$engine_dir" -maxdepth 1 -name '_engine*.so' ! -name "${built##*/}" -delete
-    mv -- "$engine_dir/.${built##*/}.new" "$engine_dir/${built##*/}"
-    printf '%s\n' "$key" >"$out/.tb-engine"
+    # Renamed into place: a process that has the old one mapped keeps it. The key comes last.
+    name=${built##*/}
+    cp -- "$built" "$engine_dir/.$name.new"
+    rm -f -- "$engine_dir/$name.key"
+    mv -- "$engine_dir/.$name.new" "$engine_dir/$name"
+    engine_key "$sources" "$engine_dir/$name" >"$engine_dir/$name.key"
 }
 
 # fuzzer ----------------------------------------------------------------------------------------------------
@@ -242,14 +308,82 @@ fuzzer_needed() {
 
 do_fuzzer() { do_packages; }
 
+# sshd ------------------------------------------------------------------------------------------------------
+
+openssh=$build/openssh
+
+sshd_needed() {
+    [[ ! -x /usr/sbin/sshd && ! -x $openssh/usr/sbin/sshd ]] || return 1
+    [[ ${TB_PACKAGES:-} != skip ]] && command -v dpkg-deb >/dev/null || return 1
+    if offline; then
+        say "setup  sshd      no SSH server is installed, and TB_OFFLINE=1 forbids the network"
+        return 1
+    fi
+}
+
+do_sshd() { # the package is unpacked, not installed: installing it would start a server on this machine
+    local new=$openssh.new package
+    rm -rf -- "$new"
+    mkdir -p -- "$new/packages"
+    (
+        cd -- "$new/packages"
+        apt-get -o APT::Sandbox::User=root download openssh-server libwrap0 || {
+            may_be_root
+            as_root apt-get update
+            apt-get -o APT::Sandbox::User=root download openssh-server libwrap0
+        }
+    )
+    for package in "$new"/packages/*.deb; do dpkg-deb -x "$package" "$new"; done
+    rm -rf -- "$new/packages"
+    mv -- "$new/usr/sbin/sshd" "$new/usr/sbin/sshd.unpacked"
+    cp -- "$root/tools/unpacked_sshd.sh" "$new/usr/sbin/sshd"
+    # It says its version only when all its libraries are found.
+    "$new/usr/sbin/sshd" '-?' >"$new/usage" 2>&1 || true
+    grep -F OpenSSH "$new/usage" || { cat -- "$new/usage"; return 1; }
+    rm -rf -- "$openssh"
+    mv -- "$new" "$openssh"
+}
+
+# machine, vagrant ------------------------------------------------------------------------------------------
+
+required_packages() { # required_packages STEP PACKAGE...: sets `missing`; exits where they cannot be installed
+    local step=$1
+    shift
+    [[ ${TB_PACKAGES:-} != skip ]] || return 1
+    command -v dpkg-query >/dev/null ||
+        fail "$step" "this is neither Debian nor Ubuntu: there is no dpkg" "install by hand: $*; then TB_PACKAGES=skip ./tb"
+    missing=$(missing_of "$@")
+    missing=${missing% }
+    [[ -n $missing ]] || return 1
+    ! offline || fail "$step" "not installed: $missing; TB_OFFLINE=1 forbids the network" "run it without TB_OFFLINE"
+    may_be_root || fail "$step" "not installed: $missing; installing needs root" "sudo apt-get install $missing"
+}
+
+machine_needed() { required_packages machine "${machine_packages[@]}"; }
+
+do_machine() { do_packages; }
+
+vagrant_needed() {
+    local packages=("${vagrant_packages[@]}")
+    # HashiCorp's Vagrant has the same package name and plug-ins of its own: Debian's do not fit it.
+    if command -v vagrant >/dev/null && [[ "$(dpkg-query -W -f '${Version}' vagrant 2>/dev/null)" != *dfsg* ]]; then
+        packages=("${packages[@]:2}")
+    fi
+    required_packages vagrant "${packages[@]}"
+}
+
+do_vagrant() { do_packages; }
+
 # -----------------------------------------------------------------------------------------------------------
 
 describe() {
     case $1 in
-        packages | fuzzer) printf 'installing %s' "$missing" ;;
+        packages | fuzzer | machine | vagrant) printf 'installing %s' "$missing" ;;
         venv) printf 'making .venv from %s' "$system_python" ;;
         python) printf 'installing the Python dependencies%s' "$(! offline || printf ' (no network: TB_OFFLINE=1)')" ;;
         engine) printf 'compiling the engine' ;;
+        wheels) printf 'collecting the Python dependencies in build/wheels' ;;
+        sshd) printf 'unpacking an SSH server for tests to build/openssh' ;;
     esac
 }
 
@@ -261,12 +395,16 @@ take_lock() { # two set-ups at once: the second waits, then finds nothing to do
 
 main() {
     local step steps=("$@")
-    ((${#steps[@]})) || steps=(packages venv python engine fuzzer)
+    ((${#steps[@]})) || steps=(packages venv python engine)
     missing='' locked=0
     for step in "${steps[@]}"; do
         case $step in
-            packages | venv | python | engine | fuzzer) ;;
-            *) say "error: no set-up step '$step'"; say "remedy: packages venv python engine fuzzer"; exit 2 ;;
+            packages | venv | python | engine | fuzzer | sshd | wheels | machine | vagrant) ;;
+            *)
+                say "error: no set-up step '$step'"
+                say "remedy: packages venv python engine fuzzer sshd wheels machine vagrant"
+                exit 2
+                ;;
         esac
         "${step}_needed" || continue
         if ((!locked)); then

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+EXTENSION = "_engine.cpython-311-x86_64-linux-gnu.so"
 SETUP = Path(__file__).resolve().parents[2] / "tools" / "setup.sh"
 
 FAKE_CMAKE = """#!/bin/sh
@@ -20,6 +21,17 @@ mkdir -p "$2" && cp "$TREE/testbed/engine/a.cpp" "$2/_engine.cpython-311-x86_64-
 """
 FAKE_PYTHON = """#!/bin/sh
 [ ! -e "$TREE/does-not-load" ] || { echo "undefined symbol"; exit 1; }
+case "$*" in
+    *"pip wheel"*)
+        echo "pip $*" >> "$TREE/calls"
+        [ ! -e "$TREE/no-index" ] || { echo "no network"; exit 1; }
+        while [ "$1" != --wheel-dir ]; do shift; done
+        : > "$2/ryu-4.34-py3-none-any.whl"; : > "$2/numpy-2.0-py3-none-any.whl" ;;
+    *"pip install"*) echo "pip $*" >> "$TREE/calls" ;;
+esac
+"""
+FAKE_APT = """#!/bin/sh
+echo "apt-get $*" >> "$TREE/calls"
 """
 FAKE_DPKG = """#!/bin/sh
 cat "$TREE/installed"
@@ -35,10 +47,11 @@ def tree(tmp_path: Path) -> Path:
     shutil.copy(SETUP, root / "tools" / "setup.sh")
     for name, text in (("CMakeLists.txt", "#"), ("pyproject.toml", "#"), ("testbed/engine/a.cpp", "one")):
         (root / name).write_text(text, encoding="ascii")
-    for name, text in (("cmake", FAKE_CMAKE), ("dpkg-query", FAKE_DPKG)):
+    for name, text in (("cmake", FAKE_CMAKE), ("dpkg-query", FAKE_DPKG), ("apt-get", FAKE_APT)):
         (root / "bin" / name).write_text(text, encoding="ascii")
         (root / "bin" / name).chmod(0o755)
     (root / "installed").touch()
+    (root / "requirements.lock").write_text("numpy==2.0\nryu==4.34\n", encoding="ascii")
     loader = root / ".venv" / "bin" / "python"
     loader.parent.mkdir(parents=True)
     loader.write_text(FAKE_PYTHON, encoding="ascii")
@@ -63,8 +76,13 @@ def builds(tree: Path) -> int:
 
 
 def engine(tree: Path) -> str:
-    (built,) = (tree / "testbed" / "engine").glob("_engine*.so")
-    return built.read_text(encoding="ascii")
+    return (tree / "testbed" / "engine" / EXTENSION).read_text(encoding="ascii")
+
+
+def calls_of(tree: Path, program: str) -> list[str]:
+    calls = tree / "calls"
+    lines = calls.read_text(encoding="utf-8").splitlines() if calls.exists() else []
+    return [line for line in lines if line.startswith(program)]
 
 
 def test_engine_step_builds_once_and_says_so_with_its_time(tree: Path) -> None:
@@ -95,6 +113,38 @@ def test_engine_step_builds_again_after_a_change(tree: Path, change: str) -> Non
     assert setup(tree, "engine").returncode == 0
     assert builds(tree) == 2
     assert engine(tree) == ("two" if change == "edit" else "one")
+
+
+def test_engine_step_leaves_the_extension_of_another_machine_beside_its_own(tree: Path) -> None:
+    other = tree / "testbed" / "engine" / "_engine.cpython-312-aarch64-linux-gnu.so"
+    other.write_text("other", encoding="ascii")
+    Path(f"{other}.key").write_text(
+        "sources 0\nextension 0\nfor python3.12 ubuntu 24.04 aarch64\n", encoding="ascii"
+    )
+    assert setup(tree, "engine").returncode == 0
+    assert (builds(tree), engine(tree), other.read_text(encoding="ascii")) == (1, "one", "other")
+    assert setup(tree, "engine").stderr == ""
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_engine_that_came_from_another_tree_is_used_where_it_fits(tree: Path, fits: bool) -> None:
+    setup(tree, "engine")
+    shutil.rmtree(tree / "build")  # as on a machine that only got the extension and its key
+    if not fits:
+        key = tree / "testbed" / "engine" / f"{EXTENSION}.key"
+        text = key.read_text(encoding="ascii")
+        assert text.splitlines()[-1].startswith("for python3.")
+        key.write_text(text.rpartition("for ")[0] + "for python3.11 arch rolling x86_64\n", encoding="ascii")
+    assert setup(tree, "engine").returncode == 0
+    assert builds(tree) == (1 if fits else 2)
+
+
+def test_engine_that_is_not_the_one_its_key_names_is_built_again(tree: Path) -> None:
+    """As after a copy that was cut off between the two files."""
+    setup(tree, "engine")
+    (tree / "testbed" / "engine" / EXTENSION).write_text("older", encoding="ascii")
+    assert setup(tree, "engine").returncode == 0
+    assert (builds(tree), engine(tree)) == (2, "one")
 
 
 def test_step_that_fails_names_step_log_and_remedy_and_exits_3(tree: Path) -> None:
@@ -129,12 +179,9 @@ def test_packages_step_offline_with_some_missing_names_them_and_exits_3(tree: Pa
 
 def install(tree: Path, *lists: str) -> None:
     """Let these lists of packages be on the machine."""
+    text = SETUP.read_text(encoding="utf-8")
     names = [
-        name
-        for line in SETUP.read_text(encoding="utf-8").splitlines()
-        for one in lists
-        if line.startswith(f"{one}_packages=(")
-        for name in line.partition("(")[2].rstrip(")").split()
+        name for one in lists for name in text.partition(f"\n{one}_packages=(")[2].partition(")")[0].split()
     ]
     assert len(names) >= 3 * len(lists)
     (tree / "installed").write_text("".join(f"installed:{name} " for name in names), encoding="ascii")
@@ -162,13 +209,87 @@ def test_fuzzer_step_offline_with_clang_missing_says_so_and_goes_on(tree: Path) 
     assert "clang" in result.stderr
 
 
+@pytest.mark.parametrize("step", ["machine", "vagrant"])
+def test_step_for_virtual_machines_offline_names_what_is_missing_and_exits_3(tree: Path, step: str) -> None:
+    result = setup(tree, step, TB_OFFLINE="1")
+    assert result.returncode == 3
+    assert f"set-up step '{step}' failed: not installed: " in result.stderr
+    assert ("slirp4netns" if step == "vagrant" else "mmdebstrap") in result.stderr
+    assert "remedy: run it without TB_OFFLINE" in result.stderr
+
+
+@pytest.mark.parametrize("step", ["machine", "vagrant"])
+def test_step_for_virtual_machines_with_all_installed_says_nothing(tree: Path, step: str) -> None:
+    install(tree, step)
+    result = setup(tree, step, TB_OFFLINE="1")
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_vagrant_step_beside_another_makers_vagrant_leaves_debians_out(tree: Path) -> None:
+    (tree / "bin" / "vagrant").write_text("#!/bin/sh\n", encoding="ascii")
+    (tree / "bin" / "vagrant").chmod(0o755)
+    result = setup(tree, "vagrant", TB_OFFLINE="1")
+    assert result.returncode == 3
+    assert "not installed: libvirt-daemon-system" in result.stderr
+
+
+def test_steps_without_names_install_nothing_for_virtual_machines(tree: Path) -> None:
+    install(tree, "base", "fabric")
+    setup(tree, "engine")
+    setup(tree, TB_OFFLINE="1")
+    assert calls_of(tree, "apt-get") == []
+
+
+def test_wheels_step_collects_once_and_python_step_then_needs_no_index(tree: Path) -> None:
+    first, second = setup(tree, "wheels"), setup(tree, "wheels")
+    assert first.returncode == second.returncode == 0, first.stderr
+    assert second.stderr == ""
+    assert sorted(path.name for path in (tree / "build" / "wheels").iterdir()) == [
+        "complete",
+        "numpy-2.0-py3-none-any.whl",
+        "ryu-4.34-py3-none-any.whl",
+    ]
+    site_packages(tree).mkdir(parents=True)
+    assert setup(tree, "python").returncode == 0
+    (install_call,) = [call for call in calls_of(tree, "pip") if " install " in call]
+    assert "--no-index" in install_call
+    assert "requirements.lock" in install_call
+
+
+def test_wheels_of_an_older_lock_file_are_collected_again_and_not_kept(tree: Path) -> None:
+    setup(tree, "wheels")
+    (tree / "build" / "wheels" / "numpy-1.9-py3-none-any.whl").touch()
+    (tree / "requirements.lock").write_text("numpy==2.0\nryu==4.34\nrich==1\n", encoding="ascii")
+    assert setup(tree, "wheels").returncode == 0
+    assert not (tree / "build" / "wheels" / "numpy-1.9-py3-none-any.whl").exists()
+
+
+def test_wheels_step_that_fails_leaves_no_complete_wheelhouse(tree: Path) -> None:
+    (tree / "no-index").touch()
+    assert setup(tree, "wheels").returncode == 3
+    assert not (tree / "build" / "wheels" / "complete").exists()
+    assert setup(tree, "wheels", TB_OFFLINE="1").returncode == 3
+
+
+def site_packages(tree: Path) -> Path:
+    version = Path("/usr/bin/python3").resolve().name
+    return tree / ".venv" / "lib" / version / "site-packages"
+
+
+def test_python_step_without_wheelhouse_asks_the_index(tree: Path) -> None:
+    site_packages(tree).mkdir(parents=True)
+    assert setup(tree, "python").returncode == 0
+    calls = [call for call in calls_of(tree, "pip") if " install " in call]
+    assert "--no-index" not in calls[0]
+
+
 def test_unknown_step_exits_2(tree: Path) -> None:
     assert setup(tree, "engines").returncode == 2
 
 
 def test_second_setup_waits_for_the_first_and_then_finds_nothing_to_do(tree: Path) -> None:
     setup(tree, "engine")
-    stamp = tree / "build" / "release" / ".tb-engine"
+    stamp = tree / "testbed" / "engine" / f"{EXTENSION}.key"
     key = stamp.read_text(encoding="ascii")
     stamp.write_text("stale\n", encoding="ascii")
     first = os.open(tree, os.O_RDONLY)
