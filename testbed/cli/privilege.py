@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import subprocess
 import sys
@@ -30,5 +31,12 @@ def become_root(why: str, *, otherwise: str = "") -> None:
             remedy=f"sudo ./tb {' '.join(sys.argv[1:])}{otherwise and ', or '}{otherwise}",
         )
     kept = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("TB_")]
+    _compile_modules()
     sys.stdout.flush()
     os.execvp("sudo", ["sudo", "-n", "env", *kept, str(ROOT / "tb"), *sys.argv[1:]])
+
+
+def _compile_modules() -> None:
+    """What Python compiles of the testbed is this user's: root, who reads it under sudo, writes none (see `tb`)."""
+    for package in ("testbed", "nic_emulator", "topologies", "experiments"):
+        compileall.compile_dir(ROOT / package, quiet=2)

@@ -21,6 +21,7 @@ from testbed.controller.timing import ControlSetup, configured
 from testbed.controller.verify import Walk, walk
 from testbed.registry import unknown_name
 from testbed.run.controllers import dump_text
+from testbed.run.ownership import hand_over, heir_at
 from testbed.spec.fabric import Fabric
 from topologies import build_fabric, builder_of, parse_parameters
 
@@ -56,6 +57,7 @@ def show_rules(topology: str, overrides: list[str], query: RulesQuery, *, as_jso
         tables = _installed(fabric, query.controller, setup)
     if query.dump is not None:
         query.dump.write_text(dump_text(Dump(programmes=(Dumped(programme=Programme(first=tables)),))))
+        hand_over(query.dump, heir_at(query.dump.parent))
     found = walk(fabric, tables, weighted=setup.rules.weights)
     shown = tables if switch is None else {switch: tables[switch]}
     if as_json:

@@ -22,7 +22,7 @@ from testbed.spec.fabric import Fabric, interface_name
 
 Progress = Callable[[str], None]
 
-_BATCH_DEADLINE_S = 120.0
+_BATCH_DEADLINE_S = 1200.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

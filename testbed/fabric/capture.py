@@ -19,8 +19,8 @@ from typing import Literal
 from testbed.errors import FabricError, PreflightError
 from testbed.fabric.state import RunState
 
-_START_DEADLINE_S = 10.0
-_STOP_DEADLINE_S = 10.0
+_START_DEADLINE_S = 120.0
+_STOP_DEADLINE_S = 120.0
 _ANSWER_DEADLINE_S = 0.5
 _STILL_ANSWERS = 4
 _POLL_INTERVAL_S = 0.005

@@ -36,11 +36,12 @@ from testbed.spec.fabric import Fabric
 Progress = Callable[[str], None]
 
 NAMESPACE = "control"
-_SETTLE_DEADLINE_S = 300.0
-_LLDP_DEADLINE_S = 20.0
+_SETTLE_DEADLINE_S = 1800.0
+_LLDP_DEADLINE_S = 300.0
 _STILL_S = 0.3
+_MISSING_S = 5.0
 _ALIVE_S = 1.0
-_BATCH_DEADLINE_S = 120.0
+_BATCH_DEADLINE_S = 1200.0
 _POLL_INTERVAL_S = 0.02
 
 
@@ -223,9 +224,17 @@ class ControlPlane:
                     raise self._controller.failure(
                         f"of {asked} LLDP frames {relay.sent} left, {relay.carried} arrived, {len(heard)} were heard"
                     )
-            while _add_links(self._controller, heard, _STILL_S):  # those still under way
+            planned = links_between_switches(self.fabric)
+            # Those still under way; on a slow machine a frame may be for long.
+            while _add_links(self._controller, heard, _STILL_S if len(heard) >= planned else _MISSING_S):
                 pass
         return sorted(heard)
+
+
+def links_between_switches(fabric: Fabric) -> int:
+    """How many LLDP frames reach a switch if all is wired as planned: one for each direction."""
+    switches = {switch.name for switch in fabric.switches}
+    return 2 * sum({link.a, link.b} <= switches for link in fabric.links)
 
 
 def _add_links(controller: ControllerProcess, heard: list[Heard], timeout_s: float) -> bool:
@@ -389,14 +398,20 @@ def control_plane(
 
 def run_inside(netns_pid: int, command: list[str], text: str = "") -> None:
     """Run a command in the network namespace of a process."""
-    done = subprocess.run(
-        [*inside(netns_pid), *command],
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=_BATCH_DEADLINE_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [*inside(netns_pid), *command],
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=_BATCH_DEADLINE_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise FabricError(
+            f"could not build the control plane: `{' '.join(command)}` took more than {_BATCH_DEADLINE_S:.0f} s",
+            remedy="the machine may be out of memory or very loaded; try a smaller fabric",
+        ) from error
     if done.returncode != 0:
         problem = done.stderr.strip().replace("\n", "; ")
         raise FabricError(

@@ -24,7 +24,7 @@ from testbed.spec.codec import to_dict
 ROOT = Path(__file__).resolve().parents[2]
 PORT = 6653
 TARGET = f"tcp:127.0.0.1:{PORT}"
-_READY_DEADLINE_S = 60.0
+_READY_DEADLINE_S = 600.0
 _END_DEADLINE_S = 2.0
 _LOG_LINES = 12
 

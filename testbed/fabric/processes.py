@@ -71,7 +71,7 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):  # it has died, and its parent has waited for it
                 signal.pidfd_send_signal(pidfd, number)
 
-    def kill_all(self, deadline_ms: int = 5000) -> None:
+    def kill_all(self, deadline_ms: int = 60_000) -> None:
         """SIGKILL those that live, and wait until they are dead."""
         self.send_all(signal.SIGKILL)
         left = self.wait(deadline_ms)

@@ -24,6 +24,7 @@ from testbed.errors import MeasurementError
 from testbed.fabric.capture import CaptureCounts, frame_places
 from testbed.fabric.pcapng import Interface, PcapngWriter
 from testbed.run.files import storing, sync
+from testbed.run.ownership import hand_over, heir_at
 from testbed.spec.fabric import Link
 from testbed.units import PS_PER_NS
 
@@ -113,6 +114,7 @@ def write_capture(raws: Sequence[Raw], path: Path, *, scratch: Path, about: str)
                 writer.write(ports.index(raw.port), at.time_ps // PS_PER_NS, raw.direction, packet)
     with storing(path):
         sync(whole)
+        hand_over(whole, heir_at(path.parent))
         whole.replace(path)
         sync(path.parent)
     counts = Counter((raws[at.raw].port.interface, raws[at.raw].direction) for at in places)

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 Disturbance = Literal["", "stopped", "starved", "killed"]
 """What is done to all host agents in mid-run: nothing; SIGSTOP; the lowest scheduling class there is, on the CPU that
 the clock keeps busy; SIGKILL."""
-PATIENCE_S = 20.0
+PATIENCE_S = 300.0
 _GRACE_MS = 1000
 
 

@@ -33,7 +33,7 @@ PACKAGES = (
 ROOT = Path(__file__).resolve().parents[2]
 
 SCHEMA_VERSION = 1
-_GIT_TIMEOUT_S = 5
+_GIT_TIMEOUT_S = 30
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 

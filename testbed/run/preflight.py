@@ -24,7 +24,7 @@ from testbed.fabric.capacity import read_limits
 from testbed.fabric.ovs_instance import missing_programs, try_instance
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMAND_TIMEOUT_S = 10
+COMMAND_TIMEOUT_S = 60
 GIB = 1024**3
 
 Status = Literal["ok", "missing", "limited"]

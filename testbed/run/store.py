@@ -40,6 +40,7 @@ from testbed.analysis.summary import RunSummary
 from testbed.errors import SpecError
 from testbed.run import cell_files
 from testbed.run.files import storing, sync, sync_tree
+from testbed.run.ownership import Owner, hand_over, heir_at
 from testbed.spec.codec import from_dict
 
 QUEUE_DEPTH_COLUMNS = {
@@ -87,6 +88,7 @@ class ResultWriter:
         self._spec, self._folders = spec, tuple(folders)
         self._made: list[Path] = []
         self._undo = ExitStack()
+        self._heir: Owner | None = None
 
     def __enter__(self) -> ResultWriter:
         with ExitStack() as undo:
@@ -132,16 +134,20 @@ class ResultWriter:
 
     def _make_directories(self) -> None:
         """The partial directory and what lacks above it; notes what it made."""
+        self._heir = heir_at(self.final.parent)
         for parent in (*reversed(self.final.parent.parents), self.final.parent, self.directory):
             if not parent.exists():
                 parent.mkdir()
                 self._made.append(parent)
+                hand_over(parent, self._heir)
         for folder in self._folders:
             (self.directory / folder).mkdir()
+        hand_over(self.directory, self._heir)
 
     def _publish(self) -> None:
         """On the disk first, then under its name: a reader never sees half a result."""
         (self.directory / _LOCK).unlink()
+        hand_over(self.directory, self._heir)
         sync_tree(self.directory)
         self.directory.rename(self.final)
         self._made.clear()

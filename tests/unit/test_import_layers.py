@@ -21,6 +21,7 @@ STORE = frozenset(
     {
         "testbed.run.store",
         "testbed.run.files",
+        "testbed.run.ownership",
         "testbed.run.cell_files",
         "testbed.run.telemetry_files",
         "testbed.run.metadata",
