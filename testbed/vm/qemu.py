@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,7 +16,7 @@ from testbed.run.files import storing
 from testbed.vm import boxes, openssh
 from testbed.vm.kvm import Choice, no_qemu
 from testbed.vm.places import qemu_directory
-from testbed.vm.processes import known
+from testbed.vm.processes import Known, known
 from testbed.vm.qemu_command import boot_command, overlay_command
 from testbed.vm.qemu_state import QemuMachine, check_name, load_all
 
@@ -31,19 +33,25 @@ def create(root: Path, name: str, *, box: Path, cpus: int, memory_mib: int, acce
     """Make a machine that was never up: its disk, laid over the image of a box, and its state."""
     directory = qemu_directory(root) / check_name(name)
     image = boxes.image_of(root, box)
+    partial = directory.with_name(f".{name}.{os.getpid()}.new")
     machine = QemuMachine(
         name=name,
-        directory=directory,
+        directory=partial,
         image=image.path,
         cpus=cpus,
         memory_mib=memory_mib,
         accelerator=accelerator,
     )
-    with storing(directory):
-        directory.mkdir(mode=0o700, parents=True)
-    _run(overlay_command(image, machine.disk))
-    machine.save()
-    return machine
+    try:
+        with storing(directory):
+            partial.mkdir(mode=0o700, parents=True)
+        _run(overlay_command(image, machine.disk))
+        machine.save()
+        with storing(directory):
+            partial.rename(directory)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return replace(machine, directory=directory)
 
 
 def start(machine: QemuMachine, choice: Choice) -> QemuMachine:
@@ -57,14 +65,33 @@ def start(machine: QemuMachine, choice: Choice) -> QemuMachine:
         machine.console.unlink(missing_ok=True)
         started = replace(machine, port=free_port(), accelerator=choice.accelerator)
         try:
-            _run(boot_command(started, started.port), timeout_s=_START_S)
-            break
+            return _started(started)
         except PreflightError as error:
             if not tries_left or "host forwarding" not in str(error):
                 raise
-    started = replace(started, process=known(int(machine.pidfile.read_text(encoding="ascii"))))
-    started.save()
+    raise AssertionError("the last try returns or raises")
+
+
+def _started(machine: QemuMachine) -> QemuMachine:
+    """Start QEMU and note who it is; if that does not come to its end, QEMU does."""
+    machine.pidfile.unlink(missing_ok=True)
+    started = machine
+    try:
+        _run(boot_command(machine, machine.port), timeout_s=_START_S)
+        started = replace(machine, process=_process_of(machine))
+        started.save()
+    except BaseException:
+        end(replace(started, process=_process_of(machine)))
+        raise
     return started
+
+
+def _process_of(machine: QemuMachine) -> Known | None:
+    """Who QEMU says it is."""
+    try:
+        return known(int(machine.pidfile.read_text(encoding="ascii")))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def free_port() -> int:

@@ -68,8 +68,8 @@ class Patience:
         )
 
 
-def wait_until_open(machine: QemuMachine, note: Callable[[str], None]) -> None:
-    """Wait until the machine answers to its own key, and to no other.
+def wait_until_open(machine: QemuMachine, note: Callable[[str], None]) -> QemuMachine:
+    """Wait until the machine answers to its own key, and to no other; the machine as it is then.
 
     At its first boot its host keys are taken from its console, which only this machine can write to, and its published
     key is replaced by one that is made here.
@@ -78,19 +78,20 @@ def wait_until_open(machine: QemuMachine, note: Callable[[str], None]) -> None:
     if not machine.known_hosts.is_file():
         _pin(machine, patience)
     if not machine.opened:
-        _open(machine, patience)
+        machine = _open(machine, patience)
     _wait_for_answer(machine, patience)
     note(f"{machine.name}: up after {patience.waited_s():.0f} s")
+    return machine
 
 
 def _pin(machine: QemuMachine, patience: Patience) -> None:
     while not (keys := console.host_keys(console.read(machine.console))):
-        patience.a_moment("its host keys, on its console,")
+        patience.a_moment("its host keys on the console")
     write_private(machine.known_hosts, known_hosts_text(machine.name, keys))
     patience.note(f"{machine.name}: host key {shown_fingerprint(keys)}, told by its console")
 
 
-def _open(machine: QemuMachine, patience: Patience) -> None:
+def _open(machine: QemuMachine, patience: Patience) -> QemuMachine:
     """Log in with the published key, and put the machine's own in its place."""
     published = machine.directory / "published_key"
     write_private(published, PRIVATE_KEY)
@@ -105,7 +106,9 @@ def _open(machine: QemuMachine, patience: Patience) -> None:
                 )
             patience.a_moment("its SSH server")
         openssh.must_run(by_published, ["sh", "-c", _REPLACE_KEY], stdin=own)
-        replace(machine, opened=True).save()
+        opened = replace(machine, opened=True)
+        opened.save()
+        return opened
     finally:
         published.unlink()
 
