@@ -27,6 +27,7 @@ from testbed.cli import (
     validate,
 )
 from testbed.cli import list as list_verb
+from testbed.cli import vm as vm_verbs
 from testbed.cli.output import print_error
 from testbed.errors import Interrupted, TestbedError
 
@@ -106,3 +107,4 @@ app.command("ping")(ping.ping)
 app.command("validate")(validate.validate)
 app.command("lint")(lint.lint)
 app.command("clean")(clean.clean)
+app.add_typer(vm_verbs.app, name="vm")
