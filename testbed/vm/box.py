@@ -1,7 +1,7 @@
 """Building a Vagrant box from the distribution's packages alone: no loop device, no mount, no virtual machine.
 
 The same packages and the same tree give the same file, byte for byte: nothing of the machine, the moment or the
-order of work is in it. Whatever happens, nothing but the finished box and its manifest stays; a log is kept in build/box/.
+order of work is in it. Whatever happens, nothing stays but the finished box, its manifest, and a log in build/box/.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def build_box(plan: BoxPlan, *, step: Step) -> dict[str, Any]:
     require_buildable(plan)
     with _work_directory(plan.work) as work:
         epoch_s = BARE_EPOCH_S if plan.bare else box_tree.tree_epoch_s(plan.tree)
-        log = plan.work / "box.log"
+        log = plan.work / f"{plan.out.stem}.log"
         log.write_bytes(b"")
         tools = Tools(log=log, environment=_environment(work, epoch_s))
         root = work / "root"
@@ -110,8 +110,7 @@ def build_box(plan: BoxPlan, *, step: Step) -> dict[str, Any]:
             with step("set-up"):
                 box_tree.install_tree(plan.tree, root, epoch_s=epoch_s, tools=tools)
         with step("disk"):
-            (root / "boot/grub").mkdir(parents=True, exist_ok=True)
-            (root / "boot/grub/grub.cfg").write_text(box_image.grub_configuration(), encoding="ascii")
+            write_boot_configuration(root)
             box_root.finish_root(root, tools=tools)
             box_image.make_disk(root, work / "disk.raw", epoch_s=epoch_s, tools=tools)
         contents = work / "box"
@@ -126,6 +125,13 @@ def build_box(plan: BoxPlan, *, step: Step) -> dict[str, Any]:
             manifest |= {"box_sha256": sha256_of(partial), "box_bytes": partial.stat().st_size}
             _put_in_place(partial, plan, manifest)
     return manifest
+
+
+def write_boot_configuration(root: Path) -> None:
+    """Put grub.cfg where the boot loader looks for it."""
+    directory = root / "boot" / "grub"
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "grub.cfg").write_text(box_image.grub_configuration(), encoding="ascii")
 
 
 def _environment(work: Path, epoch_s: int) -> dict[str, str]:
