@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from testbed.cli.vm import machines
+from testbed.cli.vm import box, machines
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -14,6 +14,7 @@ app = typer.Typer(
     help="Experiments in virtual machines and on other hosts.",
 )
 
+app.command("box")(box.box)
 app.command("up")(machines.up)
 app.command("list")(machines.list_)
 app.command("halt")(machines.halt)

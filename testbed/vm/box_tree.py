@@ -1,0 +1,108 @@
+"""The project's tree in a full box: copied to /vagrant and set up there by its own set-up, without network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from testbed.errors import PreflightError
+from testbed.vm.box_tools import Tools, in_namespaces
+from testbed.vm.target import VM_TREE
+
+FIXED_EPOCH_S = 1_767_225_600
+"""2026-01-01, the date of a tree that is no git repository."""
+_USER_ID = 1000
+"""Of `vagrant` in the guest."""
+
+
+def tree_epoch_s(tree: Path) -> int:
+    """When the last commit of a tree was made; a fixed time where there is none."""
+    return int(_git(tree, "log", "-1", "--format=%ct") or FIXED_EPOCH_S)
+
+
+def tree_commit(tree: Path) -> str | None:
+    """The last commit of a tree, with `+` if files differ from it; None where there is none."""
+    commit = _git(tree, "rev-parse", "HEAD")
+    changed = _git(tree, "status", "--porcelain", "--untracked-files=no")
+    return f"{commit}{'+' if changed else ''}" if commit else None
+
+
+def _git(tree: Path, *arguments: str) -> str:
+    """What git says of a tree, though another user's; empty where git or a repository is missing."""
+    command = ["git", "-c", f"safe.directory={tree}", "-C", str(tree), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def tree_files(tree: Path) -> dict[str, Path]:
+    """What of the tree goes into the box, by its path there."""
+    names = _git(tree, "ls-files").splitlines()
+    return {name: tree / name for name in names if (tree / name).is_file()}
+
+
+def make_wheelhouse(tree: Path, *, tools: Tools) -> Path:
+    """The directory with a wheel of every Python dependency, made where it is missing."""
+    wheels = tree / "build" / "wheels"
+    python = tree / ".venv" / "bin" / "python"
+    wheels.mkdir(parents=True, exist_ok=True)
+    # With this machine's own settings of pip: it is the one with the network.
+    with_settings = Tools(log=tools.log, environment=dict(os.environ))
+    with_settings.run(
+        [
+            *(python, "-m", "pip", "wheel", "--disable-pip-version-check", "--no-deps"),
+            *("--find-links", wheels, "--wheel-dir", wheels, "--requirement", tree / "requirements.lock"),
+        ],
+        what="collecting the Python dependencies",
+        remedy="check the network (pip reads the usual PIP_* variables)",
+    )
+    return wheels
+
+
+def install_tree(tree: Path, root: Path, *, epoch_s: int, tools: Tools) -> None:
+    """Copy the tree to /vagrant of a root directory and run its set-up there."""
+    there = root / VM_TREE.lstrip("/")
+    for name, path in sorted(tree_files(tree).items()):
+        target = there / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target, follow_symlinks=False)
+    wheels = make_wheelhouse(tree, tools=tools)
+    shutil.copytree(wheels, there / "build" / "wheels", dirs_exist_ok=True)
+    for made in there.glob("testbed/engine/_engine*.so"):
+        made.unlink()
+    set_up = [f"{VM_TREE}/tools/setup.sh", "packages", "venv", "python", "engine"]
+    variables = [
+        *("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "TZ=UTC"),
+        *("TB_OFFLINE=1", f"PIP_FIND_LINKS={VM_TREE}/build/wheels", "PYTHONHASHSEED=0"),
+        f"SOURCE_DATE_EPOCH={epoch_s}",
+    ]
+    tools.run(
+        in_namespaces("chroot", root, *variables, *set_up, proc=root / "proc"),
+        what="set-up in the box",
+        remedy="see the log; on this machine, ./tb does the same set-up",
+    )
+    _tidy(there)
+    _own(there)
+
+
+def _tidy(there: Path) -> None:
+    """Leave of the build only what set-up looks at to find that nothing is to be done."""
+    for path in (there / "build").iterdir():
+        if path.name not in ("wheels", "release"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in (there / "build" / "release").iterdir():
+        if path.name != ".tb-engine":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if not list(there.glob("testbed/engine/_engine*.so")):
+        raise PreflightError("set-up in the box made no engine", remedy="see the log in build/box/")
+
+
+def _own(there: Path) -> None:
+    """Give the tree to the guest's user."""
+    for directory, directories, files in os.walk(there):
+        for name in (".", *directories, *files):
+            os.chown(os.path.join(directory, name), _USER_ID, _USER_ID, follow_symlinks=False)
