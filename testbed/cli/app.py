@@ -25,6 +25,7 @@ from testbed.cli import (
     tail,
     test,
     validate,
+    vm,
 )
 from testbed.cli import list as list_verb
 from testbed.cli.output import print_error
@@ -106,3 +107,4 @@ app.command("ping")(ping.ping)
 app.command("validate")(validate.validate)
 app.command("lint")(lint.lint)
 app.command("clean")(clean.clean)
+app.add_typer(vm.app, name="vm")

@@ -60,7 +60,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "testbed.vm.agent": frozenset(),
     "testbed.vm.runs": ENGINE | {"testbed.vm", "testbed.run"} | REPORT,
     "testbed.validate": ENGINE | {"testbed.fabric", "testbed.run"} | ANALYSIS,
-    "testbed.cli": ENGINE | {"testbed.fabric", "testbed.run", "testbed.validate", "testbed.vm"} | REPORT,
+    "testbed.cli": ENGINE
+    | {"testbed.fabric", "testbed.run", "testbed.validate", "testbed.vm", "testbed.vm.runs"}
+    | REPORT,
     "experiments": SPEC,
     "experiments.controllers": SPEC | CONTROLLER_APP | {"testbed.controller"},
 }
