@@ -59,7 +59,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     # What drives other machines; the agent runs on them, by itself.
     "testbed.vm.target": BASE,
     "testbed.vm.ssh": BASE | {"testbed.vm.target"},
-    "testbed.vm": VM | {"testbed.run.files"},
+    # The rules of what it sends are those by which the other side looks.
+    "testbed.vm": VM | {"testbed.run.files", "testbed.vm.agent"},
     "testbed.vm.agent": frozenset(),
     "testbed.vm.runs": ENGINE | VM | {"testbed.run"} | REPORT,
     "testbed.validate": ENGINE | {"testbed.fabric", "testbed.run"} | ANALYSIS,
