@@ -1,0 +1,95 @@
+"""Processes that outlive the command that started them: known by pid, start time and command line, all three.
+
+Imports nothing of the testbed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+_STATE, _START_TIME = 0, 19
+"""Fields of /proc/PID/stat, counted from the one after the command name [proc(5): 3, 22]."""
+_LOOK_EVERY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A process as a state file knows it."""
+
+    pid: int
+    started: str
+    """When, as the system tells it: with the pid, one process for ever."""
+
+    def is_alive(self, mark: str) -> bool:
+        """Whether this very process lives, and has `mark` in its command line."""
+        return started(self.pid) == self.started and mark in command_line(self.pid)
+
+    def end(self, number: signal.Signals, mark: str) -> None:
+        """Send it a signal; nothing if it is gone, and never to another process that has its pid."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except AttributeError:  # not on macOS
+            if self.is_alive(mark):
+                os.kill(self.pid, number)
+            return
+        except ProcessLookupError:
+            return
+        try:
+            if self.is_alive(mark):  # asked after the pidfd is held: it cannot become another's
+                signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:
+            return
+        finally:
+            os.close(descriptor)
+
+    def wait(self, mark: str, timeout_s: float) -> bool:
+        """Wait until it has ended; whether it has."""
+        until = time.monotonic() + timeout_s
+        while self.is_alive(mark):
+            if time.monotonic() >= until:
+                return False
+            time.sleep(_LOOK_EVERY_S)
+        return True
+
+
+def known(pid: int) -> Known | None:
+    """The process that has this pid now; None if there is none alive."""
+    begun = started(pid)
+    return Known(pid=pid, started=begun) if begun else None
+
+
+def started(pid: int) -> str:
+    """When a process started, such that no two processes with its pid have the same; empty if none lives."""
+    if not Path("/proc/self/stat").exists():
+        return _ps(pid, "lstart")
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    fields = text.rpartition(")")[2].split()
+    if fields[_STATE] in "ZX":  # dead, and its parent has not noticed
+        return ""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot} {fields[_START_TIME]}"
+
+
+def command_line(pid: int) -> str:
+    """The command line of a process, its arguments parted by blanks; empty if none lives."""
+    if not Path("/proc/self/stat").exists():
+        return _ps(pid, "command")
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def _ps(pid: int, column: str) -> str:
+    done = subprocess.run(
+        ["ps", "-ww", "-o", f"{column}=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
