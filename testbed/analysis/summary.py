@@ -163,6 +163,8 @@ class RunSummary:
     """The time that small messages are to make; 0: none."""
     places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Row and column of each variant in the table of the budget."""
+    part_of: int = 0
+    """How many cells the experiment has, where these are only some of them; 0: these are all."""
 
 
 def measured(records: Records, destination: int | None) -> Records:

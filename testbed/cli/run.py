@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import StrEnum
@@ -17,7 +17,7 @@ from testbed.cli.output import JsonOption, print_json, table_width
 from testbed.errors import Interrupted
 
 if TYPE_CHECKING:
-    from testbed.run.execute import RunOutcome
+    from testbed.run.assemble import RunOutcome
     from testbed.spec.experiment import Experiment
 
 EPILOG = (
@@ -34,7 +34,10 @@ class Engine(StrEnum):
 
 
 ExperimentArgument = Annotated[
-    str, typer.Argument(metavar="EXPERIMENT", help="A name in experiments/, or the path of a script.")
+    str,
+    typer.Argument(
+        metavar="EXPERIMENT", help="A name in experiments/, the path of a script, or of a result's spec.json."
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -67,6 +70,12 @@ def run(
     repeat: RepeatOption = 1,
     out: OutOption = None,
     snap: SnapOption = None,
+    cells: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID[,ID...]", help="Only these cells, each as in a run of all; ids as in summary.json."
+        ),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Print no report: it is in the result, too.")
     ] = False,
@@ -84,6 +93,10 @@ def run(
 
       ./tb run quickstart --seed 3 --repeat 5 --json > runs.json
 
+      ./tb run results/quickstart/TIME-ID/spec.json --seed 7
+
+      ./tb run quickstart --engine twin --cells load-4KiB-rdma,load-4KiB-transparent
+
       ./tb run quickstart --controller my_app.py
 
       ./tb run quickstart --engine twin --controller results/quickstart/TIME-ID/tables.json
@@ -93,8 +106,9 @@ def run(
     adjusted = adjust(load_experiment(experiment), overrides, seed=seed, snap=snap, controller=controller)
     wanted = list(with_seeds(adjusted, repeat))
     target = out or results_dir()
-    prepare(wanted[-1], engine, target)  # they differ in the seed alone, and the last is the largest
-    outcomes = [_execute(one, engine, target, quiet=quiet or as_json) for one in wanted]
+    only = None if cells is None else tuple(filter(None, (one.strip() for one in cells.split(","))))
+    prepare(wanted[-1], engine, target, only)  # they differ in the seed alone, and the last is the largest
+    outcomes = [_execute(one, engine, target, only, quiet=quiet or as_json) for one in wanted]
     if as_json or not quiet:
         _show_together(outcomes, as_json=as_json)
 
@@ -144,8 +158,11 @@ def _show_together(outcomes: Sequence[RunOutcome], *, as_json: bool) -> None:
     typer.echo(repeat_table(runs, summarise_repeats(runs), width=table_width()))
 
 
-def prepare(experiment: Experiment, engine: Engine, out: Path) -> None:
-    """Refuse, before anything is built, what this machine cannot run; become root where that is needed."""
+def prepare(experiment: Experiment, engine: Engine, out: Path, only: Collection[str] | None = None) -> None:
+    """Refuse, before anything is built, what this machine cannot run; become root where that is needed.
+
+    `only`: ids of the cells that are to be run; None for all.
+    """
     from testbed.cli.privilege import become_root
     from testbed.cli.writable import ensure_writable
     from testbed.fabric.capacity import check_capacity
@@ -154,8 +171,8 @@ def prepare(experiment: Experiment, engine: Engine, out: Path) -> None:
     from testbed.run.resolve import resolve
 
     resolved = resolve(experiment)
-    cell_runs(resolved, emulated=engine is Engine.emulation)
-    networks = resolved.networks
+    runs = cell_runs(resolved, emulated=engine is Engine.emulation, only=only)
+    networks = [one for one in resolved.networks if any(run.network is one for run in runs)]
     if engine is Engine.emulation:
         become_root("a run on real frames", otherwise="--engine twin")
         preflight.require("emulation")
@@ -188,7 +205,9 @@ def with_seeds(experiment: Experiment, repeat: int) -> Iterator[Experiment]:
     return (replace(experiment, seed=experiment.seed + offset) for offset in range(repeat))
 
 
-def _execute(experiment: Experiment, engine: Engine, out: Path, *, quiet: bool) -> RunOutcome:
+def _execute(
+    experiment: Experiment, engine: Engine, out: Path, cells: Collection[str] | None, *, quiet: bool
+) -> RunOutcome:
     """Run one experiment with a progress view; print its report unless `quiet`."""
     from testbed.cli.progress_view import ProgressView
     from testbed.run.execute import execute
@@ -196,7 +215,7 @@ def _execute(experiment: Experiment, engine: Engine, out: Path, *, quiet: bool) 
     view = ProgressView()
     with ended_by_signal():
         try:
-            outcome = execute(experiment, engine=engine.value, out=out, progress=view)
+            outcome = execute(experiment, engine=engine.value, out=out, progress=view, cells=cells)
         finally:
             view.finish()
     if not quiet:

@@ -324,7 +324,8 @@ def repeat_table(
         if width is None or columns_of(text) <= width:
             break
     seeds = ", ".join(str(seed) for seed in spreads.seeds)
-    return text + f"mean over the seeds {seeds}, with its 95 % t-interval\n"
+    part = f"; {part_text(runs[0])}" if runs[0].part_of else ""
+    return text + f"mean over the seeds {seeds}, with its 95 % t-interval{part}\n"
 
 
 def _repeat_table(cells: Sequence[CellSummary], spreads: RepeatSummary, columns: Sequence[str]) -> Table:
@@ -356,12 +357,20 @@ def clock_text(clock: ClockStatement) -> str:
 def _heading(summary: RunSummary) -> list[tuple[str, str]]:
     return [
         (summary.experiment, f"{summary.fabric}; seed {summary.seed}"),
+        ("part", part_text(summary)),
         ("question", summary.question),
         ("variants", _variants(summary)),
         ("failures", _failures(summary)),
         ("control", ", ".join(f"{key}={value}" for key, value in summary.control.items())),
         ("clock", clock_text(summary.clock)),
     ]
+
+
+def part_text(summary: RunSummary) -> str:
+    """That cells are missing, and how many; empty where none is."""
+    if not summary.part_of:
+        return ""
+    return f"{len(summary.cells)} of the {summary.part_of} cells of the experiment; the others were not run"
 
 
 def _variants(summary: RunSummary) -> str:

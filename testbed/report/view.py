@@ -16,7 +16,7 @@ from testbed.analysis.curves import DepthCurve, LatencyCurve, latency_curve, thi
 from testbed.analysis.depths import SampleKind
 from testbed.analysis.records import Records, latencies_ps
 from testbed.analysis.summary import CellSummary, RunSummary, measured
-from testbed.report.text import clock_text
+from testbed.report.text import clock_text, part_text
 
 _STEP = re.compile(r"(step:)?-?\d")
 _LEAST_STEPS = 3
@@ -78,7 +78,7 @@ def view_run(
         experiment=summary.experiment,
         seed=summary.seed,
         result_id=result_id,
-        clock=clock_text(summary.clock),
+        clock="; ".join(filter(None, [clock_text(summary.clock), part_text(summary)])),
         fabric=summary.fabric,
         cells=tuple(
             CellView(

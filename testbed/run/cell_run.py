@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from testbed.analysis.counter_series import MOST_SAMPLES
 from testbed.controller.reaction import programme
 from testbed.controller.tables import Programme
 from testbed.errors import SpecError
+from testbed.registry import unknown_name
 from testbed.run.controllers import check_controller, given_programmes
 from testbed.run.plan import cell_plan
 from testbed.run.resolve import Network, Resolved
@@ -66,13 +67,15 @@ class CellRun:
         )
 
 
-def cell_runs(resolved: Resolved, *, emulated: bool) -> list[CellRun]:
-    """How far each cell goes on each clock, and by whose rules."""
+def cell_runs(resolved: Resolved, *, emulated: bool, only: Collection[str] | None = None) -> list[CellRun]:
+    """How far each cell goes on each clock, and by whose rules.
+
+    `only`: ids of the cells that are wanted; each goes as far as it would beside all others.
+    """
     experiment = resolved.experiment
     check_controller(experiment.controller, engine="emulation" if emulated else "twin")
-    given = given_programmes(
-        experiment.controller, ((cell, resolved.network(cell)) for cell in resolved.cells)
-    )
+    cells = resolved.cells if only is None else chosen_cells(resolved.cells, only)
+    given = given_programmes(experiment.controller, ((cell, resolved.network(cell)) for cell in cells))
     share = math.ceil(experiment.emulated_records / len(resolved.cells)) if emulated else 0
     runs = [
         cell_run(
@@ -83,10 +86,21 @@ def cell_runs(resolved: Resolved, *, emulated: bool) -> list[CellRun]:
             index=index,
             given=given.get(cell.id),
         )
-        for index, cell in enumerate(resolved.cells)
+        for index, cell in enumerate(cells)
     ]
     _check_samples(runs, experiment.sample_interval_ps)
     return runs
+
+
+def chosen_cells(cells: Sequence[Cell], ids: Collection[str]) -> tuple[Cell, ...]:
+    """Those of these ids, in the experiment's order."""
+    known = [cell.id for cell in cells]
+    for wanted in ids:
+        if wanted not in known:
+            raise unknown_name("cell", wanted, known)
+    if not ids:
+        raise SpecError("no cell is chosen", remedy=f"name at least one of: {', '.join(known)}")
+    return tuple(cell for cell in cells if cell.id in ids)
 
 
 def _check_samples(runs: Sequence[CellRun], interval_ps: int | None) -> None:

@@ -1,9 +1,10 @@
-"""Experiment scripts: found by name or path, imported by path. A script only defines `EXPERIMENT`."""
+"""Experiments: scripts, found by name or path and imported by path, that only define `EXPERIMENT`; and saved specs."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS_DIR = ROOT / "experiments"
+
+SPEC = "spec.json"
+"""What a result keeps of its experiment."""
+_KEYS_OF_SPEC = frozenset({"schema_version", "name", "topology", "scenarios"})
+_SAVED = "give the spec.json of a result, or the directory of a result"
 
 # What a script can do wrong while it is imported. A spec error inside it is told as it is.
 _SCRIPT_ERRORS = (
@@ -53,9 +59,15 @@ def describe_experiment(name: str, directory: Path = EXPERIMENTS_DIR) -> str:
 
 
 def load_experiment(reference: str, directory: Path = EXPERIMENTS_DIR) -> Experiment:
-    """The `EXPERIMENT` of a script, given the path of a .py file or a name in `experiments/`."""
+    """The `EXPERIMENT` of a script, given the path of a .py file or a name in `experiments/`; or a saved one.
+
+    That is the path of a spec.json, or of the result that has it.
+    """
     from testbed.spec.experiment import Experiment
 
+    spec = _spec_path(reference)
+    if spec is not None:
+        return _load_spec(spec)
     path = _script_path(reference, directory)
     module = _import_script(path)
     found = getattr(module, "EXPERIMENT", None)
@@ -65,6 +77,34 @@ def load_experiment(reference: str, directory: Path = EXPERIMENTS_DIR) -> Experi
             f"{path}: {what}", remedy="end the script in `EXPERIMENT = Experiment(...)`; see README.md"
         )
     return found
+
+
+def _spec_path(reference: str) -> Path | None:
+    """The file of a saved spec, if one is meant."""
+    path = Path(reference)
+    if reference.endswith(".json"):
+        return path
+    is_path = path.name != reference
+    return path / SPEC if is_path and path.is_dir() else None
+
+
+def _load_spec(path: Path) -> Experiment:
+    """What a result has saved of its experiment."""
+    from testbed.spec.codec import from_dict
+    from testbed.spec.experiment import Experiment
+
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{path} cannot be read: {error.strerror or error}", remedy=_SAVED) from error
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{path} is no JSON: {error}", remedy=_SAVED) from error
+    if not isinstance(data, dict) or not data.keys() >= _KEYS_OF_SPEC:
+        raise SpecError(f"{path} holds no experiment", remedy=_SAVED)
+    try:
+        return from_dict(Experiment, data)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}", remedy=error.remedy) from error
 
 
 def _script_path(reference: str, directory: Path) -> Path:

@@ -35,6 +35,11 @@ def telemetry_path(directory: Path, cell_id: str, kind: str) -> Path:
     return directory / TELEMETRY_DIR / f"{cell_id}-{kind}.parquet"
 
 
+def telemetry_paths(directory: Path, cell_id: str) -> list[Path]:
+    """Where all tables of a cell would be."""
+    return [telemetry_path(directory, cell_id, kind) for kind in (_INT, _HOPS, _SFLOW)]
+
+
 def write_inband(directory: Path, cell_id: str, hops: npt.NDArray[np.void], inband: InBand) -> None:
     """Write the hops of packets (`INT_DTYPE`), and what they say of each egress port."""
     write_table(telemetry_path(directory, cell_id, _INT), pa.table(_columns(hops)))

@@ -40,9 +40,7 @@ WHEELS_COMPLETE = WHEELS + "/complete"
 ENGINE = "testbed/engine/_engine*.so*"
 # What of a tree stays where it is: at its top, and anywhere.
 _TOP = frozenset({".git", ".vagrant", ".vm", ".venv", "build", "dist", "results"})
-_ANYWHERE = frozenset(
-    {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".cache"}
-)
+_ANYWHERE = frozenset({"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".cache"})
 _PATTERNS = ("*.pyc", "*.egg-info", "._engine*", ".#*")
 _JOB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _DEPLOYED = ".vm/deployed.json"
@@ -215,7 +213,9 @@ def _unpack(bundle: str, into: str) -> list[str]:
                     size -= len(chunk)
                 os.fchmod(out.fileno(), mode)
             if size or digest.hexdigest() != expected:
-                raise Refused(f"{path} did not arrive as it was sent", "run it again; was the file being changed?")
+                raise Refused(
+                    f"{path} did not arrive as it was sent", "run it again; was the file being changed?"
+                )
             names.append(path)
     return names
 
@@ -304,13 +304,17 @@ def install(request: Request) -> Answer:
         with _locked(lock, fcntl.LOCK_EX, "wait until it has ended, or `tb vm stop`"):
             busy = _busy(tree)
             if busy:
-                raise Refused(f"{tree} is in use by {', '.join(busy)}", "wait until it has ended, or `tb vm stop`")
+                raise Refused(
+                    f"{tree} is in use by {', '.join(busy)}", "wait until it has ended, or `tb vm stop`"
+                )
             new = set(_unpack(request["bundle"], staged))
             new.remove(request["wanted"])
             wanted: dict[str, list[Any]] = _read_json(_below(staged, request["wanted"]))
             there = _manifest(tree)
             changed = [
-                path for path in wanted if path not in new and (path not in there or there[path][2] != wanted[path][2])
+                path
+                for path in wanted
+                if path not in new and (path not in there or there[path][2] != wanted[path][2])
             ]
             if changed:
                 raise Refused(f"{changed[0]} was changed in {tree} meanwhile", "run it again")
@@ -415,7 +419,11 @@ def _receivers(leader: int, name: str) -> list[int]:
             yield pid
 
     if name == "SIGKILL":
-        return [pid for pid, (_, f) in table.items() if int(f[3]) == leader or pid == leader or leader in above(pid)]
+        return [
+            pid
+            for pid, (_, f) in table.items()
+            if int(f[3]) == leader or pid == leader or leader in above(pid)
+        ]
     return [
         pid
         for pid, (_, fields) in table.items()
@@ -469,7 +477,12 @@ def _in_use(directory: str) -> bool:
 
 
 def _status(directory: str) -> Answer:
-    answer: Answer = {"job": os.path.basename(directory), "state": "absent", "exit_code": None, "log_bytes": 0}
+    answer: Answer = {
+        "job": os.path.basename(directory),
+        "state": "absent",
+        "exit_code": None,
+        "log_bytes": 0,
+    }
     answer |= {"started_at_s": None, "ended_at_s": None, "free_bytes": _free_bytes(directory)}
     job = _read_json(os.path.join(directory, "job.json"))
     if job is None:
@@ -514,7 +527,9 @@ def start(request: Request) -> Answer:
         with _locked(JOBS, fcntl.LOCK_EX, "run it again"):
             if not os.path.exists(directory):
                 if not os.access(os.path.join(tree, "tb"), os.X_OK):
-                    raise Refused(f"there is no testbed in {tree}", "copy it there first, or name another --directory")
+                    raise Refused(
+                        f"there is no testbed in {tree}", "copy it there first, or name another --directory"
+                    )
                 new = os.path.join(JOBS, f".{request['job']}.new")
                 _forget(new)
                 os.makedirs(os.path.join(new, "files"))
@@ -549,7 +564,9 @@ def _launch(tree: str, new: str, directory: str, request: Request) -> None:
     with os.fdopen(reading, "rb") as pipe:
         said = pipe.read().decode()
     if said != "started":
-        raise Refused(f"the job could not be started: {said or 'its supervisor died'}", "free space on that disk")
+        raise Refused(
+            f"the job could not be started: {said or 'its supervisor died'}", "free space on that disk"
+        )
 
 
 def _supervise(tree: str, new: str, directory: str, request: Request, ready: int) -> None:
@@ -640,7 +657,9 @@ def stop(request: Request) -> Answer:
 
 def _over(directory: str) -> None:
     if _in_use(directory):
-        raise Refused(f"job {os.path.basename(directory)} still runs", "wait until it has ended, or `tb vm stop`")
+        raise Refused(
+            f"job {os.path.basename(directory)} still runs", "wait until it has ended, or `tb vm stop`"
+        )
 
 
 def _results(directory: str) -> list[tuple[str, str]]:
@@ -695,7 +714,8 @@ def remove(request: Request) -> Answer:
 
 
 _VERBS = {
-    verb.__name__: verb for verb in (survey, install, forget, prepare, start, status, jobs, stop, results, remove)
+    verb.__name__: verb
+    for verb in (survey, install, forget, prepare, start, status, jobs, stop, results, remove)
 }
 _STREAMS = {verb.__name__: verb for verb in (follow, send)}
 

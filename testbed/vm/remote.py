@@ -147,7 +147,9 @@ class Remote:
             offset += len(data)
 
         def work(connection: Connection) -> int:
-            return connection.stream(_command("follow", job=job, offset=offset), stdin=_source(), on_output=take)
+            return connection.stream(
+                _command("follow", job=job, offset=offset), stdin=_source(), on_output=take
+            )
 
         tries = 0
         while True:
@@ -158,7 +160,9 @@ class Remote:
                 return status
             tries = tries + 1 if offset == before else 0
             if tries >= _STREAM_TRIES:
-                raise RemoteError(f"what job {job} prints cannot be read", remedy="see whether its log is there")
+                raise RemoteError(
+                    f"what job {job} prints cannot be read", remedy="see whether its log is there"
+                )
             time.sleep(_RETRY_S)
 
     def stop(self, job: str, *, grace_s: Mapping[str, float] = _STOP_GRACE_S) -> None:
@@ -237,7 +241,9 @@ class Remote:
         self._present(job)
         rows = self._request("results", job=job)["files"]
         if not all(agent.is_below(name) for name, _, _ in rows):
-            raise RemoteError(f"job {job} has results with impossible names", remedy="do not trust that machine")
+            raise RemoteError(
+                f"job {job} has results with impossible names", remedy="do not trust that machine"
+            )
         return {name: Wanted(name=name, size_bytes=size, sha256=digest) for name, size, digest in rows}
 
     def remove(self, job: str) -> None:
@@ -248,7 +254,9 @@ class Remote:
         """The status of a job that must be there."""
         status = self.status(job)
         if status.state == "absent":
-            raise RemoteError(f"there is no job {job} there", remedy="`./tb vm runs` lists the runs that are known")
+            raise RemoteError(
+                f"there is no job {job} there", remedy="`./tb vm runs` lists the runs that are known"
+            )
         return status
 
     def _request(self, verb: str, **request: object) -> dict[str, Any]:
@@ -269,7 +277,9 @@ def _ask(connection: Connection, verb: str, **request: object) -> dict[str, Any]
     """The agent's answer; what it refuses is a RemoteError."""
     done = connection.run(_command(verb, **request), stdin=_source(), timeout_s=_ANSWER_S)
     if done.exit_code == 127:
-        raise _error(connection, "there is no python3", remedy="install it there: sudo apt-get install python3")
+        raise _error(
+            connection, "there is no python3", remedy="install it there: sudo apt-get install python3"
+        )
     try:
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):

@@ -32,7 +32,9 @@ def tree_files(root: Path) -> dict[str, Path]:
         if name.startswith(agent.WHEELS + "/") and not wheels:
             continue
         if not path.is_file():
-            raise SpecError(f"{path} is a link to no file", remedy="remove it, or put what it points to in its place")
+            raise SpecError(
+                f"{path} is a link to no file", remedy="remove it, or put what it points to in its place"
+            )
         found[name] = path
     return found
 

@@ -60,8 +60,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
         return made[name]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("testbed.run.execute.write_figures", lambda *_: [])
-        patch.setattr("testbed.run.execute.write_cell_figures", lambda *_: [])
+        patch.setattr("testbed.run.assemble.write_figures", lambda *_: [])
+        patch.setattr("testbed.run.assemble.write_cell_figures", lambda *_: [])
         yield result
 
 

@@ -33,9 +33,7 @@ def run_on(*hosts: str, **changes: Any) -> Run:
     parts = tuple(
         Part(host=host, job=f"20260101T000000Z-0-{index}", seed=1 + index) for index, host in enumerate(hosts)
     )
-    begun = Run(
-        id="20260101T000000Z-0", began_at_s=1, experiment=EXPERIMENT, engine="twin", parts=parts
-    )
+    begun = Run(id="20260101T000000Z-0", began_at_s=1, experiment=EXPERIMENT, engine="twin", parts=parts)
     return replace(begun, **changes)
 
 
@@ -96,7 +94,9 @@ class FakeRemote:
         environment: Mapping[str, str],
     ) -> None:
         self._calls.append(("start", self.name))
-        self.work[job] = Job(arguments, {k: v if isinstance(v, bytes) else v.read_bytes() for k, v in files.items()})
+        self.work[job] = Job(
+            arguments, {k: v if isinstance(v, bytes) else v.read_bytes() for k, v in files.items()}
+        )
         if self.outcome is not None:
             self.finish(job, self.outcome)
 
@@ -108,9 +108,20 @@ class FakeRemote:
 
     def status(self, job: str) -> SimpleNamespace:
         one = self.work.get(job)
-        state = "lost" if job in self.lost else "absent" if one is None else "ended" if one.ended.is_set() else "running"
+        state = (
+            "lost"
+            if job in self.lost
+            else "absent"
+            if one is None
+            else "ended"
+            if one.ended.is_set()
+            else "running"
+        )
         return SimpleNamespace(
-            job=job, state=state, exit_code=one.exit_code if one else None, log_bytes=len(one.log) if one else 0
+            job=job,
+            state=state,
+            exit_code=one.exit_code if one else None,
+            log_bytes=len(one.log) if one else 0,
         )
 
     def follow(self, job: str, offset: int, sink: Callable[[bytes], None]) -> SimpleNamespace:

@@ -45,8 +45,8 @@ LOAD, INCAST = "load-16KiB-transparent", "incast-16KiB-transparent"
 def fast() -> Iterator[pytest.MonkeyPatch]:
     """Figures, and processes that start, take longer than the run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("testbed.run.execute.write_figures", lambda *_: [])
-        patch.setattr("testbed.run.execute.write_cell_figures", lambda *_: [])
+        patch.setattr("testbed.run.assemble.write_figures", lambda *_: [])
+        patch.setattr("testbed.run.assemble.write_cell_figures", lambda *_: [])
         patch.setattr("testbed.run.workers.worker_count", lambda _: 1)
         yield patch
 

@@ -41,9 +41,19 @@ class FakeExecutor:
 
     calls: list[tuple[Experiment, str, Path]] = field(default_factory=list)
     raises: BaseException | None = None
+    cells: tuple[str, ...] | None = None
 
-    def execute(self, experiment: Experiment, *, engine: str, out: Path, progress: Any) -> SimpleNamespace:
+    def execute(
+        self,
+        experiment: Experiment,
+        *,
+        engine: str,
+        out: Path,
+        progress: Any,
+        cells: tuple[str, ...] | None,
+    ) -> SimpleNamespace:
         self.calls.append((experiment, engine, out))
+        self.cells = cells
         progress.start(experiment.records)
         if self.raises is not None:
             raise self.raises

@@ -55,7 +55,7 @@ def test_cells_have_the_records_of_their_scenario_and_a_share_of_the_real_frames
 
 def test_run_of_variants_saves_a_cell_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Figures, and processes that start, take longer than the run.
-    monkeypatch.setattr("testbed.run.execute.write_figures", lambda *_: [])
+    monkeypatch.setattr("testbed.run.assemble.write_figures", lambda *_: [])
     monkeypatch.setattr("testbed.run.workers.worker_count", lambda _: 1)
     outcome = execute(EXPERIMENT, engine="twin", out=tmp_path, progress=NullProgress())
 

@@ -41,8 +41,8 @@ def cells_of(name: str, tmp_path: Path, records: int = 300) -> tuple[CellSummary
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
     # Figures, and processes that start, take longer than the run.
-    monkeypatch.setattr("testbed.run.execute.write_figures", lambda *_: [])
-    monkeypatch.setattr("testbed.run.execute.write_cell_figures", lambda *_: [])
+    monkeypatch.setattr("testbed.run.assemble.write_figures", lambda *_: [])
+    monkeypatch.setattr("testbed.run.assemble.write_cell_figures", lambda *_: [])
     monkeypatch.setattr("testbed.run.workers.worker_count", lambda _: 1)
 
 

@@ -24,8 +24,8 @@ from testbed.cli.results import read_summary
 from testbed.cli.sensitivity import sensitivity_json
 from testbed.cli.sflow import sflow_json
 from testbed.report.tail import tail_json
+from testbed.run.assemble import RunOutcome
 from testbed.run.benchmark import BenchRow
-from testbed.run.execute import RunOutcome
 from testbed.run.sensitivity import SensitivityOutcome
 from testbed.run.sflow import Collector, Export
 from testbed.spec.codec import to_dict
@@ -51,7 +51,15 @@ def paths(
     value: Any,
     path: str = "",
     *,
-    named: tuple[str, ...] = ("percentiles", "benchmarks", "events", "variants", "places", "control"),
+    named: tuple[str, ...] = (
+        "percentiles",
+        "benchmarks",
+        "events",
+        "variants",
+        "places",
+        "control",
+        "packages",
+    ),
 ) -> Iterator[str]:
     """The paths of all leaves; the keys of a table by name count as NAME."""
     if isinstance(value, dict):

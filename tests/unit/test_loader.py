@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from testbed.errors import SpecError
 from testbed.run.loader import EXPERIMENTS_DIR, describe_experiment, experiment_names, load_experiment
+from testbed.spec.codec import to_dict
 
 SCRIPT = '''"""Does it work?
 
@@ -83,3 +85,75 @@ def test_every_experiment_of_the_tree_loads_and_has_at_most_60_lines(name: str) 
     assert load_experiment(name).cells()
     assert describe_experiment(name)
     assert len((EXPERIMENTS_DIR / f"{name}.py").read_text(encoding="utf-8").splitlines()) <= 60
+
+
+# ------------------------------------------------------------------------------------------------- saved specs
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """The spec of a result, as it is saved."""
+    path = tmp_path / "result" / "spec.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(to_dict(load_experiment("switch_shootout"))), encoding="utf-8")
+    return path
+
+
+def test_load_experiment_of_a_saved_spec_is_what_was_saved(saved: Path) -> None:
+    assert load_experiment(str(saved)) == load_experiment("switch_shootout")
+    assert load_experiment(str(saved.parent)) == load_experiment("switch_shootout")
+
+
+def test_load_experiment_by_name_is_not_a_directory_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "quickstart").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load_experiment("quickstart").name == "quickstart"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema_version": 2}, "spec.json: schema_version is 2, this program reads 1"),
+        ({"schema_version": None}, "spec.json: schema_version is None"),
+        ({"records": "many"}, "spec.json: records: 'many' does not fit"),
+        ({"recrods": 3}, "spec.json: recrods: unknown field 'recrods'; did you mean 'records'?"),
+    ],
+)
+def test_load_experiment_of_a_spec_that_does_not_fit_says_why(
+    saved: Path, change: dict[str, object], message: str
+) -> None:
+    saved.write_text(json.dumps({**json.loads(saved.read_text()), **change}), encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        load_experiment(str(saved))
+    assert message in str(caught.value)
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"name": ', "is no JSON: "),
+        (b"\xff\xfe{", "is no JSON: "),
+        (b"[" * 100_000, "is no JSON: "),
+        (b"[]", "holds no experiment"),
+        (b'{"schema_version": 1, "experiment": "tiny", "cells": []}', "holds no experiment"),
+    ],
+)
+def test_load_experiment_of_what_is_no_spec_says_so(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "spec.json"
+    path.write_bytes(content)
+    with pytest.raises(SpecError) as caught:
+        load_experiment(str(path))
+    assert message in str(caught.value)
+    assert caught.value.remedy == "give the spec.json of a result, or the directory of a result"
+
+
+@pytest.mark.parametrize("reference", ["gone/spec.json", "gone.json", "."])
+def test_load_experiment_of_a_spec_that_is_not_there_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SpecError, match="No such file"):
+        load_experiment(reference)

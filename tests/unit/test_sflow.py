@@ -64,8 +64,8 @@ collector = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadedResult]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("testbed.run.execute.write_figures", lambda *_: [])
-        patch.setattr("testbed.run.execute.write_cell_figures", lambda *_: [])
+        patch.setattr("testbed.run.assemble.write_figures", lambda *_: [])
+        patch.setattr("testbed.run.assemble.write_cell_figures", lambda *_: [])
         out = tmp_path_factory.mktemp("sampled")
         yield load_result(execute(SAMPLED, engine="twin", out=out, progress=NullProgress()).directory)
 
@@ -398,8 +398,8 @@ def test_sflow_says_when_nobody_listens(result: LoadedResult, tb: Tb) -> None:
 def test_sflow_of_a_result_without_samples_says_how_to_get_them(tmp_path: Path) -> None:
     plain = replace(SAMPLED, name="plain", switch_settings={}, records=100)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("testbed.run.execute.write_figures", lambda *_: [])
-        patch.setattr("testbed.run.execute.write_cell_figures", lambda *_: [])
+        patch.setattr("testbed.run.assemble.write_figures", lambda *_: [])
+        patch.setattr("testbed.run.assemble.write_cell_figures", lambda *_: [])
         made = execute(plain, engine="twin", out=tmp_path, progress=NullProgress())
     with pytest.raises(SpecError, match="not asked for any") as error:
         load_export(load_result(made.directory), None)

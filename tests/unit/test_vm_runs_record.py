@@ -121,9 +121,7 @@ def test_the_last_record_takes_its_folder_with_it(tmp_path: Path) -> None:
 
 def parts_of(count: int, *, repeat: int = 1, seed: int = 3) -> list[tuple[str, int, int, tuple[str, ...]]]:
     hosts = [f"h{index}" for index in range(count)]
-    parts = spread(
-        replace(EXPERIMENT, seed=seed), engine="twin", repeat=repeat, hosts=hosts, run_id="r"
-    )
+    parts = spread(replace(EXPERIMENT, seed=seed), engine="twin", repeat=repeat, hosts=hosts, run_id="r")
     assert [part.job for part in parts] == [f"r-{index}" for index in range(len(parts))]
     return [(part.host, part.seed, part.seeds, part.cells) for part in parts]
 

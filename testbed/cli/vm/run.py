@@ -293,7 +293,7 @@ def _connected(targets: Sequence[Target], host_key: str | None) -> Connections:
             remedy="connect to each once with ssh, which notes its host key, or answer the questions on a terminal",
         )
     trust = Trust(host_key=host_key or None, confirm=_confirm if sys.stdin.isatty() else None)
-    return Connections(targets, trust, lambda host, text: _tell(f"{host}: {text}"))
+    return Connections(targets, trust, _tell)
 
 
 def _reconnected(folder: RunFolder) -> Connections:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
 
 from testbed.vm.remote import Remote
 from testbed.vm.runs.together import together
@@ -15,13 +14,6 @@ from testbed.vm.ssh import Link, Trust
 from testbed.vm.target import Target
 
 _TOLD_EVERY_S = 5.0
-
-
-class Told(Protocol):
-    """Who is told lines, by any thread."""
-
-    def __call__(self, host: str, text: str) -> None:
-        """A line about a machine."""
 
 
 class Meter:
@@ -47,8 +39,10 @@ def megabytes(size_bytes: int) -> str:
 class Connections:
     """Connections to machines, made all at once; a context manager that ends them."""
 
-    def __init__(self, targets: Sequence[Target], trust: Trust, told: Told) -> None:
-        self.told = told
+    def __init__(self, targets: Sequence[Target], trust: Trust, tell: Callable[[str], None]) -> None:
+        """`tell` gets lines for the user, by any thread."""
+        self._tell = tell
+        self._is_closed = False
         self._targets = {target.name: target for target in targets}
         self._trust = _one_by_one(trust)
         self._links: list[Link] = []
@@ -75,12 +69,13 @@ class Connections:
     def another(self, host: str) -> Remote:
         """A machine by one more connection, for a thread of its own."""
         target = self._targets[host]
-        link = Link(target, self._trust, note=self.note(host))
+        link = Link(target, self._trust, note=self._say)
         self._links.append(link)
         return Remote(link, target.tree)
 
     def close(self) -> None:
-        """End all connections; what runs there goes on."""
+        """End all connections; what runs there goes on. Threads that still use one are not heard any more."""
+        self._is_closed = True
         for link in self._links:
             link.close()
 
@@ -100,6 +95,14 @@ class Connections:
             self.told(host, sent)
         else:
             self.told(host, "tree up to date")
+
+    def told(self, host: str, text: str) -> None:
+        """Tell a line about a machine."""
+        self._say(f"{host}: {text}")
+
+    def _say(self, text: str) -> None:
+        if not self._is_closed:
+            self._tell(text)
 
     def note(self, host: str) -> Callable[[str], None]:
         """Tells a line about a machine."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
 from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +63,7 @@ def _of_part(folder: RunFolder, index: int, part: Part) -> list[Path]:
     return found
 
 
-def _results(directory: Path) -> Sequence[Path]:
+def _results(directory: Path) -> list[Path]:
     """`EXPERIMENT/ID` below a directory."""
     return [path.parent for path in sorted(directory.glob("*/*/summary.json"))]
 
