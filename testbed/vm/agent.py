@@ -1,4 +1,4 @@
-"""What is done on the other machine: `python3 - VERB REQUEST`, with this file on stdin; nothing of it is installed there.
+"""What is done on the other machine: `python3 - VERB REQUEST`, with this file on stdin; nothing is installed there.
 
 It runs alone, with the standard library of any Python from 3.9 on, so it imports nothing of the testbed. REQUEST is one
 JSON object, and so is the answer on stdout, except where a verb streams. What cannot be done is `{"error", "remedy"}`

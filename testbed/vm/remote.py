@@ -20,7 +20,18 @@ from testbed.errors import RemoteError
 from testbed.run.files import storage_error, storing, sync_tree
 from testbed.vm import agent
 from testbed.vm.ssh import Connection, Link
-from testbed.vm.transfer import Bundle, Content, Progress, Receiver, Wanted, changed, is_whole, place, upload
+from testbed.vm.transfer import (
+    Bundle,
+    Content,
+    Progress,
+    Receiver,
+    Wanted,
+    changed,
+    is_whole,
+    place,
+    size_here,
+    upload,
+)
 from testbed.vm.tree import FileState, state_of, tree_files
 
 State = Literal["absent", "running", "ended", "lost"]
