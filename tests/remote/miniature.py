@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,10 +117,45 @@ class Box:
         return bytes(said), status
 
 
-def tree_of(directory: Path, names: Sequence[str]) -> dict[str, bytes]:
-    """Contents of files."""
-    return {name: (directory / name).read_bytes() for name in names}
-
-
 def unheard(done: int, total: int) -> None:
     """Progress that nobody looks at."""
+
+
+@contextmanager
+def small_disk(where: Path, size_kib: int) -> Iterator[Path]:
+    """A file system in memory, mounted for a while."""
+    where.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_kib}k", "tmpfs", str(where)], check=True)
+    try:
+        yield where
+    finally:
+        subprocess.run(["umount", "--lazy", str(where)], check=True)
+
+
+class Filler:
+    """Takes what is left of a disk when it is told of progress."""
+
+    def __init__(self, disk: Path) -> None:
+        self.file = disk / "filler"
+
+    def __call__(self, done: int, total: int) -> None:
+        if not self.file.exists():
+            with suppress(OSError), self.file.open("wb", buffering=0) as file:
+                while file.write(bytes(4096)) == 4096:
+                    pass
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
+    """Until it holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it has not come to pass"
+        time.sleep(0.02)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process does anything yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
