@@ -64,7 +64,7 @@ class Proxy:
         self.stop()
 
     def cut_after(self, bytes_: int, direction: Direction = "down") -> None:
-        """Reset the connection that carries the n-th byte from now in this direction, once; 0 resets all of them now."""
+        """Reset the connection that carries the n-th byte from now in this direction, once; 0 resets all now."""
         if bytes_ == 0:
             self.reset()
             return
@@ -129,6 +129,9 @@ class Proxy:
             except OSError:
                 _Pair(client, client).end(reset=True)
                 continue
+            for one in (client, server):
+                one.settimeout(_TICK_S)
+                one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             pair = _Pair(client, server)
             with self._lock:
                 self.connections += 1
@@ -137,20 +140,32 @@ class Proxy:
             self._spawn(self._pump, pair, server, client, "down")
 
     def _pump(self, pair: _Pair, source: socket.socket, sink: socket.socket, direction: Direction) -> None:
-        try:
-            while data := source.recv(_CHUNK_BYTES):
-                while not self._flow.wait(_TICK_S):
-                    if pair.ended.is_set():
-                        return
+        with contextlib.suppress(OSError):
+            while data := self._take(pair, source):
                 allowed, cut = self._admit(len(data), direction)
-                sink.sendall(data[:allowed])
+                self._give(pair, sink, data[:allowed])
                 if cut:
                     pair.end(reset=True)
-                    return
-        except OSError:
-            pass
-        if not pair.ended.is_set():
+        if self._flows(pair):
             pair.end(reset=False)
+
+    def _take(self, pair: _Pair, source: socket.socket) -> bytes:
+        """What comes next; nothing at the end. Never waits long: a socket is closed only when nobody waits for it."""
+        while self._flows(pair):
+            with contextlib.suppress(TimeoutError):
+                return source.recv(_CHUNK_BYTES)
+        return b""
+
+    def _give(self, pair: _Pair, sink: socket.socket, data: bytes) -> None:
+        while data and self._flows(pair):
+            with contextlib.suppress(TimeoutError):
+                data = data[sink.send(data) :]
+
+    def _flows(self, pair: _Pair) -> bool:
+        """Wait while stalled; whether the connection still stands."""
+        while not self._flow.wait(_TICK_S) and not pair.ended.is_set():
+            pass
+        return not pair.ended.is_set()
 
     def _admit(self, bytes_: int, direction: Direction) -> tuple[int, bool]:
         """How much of a chunk goes through, and whether its connection is cut behind that."""

@@ -140,8 +140,17 @@ class Sshd:
         words = [program, "-D", "-e", "-f", str(self._configuration())]
         with (self.directory / "sshd.log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["unshare", "--mount", "--propagation", "slave", "sh", "-c"]
-                + ['mount --bind "$0" /etc/passwd && exec "$@"', str(self._passwd()), *words],
+                [
+                    "unshare",
+                    "--mount",
+                    "--propagation",
+                    "slave",
+                    "sh",
+                    "-c",
+                    'mount --bind "$0" /etc/passwd && exec "$@"',
+                    str(self._passwd()),
+                    *words,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -191,8 +200,9 @@ class Sshd:
             "PrintMotd no",
             "PidFile none",
             "MaxStartups 100",
-            "Subsystem sftp internal-sftp",
         ]
+        if not any(option.startswith("Subsystem") for option in self._options):
+            lines.append("Subsystem sftp internal-sftp")
         path = self.directory / "sshd_config"
         path.write_text("\n".join([*self._options, *lines]) + "\n")
         return path

@@ -138,7 +138,8 @@ class Connection:
         try:
             yield
         except _BROKEN as error:
-            if not (isinstance(error, OSError) and error.errno is not None):
+            of_something_else = isinstance(error, OSError) and error.errno is not None  # e.g. of a file here
+            if not of_something_else or error is self._wire.error:
                 self._raise_if_lost(error)
             raise
 

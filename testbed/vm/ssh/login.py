@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import paramiko
@@ -20,6 +21,9 @@ DEFAULT_KEYS = tuple(Path("~/.ssh") / name for name in ("id_ed25519", "id_ecdsa"
 _ALGORITHMS = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
 """By what a key of a type may sign, where that is not the type itself [RFC 8332]; the first of them is the best."""
 _UNREADABLE = (ValueError, TypeError, OSError, paramiko.SSHException, paramiko.pkey.UnknownKeyType)
+
+AgentsKeys = Callable[[], dict[bytes, paramiko.AgentKey]]
+"""Asks the agent for its keys, by their public halves."""
 
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else its errors go to stderr, beside ours
 
@@ -41,8 +45,8 @@ def log_in(target: Target, trust: Trust, wire: Wire, *, timeout_s: float) -> tup
 
     Raises `ConnectionLost` if the wire ends, `RemoteError` if one side refuses the other, `SpecError` without a key.
     """
-    with closing(paramiko.Agent()) as agent:
-        keys, unusable = user_keys(target, agent)
+    with ExitStack() as stack:
+        keys, unusable = user_keys(target, cache(lambda: _agents_keys(stack)))
         transport = paramiko.Transport(wire)
         try:
             _shake_hands(target, transport, wire, timeout_s=timeout_s)
@@ -142,16 +146,16 @@ def _not_let_in(target: Target, tried: list[str], unusable: list[str], reason: s
     )
 
 
-def user_keys(target: Target, agent: paramiko.Agent) -> tuple[list[UserKey], list[str]]:
+def user_keys(target: Target, held: AgentsKeys) -> tuple[list[UserKey], list[str]]:
     """The keys to try, and why others cannot be: the target's files, else the agent's keys and those in ~/.ssh.
 
-    A file that is encrypted stands for the agent's key with its public half (FILE.pub). A `SpecError` if there is none.
+    A file that is encrypted stands for the agent's key with its public half (FILE.pub); the agent is not asked
+    otherwise. A `SpecError` if there is no key.
     """
-    held = {bytes(key): key for key in _keys_of(agent)}
     keys: list[UserKey] = []
     unusable: list[str] = []
     if not target.identity_files:
-        keys += [UserKey(key=key, where=f"the agent's key '{key.comment}'") for key in held.values()]
+        keys += [UserKey(key=key, where=f"the agent's key '{key.comment}'") for key in held().values()]
     for path in target.identity_files or [path for path in DEFAULT_KEYS if path.expanduser().exists()]:
         try:
             keys.append(_key_of(path.expanduser(), held))
@@ -165,21 +169,24 @@ def user_keys(target: Target, agent: paramiko.Agent) -> tuple[list[UserKey], lis
     return list({bytes(one.key): one for one in reversed(keys)}.values())[::-1], unusable
 
 
-def _keys_of(agent: paramiko.Agent) -> Iterator[paramiko.AgentKey]:
-    with suppress(paramiko.SSHException, OSError):  # an agent that does not answer has no keys
-        yield from agent.get_keys()
+def _agents_keys(stack: ExitStack) -> dict[bytes, paramiko.AgentKey]:
+    """The agent's keys by their public halves; it stays at hand as long as the stack. One that is dead has none."""
+    with suppress(paramiko.SSHException, OSError):
+        agent = stack.enter_context(closing(paramiko.Agent()))
+        return {bytes(key): key for key in agent.get_keys()}
+    return {}
 
 
-def _key_of(path: Path, held: dict[bytes, paramiko.AgentKey]) -> UserKey:
+def _key_of(path: Path, held: AgentsKeys) -> UserKey:
     """The key in a file; a `SpecError` says why there is none."""
     if not path.is_file():
         raise SpecError(f"{path} is no file", remedy="check the path")
     try:
         return UserKey(key=paramiko.PKey.from_path(path), where=str(path))
     except (TypeError, paramiko.PasswordRequiredException) as error:
-        half = _public_half(path)
-        if half in held:
-            return UserKey(key=held[half], where=f"{path}, by the agent")
+        key = held().get(_public_half(path))
+        if key is not None:
+            return UserKey(key=key, where=f"{path}, by the agent")
         raise SpecError(f"{path} is encrypted", remedy=f"add it to the agent: ssh-add {path}") from error
     except _UNREADABLE as error:
         raise SpecError(

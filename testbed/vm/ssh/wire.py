@@ -41,6 +41,8 @@ class Wire(socket.socket):
         """The first bytes that were heard: an SSH server says who it is."""
         self.lost = ""
         """Why no more can be heard or said; empty while all is well, and when it was closed by this side."""
+        self.error: OSError | None = None
+        """What the operating system said then, if anything."""
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """As a socket does."""
@@ -75,6 +77,7 @@ class Wire(socket.socket):
         """Remember why; a time-out is only a pause, and a bad descriptor is one that was closed here."""
         if error.errno not in (None, errno.EAGAIN, errno.EBADF):
             self.lost = self.lost or reason_of(error)
+            self.error = self.error or error
 
 
 def reason_of(error: OSError) -> str:
