@@ -25,9 +25,9 @@ from testbed.cli import (
     tail,
     test,
     validate,
-    vm,
 )
 from testbed.cli import list as list_verb
+from testbed.cli import vm as vm_verbs
 from testbed.cli.output import print_error
 from testbed.errors import Interrupted, TestbedError
 
@@ -68,7 +68,8 @@ app = typer.Typer(
 
 @app.callback(
     epilog="[bold]Exit codes[/]  0 done · 1 a test, a check or the lint found something · 2 your input · "
-    "3 this machine lacks something · 4 the fabric · 5 a NIC · 6 the data cannot be trusted · 7 another machine · 130 interrupted"
+    "3 this machine lacks something · 4 the fabric · 5 a NIC · 6 the data cannot be trusted · 7 another machine · "
+    "130 interrupted"
 )
 def options(
     version: Annotated[
@@ -107,4 +108,4 @@ app.command("ping")(ping.ping)
 app.command("validate")(validate.validate)
 app.command("lint")(lint.lint)
 app.command("clean")(clean.clean)
-app.add_typer(vm.app, name="vm")
+app.add_typer(vm_verbs.app, name="vm")

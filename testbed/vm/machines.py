@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from testbed.errors import SpecError
-from testbed.vm import qemu_state, vagrant
+from testbed.registry import unknown_name
+from testbed.vm import qemu, qemu_state, vagrant, vagrant_run
 from testbed.vm.hosts import host_target
 from testbed.vm.places import ROOT
 from testbed.vm.target import Target
@@ -165,4 +166,38 @@ def _of_vagrant(root: Path) -> list[Machine]:
             target=vagrant.target(root, one, ways[one.name]) if one.name in ways else None,
         )
         for one in made.values()
+    ]
+
+
+def halt(hosts: Sequence[str], *, note: Callable[[str], None], root: Path = ROOT) -> None:
+    """Shut machines down, all of them without names; those that do not run stay as they are."""
+    ours, of_vagrant = _chosen(root, hosts)
+    for machine in ours:
+        note(f"{machine.name}: shutting down" if machine.is_running() else f"{machine.name}: does not run")
+        qemu.halt(machine, note)
+    if of_vagrant:
+        vagrant_run.halt(root, of_vagrant)
+
+
+def destroy(hosts: Sequence[str], *, note: Callable[[str], None], root: Path = ROOT) -> None:
+    """Remove machines with all that is in them, all of them without names."""
+    ours, of_vagrant = _chosen(root, hosts)
+    for machine in ours:
+        qemu.destroy(root, machine)
+        note(f"{machine.name}: removed")
+    if of_vagrant:
+        vagrant_run.destroy(root, of_vagrant)
+
+
+def _chosen(root: Path, hosts: Sequence[str]) -> tuple[list[qemu_state.QemuMachine], list[str]]:
+    """Machines of plain QEMU, and the names of Vagrant's; `SpecError` for a name that is neither's."""
+    ours, made = qemu_state.load_all(root), vagrant.made(root)
+    known = names(root)
+    for host in hosts:
+        if host not in known:
+            error = unknown_name("machine", host, known)
+            raise SpecError(str(error), remedy=error.remedy if known else "make one with ./tb vm up")
+    chosen = list(dict.fromkeys(hosts)) or known
+    return [ours[name] for name in chosen if name in ours], [
+        name for name in chosen if name in made and name not in ours
     ]

@@ -15,7 +15,7 @@ from testbed.vm.processes import Known
 from testbed.vm.target import VM_TREE, Target
 
 SCHEMA_VERSION = 1
-"""History. 1: name, image, cpus, memory_mib, accelerator, port, process, set_up."""
+"""History. 1: name, image, cpus, memory_mib, accelerator, port, process, opened, set_up."""
 GUEST_USER = "vagrant"
 """The user in every box [Vagrant's documentation on base boxes]."""
 NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
@@ -38,6 +38,8 @@ class QemuMachine:
     """Of 127.0.0.1, through which SSH is reached; 0 while it was never up."""
     process: Known | None = None
     """QEMU, if it was started and not seen to end."""
+    opened: bool = False
+    """Whether its own key opens it, and the published one does not."""
     set_up: bool = False
     """Whether the tree was brought there and set up."""
 
@@ -151,6 +153,7 @@ def _from_json(directory: Path, fields: dict[str, object]) -> QemuMachine:
         accelerator=_text(fields["accelerator"]),
         port=_number(fields["port"]),
         process=_process(process) if process is not None else None,
+        opened=fields["opened"] is True,
         set_up=fields["set_up"] is True,
     )
 

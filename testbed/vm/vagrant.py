@@ -5,6 +5,7 @@ Vagrant takes seconds to answer, so it is asked only where it has made a machine
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
@@ -83,8 +84,7 @@ def environment(root: Path) -> dict[str, str]:
     numbers = [int(name[2:]) for name in made(root) if re.fullmatch(r"tb[1-9][0-9]*", name)]
     told = os.environ.get("TB_VM_COUNT", "")
     wanted = int(told) if told.isdecimal() else 1
-    left_out = ("VAGRANT_CWD",)
-    kept = {key: value for key, value in os.environ.items() if key not in left_out}
+    kept = {key: value for key, value in os.environ.items() if key != "VAGRANT_CWD"}
     return {**kept, "TB_VM_COUNT": str(max([wanted, *numbers]))}
 
 
@@ -203,16 +203,16 @@ def pin(root: Path, machine: Made, note: Callable[[str], None]) -> None:
             remedy=f"look at `vagrant ssh {machine.name} -c '{_KEYS_COMMAND}'`",
         )
     write_private(path, known_hosts_text(machine.name, keys))
-    remove_others(pins_directory(root).glob(f"{glob_safe(machine.name)}-????????????????.known_hosts"), path)
+    remove_others(pins_directory(root).glob(pins_pattern(machine.name)), path)
     note(
         f"{machine.name}: host key {shown_fingerprint(keys)}, taken over Vagrant's connection; "
         "from now on it must be this one"
     )
 
 
-def glob_safe(name: str) -> str:
-    """A name in which a pattern's signs mean themselves."""
-    return re.sub(r"([*?[])", r"[\1]", name)
+def pins_pattern(name: str) -> str:
+    """The known_hosts files of all machines that ever had a name."""
+    return f"{glob.escape(name)}-{'?' * 16}.known_hosts"
 
 
 def require() -> None:

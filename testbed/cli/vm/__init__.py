@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from testbed.cli.vm import run
+from testbed.cli.vm import machines, run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -13,6 +13,12 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="Experiments in virtual machines and on other hosts.",
 )
+
+app.command("up")(machines.up)
+app.command("list")(machines.list_)
+app.command("halt")(machines.halt)
+app.command("destroy")(machines.destroy)
+app.command("ssh", cls=machines.WordsAfterDashes)(machines.ssh)
 app.command("run", epilog=run.EPILOG)(run.run)
 app.command("attach")(run.attach)
 app.command("runs")(run.runs)

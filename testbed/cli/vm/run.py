@@ -121,8 +121,9 @@ def run(
         _tell(f"not used, since there is no more to share: {', '.join(idle)}")
     with _connected(used, host_key) as connections:
         folder = create(target, begun, files)
-        with held(folder):
-            _go_on(folder, connections, detach=detach, as_json=as_json, is_new=True)
+        with held(folder), _left_going(folder, is_new=True):
+            results = _go_on(folder, connections, detach=detach, as_json=as_json)
+    _show(results, as_json=as_json)
 
 
 def attach(
@@ -153,8 +154,9 @@ def attach(
         if hosts:
             targets = _targets_of(folder.run, _hosts(None, hosts))
             folder.save(replace(folder.run, parts=reassign(folder.run.parts, [one.name for one in targets])))
-        with _reconnected(folder) as connections:
-            _go_on(folder, connections, detach=False, as_json=as_json, is_new=False)
+        with _left_going(folder, is_new=False), _reconnected(folder) as connections:
+            results = _go_on(folder, connections, detach=False, as_json=as_json)
+    _show(results, as_json=as_json)
 
 
 def runs(out: OutOption = None, as_json: JsonOption = False) -> None:
@@ -326,23 +328,15 @@ def _session(folder: RunFolder, connections: Connections) -> Session:
     return Session(folder, connections, _tell, root=ROOT)
 
 
-def _go_on(folder: RunFolder, connections: Connections, *, detach: bool, as_json: bool, is_new: bool) -> None:
-    """Start what does not run, and unless `detach` follow it, publish its results, and show them."""
-    from testbed.vm.runs.session import JobError
-
-    session, run = _session(folder, connections), folder.run
-    try:
-        with _left_going(folder, is_new=is_new):
-            session.start()
-            if detach:
-                _show_detached(run, as_json=as_json)
-                return
-            session.follow()
-            results = session.publish()
-    except JobError as error:
-        print_error(error)
-        raise typer.Exit(error.job_exit_code) from error
-    show([_outcome(result) for result in results], as_json=as_json)
+def _go_on(folder: RunFolder, connections: Connections, *, detach: bool, as_json: bool) -> list[Path]:
+    """Start what does not run, and unless `detach` follow it and publish its results, which are returned."""
+    session = _session(folder, connections)
+    session.start()
+    if detach:
+        _show_detached(folder.run, as_json=as_json)
+        return []
+    session.follow()
+    return session.publish()
 
 
 @contextmanager
@@ -353,8 +347,9 @@ def _left_going(folder: RunFolder, *, is_new: bool) -> Iterator[None]:
     try:
         with ended_by_signal():
             yield
-    except JobError:
-        raise
+    except JobError as error:  # ends as the run there did
+        print_error(error)
+        raise typer.Exit(error.job_exit_code) from error
     except KeyboardInterrupt:
         if folder.directory.exists() and not _forgotten(folder, is_new=is_new):
             hint = f"./tb vm attach {folder.run.id} picks the run up, ./tb vm stop {folder.run.id} ends it"
@@ -379,6 +374,12 @@ def _show_detached(run: Run, *, as_json: bool) -> None:
         print_json({"run": run.id, "machines": list(run.hosts)})
     else:
         typer.echo(f"{run.id} runs on {', '.join(run.hosts)}; ./tb vm attach {run.id}")
+
+
+def _show(results: Sequence[Path], *, as_json: bool) -> None:
+    """Print of results that have been brought here what a run here would have printed."""
+    if results:
+        show([_outcome(result) for result in results], as_json=as_json)
 
 
 def _outcome(result: Path) -> RunOutcome:
