@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -211,3 +211,64 @@ def test_ensure_writable_below_a_file_raises(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"--out .*file/x: cannot be written"):
         ensure_writable(tmp_path / "file" / "x", option="--out")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_run_of_chosen_cells_passes_their_ids(
+    tb: Tb, executor: FakeExecutor, script: str, tmp_path: Path
+) -> None:
+    options = ("--engine", "twin", "--out", str(tmp_path), "--set", "sizes=64B,4KiB,9000B")
+    result = tb("run", script, *options, "--cells", "idle-9000B-transparent, idle-64B-transparent,")
+    assert result.exit_code == 0, result.stderr
+    assert executor.cells == ("idle-9000B-transparent", "idle-64B-transparent")
+    result = tb("run", script, *options)
+    assert result.exit_code == 0, result.stderr
+    assert executor.cells is None
+
+
+@pytest.mark.parametrize(
+    ("cells", "problem", "remedy"),
+    [
+        (
+            "idle-4KiB-transparnet",
+            "unknown cell 'idle-4KiB-transparnet'; did you mean 'idle-4KiB-transparent'?",
+            "write 'idle-4KiB-transparent'",
+        ),
+        (",", "no cell is chosen", "name at least one of: idle-4KiB-transparent"),
+        ("", "no cell is chosen", "name at least one of: idle-4KiB-transparent"),
+    ],
+)
+def test_run_of_cells_that_it_has_not_is_one_error_before_anything_runs(
+    tb: Tb, executor: FakeExecutor, script: str, tmp_path: Path, cells: str, problem: str, remedy: str
+) -> None:
+    result = tb("run", script, "--engine", "twin", "--cells", cells, "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert f"error: {problem}" in result.stderr
+    assert f"remedy: {remedy}\n" in result.stderr
+    assert not executor.calls
+
+
+def test_run_of_chosen_cells_asks_for_room_for_their_fabrics_alone(
+    tb: Tb, executor: FakeExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[int] = []
+    monkeypatch.setattr(capacity, "check_capacity", lambda fabric: checked.append(len(fabric.endpoints)))
+    path = tmp_path / "tiny.py"
+    variants = "variants=tuple(Variant(name=f'c{n}', topology_parameters={'cards': n}) for n in (4, 64)),\n)"
+    text = SCRIPT.replace("import Experiment, Scenario", "import Experiment, Scenario, Variant")
+    path.write_text(f"{text.rstrip().removesuffix(')')}    {variants}\n", encoding="utf-8")
+    result = tb("run", str(path), "--cells", "idle-4KiB-transparent-c4", "--out", str(tmp_path))
+    assert result.exit_code == 0, result.stderr
+    assert checked == [4]
+    assert tb("run", str(path), "--out", str(tmp_path)).exit_code == 0
+    assert checked == [4, 4, 64]
+
+
+def test_run_of_a_saved_spec_is_its_experiment_with_what_the_options_change(
+    tb: Tb, executor: FakeExecutor, script: str, tmp_path: Path
+) -> None:
+    assert tb("run", script, "--engine", "twin", "--seed", "9", "--out", str(tmp_path)).exit_code == 0
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps(to_dict(executor.calls[0][0])), encoding="utf-8")
+    result = tb("run", str(spec), "--engine", "twin", "--set", "records=33", "--out", str(tmp_path))
+    assert result.exit_code == 0, result.stderr
+    assert executor.calls[1][0] == replace(executor.calls[0][0], records=33)

@@ -1,0 +1,74 @@
+"""Parts run on real frames, merged, are the whole run: each cell has its share of the frames, and their records.
+
+An application of another's programs the switches: its tables are merged, too.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.run.loader import load_experiment
+from testbed.run.merge import merge_results
+from testbed.run.spread import split_cells
+from tests.fabric.command_line import Place, finished
+from tests.fabric.test_live_run import SINGLE_PATH
+
+pytestmark = [pytest.mark.fabric, pytest.mark.usefixtures("nothing_left")]
+
+SPEC = (
+    "topology.leaves=2",
+    "topology.cards=4",
+    "scenarios=load",
+    "nics=transparent,rdma",
+    "sizes=4KiB",
+    "records=300",
+    "emulated_records=101",
+)
+
+
+def run(place: Place, *options: str) -> dict[str, Any]:
+    ended = finished(place.run_command(SPEC, "--json", *options))
+    assert ended.code == 0, ended.stderr
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found
+
+
+def files(result: Path) -> dict[str, bytes | None]:
+    """Content by name; metadata tell of time and machine, figures name the result, so that these are only listed."""
+    told = [path for path in result.rglob("*") if path.is_file()]
+    return {
+        str(path.relative_to(result)): None
+        if path.parent.name == "figures" or path.name == "metadata.json"
+        else path.read_bytes()
+        for path in told
+    }
+
+
+def test_parts_on_real_frames_merged_are_the_whole_run(tmp_path: Path) -> None:
+    place, application = Place.below(tmp_path), tmp_path / "single_path.py"
+    application.write_text(SINGLE_PATH, encoding="utf-8")
+    chosen = str(application)
+    whole = run(place, "--controller", chosen)
+    experiment = load_experiment(str(Path(whole["directory"]) / "spec.json"))
+    split = split_cells(experiment, "emulation", 2)
+    parts = [run(place, "--controller", chosen, "--cells", ",".join(cells)) for cells in split]
+    assert [part["part_of"] for part in parts] == [2, 2]
+
+    directories = [Path(part["directory"]) for part in parts]
+    outcome = merge_results(directories, experiment, engine="emulation", out=place.out)
+    expected, found = files(Path(whole["directory"])), files(outcome.directory)
+    assert found.keys() == expected.keys()
+    assert not [name for name in expected if found[name] != expected[name]]
+    assert "tables.json" in found
+    clock = outcome.summary.clock
+    assert (clock.equal, clock.emulated_records) == (True, whole["clock"]["emulated_records"])
+    assert clock.emulated_records >= 2 * 51
+    metadata = json.loads((outcome.directory / "metadata.json").read_text(encoding="utf-8"))
+    original = json.loads((Path(whole["directory"]) / "metadata.json").read_text(encoding="utf-8"))
+    assert metadata["control"] == original["control"]
+    assert metadata["emulation"].keys() == original["emulation"].keys()
+    assert [one["cells"] for one in metadata["parts"]] == [list(cells) for cells in split]
