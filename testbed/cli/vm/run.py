@@ -169,9 +169,10 @@ def runs(out: OutOption = None, as_json: JsonOption = False) -> None:
     from testbed.run.loader import results_dir
     from testbed.vm.runs.record import unfinished
 
-    rows = [run_json(folder) for folder in unfinished(out or results_dir())]
+    found = runs_json(unfinished(out or results_dir()))
+    rows = found["runs"]
     if as_json:
-        print_json({"runs": rows})
+        print_json(found)
     elif not rows:
         typer.echo("no run on another machine is unfinished")
     else:
@@ -203,8 +204,12 @@ def stop(run: RunArgument = None, out: OutOption = None) -> None:
     _tell(f"stopped {folder.run.id}")
 
 
-def run_json(folder: RunFolder) -> dict[str, Any]:
-    """What `tb vm runs --json` says of one."""
+def runs_json(folders: Sequence[RunFolder]) -> dict[str, Any]:
+    """What `tb vm runs --json` prints."""
+    return {"runs": [_run_json(folder) for folder in folders]}
+
+
+def _run_json(folder: RunFolder) -> dict[str, Any]:
     from testbed.vm.runs.record import is_held
 
     parts = folder.run.parts
