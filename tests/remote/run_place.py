@@ -29,6 +29,7 @@ PATIENCE_S = 40.0
 
 _TB = """#!/bin/sh
 here=$(dirname "$(readlink -f "$0")")
+export MPLCONFIGDIR="{control}/matplotlib"
 if [ -e "{control}/stand_in" ]; then exec {python} "{control}/stand_in" "$@"; fi
 PYTHONPATH=$here exec {python} -P -m testbed.cli "$@"
 """
@@ -168,7 +169,13 @@ class Place:
         process = subprocess.Popen(
             [*bound, 'mount --bind "$0" /etc/passwd && exec "$@"', str(self._passwd), *command],
             cwd=self.script.parent,
-            env={**os.environ, "HOME": str(self.home), "PYTHONPATH": str(self.tree), "SSH_AUTH_SOCK": ""},
+            env={
+                **os.environ,
+                "HOME": str(self.home),
+                "PYTHONPATH": str(self.tree),
+                "SSH_AUTH_SOCK": "",
+                "MPLCONFIGDIR": str(self.control / "matplotlib"),  # fonts are looked for once
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
