@@ -98,7 +98,8 @@ def test_revoked_key_is_refused(shared_sshd: Sshd, tmp_path: Path) -> None:
 
 
 def test_key_of_the_known_type_is_asked_for_though_the_server_prefers_another(tmp_path: Path) -> None:
-    others = {kind: make_key(tmp_path / kind, "-t", kind) for kind in ("rsa", "ecdsa")}
+    bits = {"rsa": "2048", "ecdsa": "256"}
+    others = {kind: make_key(tmp_path / kind, "-t", kind, "-b", bits[kind]) for kind in bits}
     with Sshd(tmp_path / "d", options=tuple(f"HostKey {path}" for path in others.values())) as server:
         for path in (*others.values(), server.host_key):
             public = path.with_suffix(".pub")
