@@ -614,6 +614,7 @@ def _supervise(tree: str, new: str, directory: str, request: Request, ready: int
 def follow(request: Request) -> None:
     """Stream the log from an offset on until the job has ended."""
     directory = _directory(request)
+    _there(directory)
     listener = select.poll()
     listener.register(1, 0)  # tells when nobody reads any more
     with open(os.path.join(directory, "log"), "rb", buffering=0) as log:
@@ -641,6 +642,7 @@ def _copy(source: int, sink: int, size: int | None) -> int:
 def stop(request: Request) -> Answer:
     """Send the command of a job a signal, unless it had that one, and wait for its end."""
     directory = _directory(request)
+    _there(directory)
     deadline = time.monotonic() + request["wait_s"]
     sent = os.path.join(directory, request["signal"])
     while _in_use(directory):
@@ -653,6 +655,13 @@ def stop(request: Request) -> Answer:
             break
         time.sleep(_POLL_S / 2)
     return {**_status(directory), "in_use": _in_use(directory)}
+
+
+def _there(directory: str) -> None:
+    if not os.path.exists(os.path.join(directory, "job.json")):
+        raise Refused(
+            f"there is no job {os.path.basename(directory)}", "`./tb vm runs` lists the runs that are known"
+        )
 
 
 def _over(directory: str) -> None:
@@ -678,6 +687,7 @@ def _results(directory: str) -> list[tuple[str, str]]:
 def results(request: Request) -> Answer:
     """[path, size, SHA-256] of each file that a job has made."""
     directory = _directory(request)
+    _there(directory)
     _over(directory)
     return {"files": [[name, os.path.getsize(path), sha256(path)] for name, path in _results(directory)]}
 

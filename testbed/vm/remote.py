@@ -150,7 +150,6 @@ class Remote:
 
     def follow(self, job: str, offset: int, sink: Callable[[bytes], None]) -> JobStatus:
         """Give what the job prints to `sink`, from a byte on, until it has ended; no byte is lost or comes twice."""
-        self._present(job)
 
         def take(data: bytes) -> None:
             nonlocal offset
@@ -158,15 +157,13 @@ class Remote:
             offset += len(data)
 
         def work(connection: Connection) -> int:
-            return connection.stream(
-                _command("follow", job=job, offset=offset), stdin=_source(), on_output=take
-            )
+            return _stream(connection, _command("follow", job=job, offset=offset), take)
 
         tries = 0
         while True:
             before = offset
             code = self._link.attempt(work)
-            status = self._present(job)
+            status = self.status(job)
             if code == 0 and status.state != "running":
                 return status
             tries = tries + 1 if offset == before else 0
@@ -181,7 +178,6 @@ class Remote:
 
         `grace_s` says which signals, and for how many seconds each is given time.
         """
-        self._present(job)
         for name, patience_s in grace_s.items():
             deadline = time.monotonic() + patience_s
             while True:
@@ -239,7 +235,7 @@ class Remote:
             offset = max(0, size_here(receiver.directory / todo[0]))
             command = _command("send", job=job, first=todo[0], offset=offset, alone=len(names) == 1)
             try:
-                code = connection.stream(command, stdin=_source(), on_output=receiver.feed)
+                code = _stream(connection, command, receiver.feed)
             finally:
                 receiver.close()
             if code or any(receiver.lacks(name) for name in names):
@@ -249,7 +245,6 @@ class Remote:
 
     def _results(self, job: str) -> dict[str, Wanted]:
         """The files of the results there, in the order in which they are sent."""
-        self._present(job)
         rows = self._request("results", job=job)["files"]
         if not all(agent.is_below(name) for name, _, _ in rows):
             raise RemoteError(
@@ -260,15 +255,6 @@ class Remote:
     def remove(self, job: str) -> None:
         """Remove a job that has ended, with its results there."""
         self._request("remove", job=job)
-
-    def _present(self, job: str) -> JobStatus:
-        """The status of a job that must be there."""
-        status = self.status(job)
-        if status.state == "absent":
-            raise RemoteError(
-                f"there is no job {job} there", remedy="`./tb vm runs` lists the runs that are known"
-            )
-        return status
 
     def _request(self, verb: str, **request: object) -> dict[str, Any]:
         return self._link.attempt(lambda connection: _ask(connection, verb, **request))
@@ -302,6 +288,16 @@ def _ask(connection: Connection, verb: str, **request: object) -> dict[str, Any]
     if done.exit_code == agent.REFUSED:
         raise _error(connection, str(answer["error"]), remedy=str(answer["remedy"]))
     return answer
+
+
+def _stream(connection: Connection, command: Sequence[str], sink: Callable[[bytes], None]) -> int:
+    """Pass on what the agent streams; what it refuses is a RemoteError."""
+    said = bytearray()
+    code = connection.stream(command, stdin=_source(), on_output=sink, on_error=said.extend)
+    if code == agent.REFUSED and said:
+        answer = json.loads(said.splitlines()[-1])
+        raise _error(connection, str(answer["error"]), remedy=str(answer["remedy"]))
+    return code
 
 
 def _error(connection: Connection, message: str, *, remedy: str) -> RemoteError:

@@ -12,6 +12,7 @@ from pathlib import Path
 from testbed.vm.remote import JobStatus, Remote
 from testbed.vm.ssh import Link, Trust
 from testbed.vm.target import Target
+from tests.remote.sshd import Sshd
 
 TB = r"""#!/usr/bin/env python3
 import json, os, pathlib, signal, subprocess, sys, time
@@ -54,9 +55,9 @@ elif verb == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     print("standing", os.getpid(), flush=True)
     time.sleep(300)
-elif verb == "fill":  # until the disk is full
+elif verb == "fill":  # until the disk is full; it is a small one
     with open(pathlib.Path(job, "results", "huge"), "wb", buffering=0) as file:
-        while True:
+        for _ in range(256):
             file.write(bytes(65536))
 """
 
@@ -123,13 +124,24 @@ def unheard(done: int, total: int) -> None:
 
 @contextmanager
 def small_disk(where: Path, size_kib: int) -> Iterator[Path]:
-    """A file system in memory, mounted for a while."""
+    """A file system in memory, mounted for a while; a server sees it only if it is started later."""
     where.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_kib}k", "tmpfs", str(where)], check=True)
     try:
         yield where
     finally:
         subprocess.run(["umount", "--lazy", str(where)], check=True)
+
+
+@contextmanager
+def box_with_small_disk(where: Path, size_kib: int) -> Iterator[tuple[Box, Path]]:
+    """A machine whose home directory is on a small disk, and that directory."""
+    with small_disk(where, size_kib), Sshd(where / "d") as server:
+        box = Box(server.target(), "tree")
+        done = box.link.attempt(lambda connection: connection.run(["df", "--output=fstype", "."]))
+        assert done.stdout.split()[-1] == b"tmpfs", "the server does not see the small disk"
+        yield box, server.home
+        box.link.close()
 
 
 class Filler:
@@ -141,8 +153,8 @@ class Filler:
     def __call__(self, done: int, total: int) -> None:
         if not self.file.exists():
             with suppress(OSError), self.file.open("wb", buffering=0) as file:
-                while file.write(bytes(4096)) == 4096:
-                    pass
+                for _ in range(4096):  # 16 MiB at most
+                    file.write(bytes(4096))
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 10) -> None:
