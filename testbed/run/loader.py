@@ -85,7 +85,7 @@ def _spec_path(reference: str) -> Path | None:
     if reference.endswith(".json"):
         return path
     is_path = path.name != reference
-    return path / SPEC if is_path and path.is_dir() else None
+    return path / SPEC if is_path and (path / SPEC).is_file() else None
 
 
 def _load_spec(path: Path) -> Experiment:

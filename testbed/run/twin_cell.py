@@ -71,7 +71,6 @@ class TwinOutcome:
     counters: dict[str, dict[str, int]]
     queue: dict[str, npt.NDArray[Any]]
     """Columns of queue_depth.parquet: queues and pauses in the first 200 us."""
-    emulated_records: int
     difference: str | None
     hops: int
     wall_s: float
@@ -119,7 +118,6 @@ def run_twin_cell(job: TwinJob) -> TwinOutcome:
         records=len(kept),
         counters=counters,
         queue=_followed(twin, job),
-        emulated_records=len(emulated),
         difference=_difference(job, emulated, records),
         hops=twin.hops,
         wall_s=wall_s,

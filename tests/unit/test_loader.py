@@ -150,7 +150,7 @@ def test_load_experiment_of_what_is_no_spec_says_so(tmp_path: Path, content: byt
     assert caught.value.remedy == "give the spec.json of a result, or the directory of a result"
 
 
-@pytest.mark.parametrize("reference", ["gone/spec.json", "gone.json", "."])
+@pytest.mark.parametrize("reference", ["gone/spec.json", "gone.json"])
 def test_load_experiment_of_a_spec_that_is_not_there_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: str
 ) -> None:
