@@ -163,3 +163,11 @@ def test_the_record_is_json_that_says_what_runs_where(tmp_path: Path) -> None:
     record = json.loads((folder.directory / "run.json").read_text(encoding="utf-8"))
     assert record["experiment"]["name"] == "tiny"
     assert record["parts"][0]["host"] == "tb1"
+
+
+def test_who_becomes_the_client_reads_the_record_anew(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path, run_on("tb1"))
+    stale = find(tmp_path, None)
+    folder.set_part(0, replace(folder.run.parts[0], state="fetched"))
+    with held(stale) as mine:
+        assert mine.run.parts[0].state == "fetched"

@@ -119,10 +119,12 @@ def run(
     used = [one for one in targets if one.name in begun.hosts]
     if idle := [one.name for one in targets if one.name not in begun.hosts]:
         _tell(f"not used, since there is no more to share: {', '.join(idle)}")
-    with _connected(used, host_key) as connections:
-        folder = create(target, begun, files)
-        with held(folder), _left_going(folder, is_new=True):
-            results = _go_on(folder, connections, detach=detach, as_json=as_json)
+    with (
+        _connected(used, host_key) as connections,
+        held(create(target, begun, files)) as folder,
+        _left_going(folder, is_new=True),
+    ):
+        results = _go_on(folder, connections, detach=detach, as_json=as_json)
     _show(results, as_json=as_json)
 
 
@@ -149,8 +151,7 @@ def attach(
     from testbed.vm.runs.record import find, held
     from testbed.vm.runs.spread import reassign
 
-    folder = find(out or results_dir(), run)
-    with held(folder):
+    with held(find(out or results_dir(), run)) as folder:
         if hosts:
             targets = _targets_of(folder.run, _hosts(None, hosts))
             folder.save(replace(folder.run, parts=reassign(folder.run.parts, [one.name for one in targets])))
@@ -199,8 +200,8 @@ def stop(run: RunArgument = None, out: OutOption = None) -> None:
         with _reconnected(folder) as connections:
             _session(folder, connections).end_jobs()
     else:
-        with held(folder), _reconnected(folder) as connections:
-            _session(folder, connections).stop()
+        with held(folder) as mine, _reconnected(mine) as connections:
+            _session(mine, connections).stop()
     _tell(f"stopped {folder.run.id}")
 
 

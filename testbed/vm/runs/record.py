@@ -154,8 +154,8 @@ def create(out: Path, run: Run, files: Mapping[str, Path]) -> RunFolder:
 
 
 @contextmanager
-def held(folder: RunFolder) -> Iterator[None]:
-    """Be the one client of a run; a `SpecError` if there is another."""
+def held(folder: RunFolder) -> Iterator[RunFolder]:
+    """Be the one client of a run, as its record says now; a `SpecError` if there is another."""
     with storing(folder.directory / _LOCK) as path:
         lock = path.open("w")
     with lock:
@@ -166,7 +166,7 @@ def held(folder: RunFolder) -> Iterator[None]:
                 f"another client follows the run {folder.run.id}",
                 remedy="wait until it ends; ./tb vm stop ends the run itself",
             ) from None
-        yield
+        yield _load(folder.directory / _RECORD)
 
 
 def is_held(directory: Path) -> bool:
