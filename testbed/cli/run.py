@@ -26,15 +26,6 @@ EPILOG = (
 )
 
 
-ControllerOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="static|ryu|os-ken|FILE",
-        help="Who programs the switches: an application (.py) needs real frames; a dump (.json) has tables only.",
-    ),
-]
-
-
 class Engine(StrEnum):
     """What executes the model."""
 
@@ -42,34 +33,52 @@ class Engine(StrEnum):
     twin = "twin"
 
 
+ExperimentArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="EXPERIMENT", help="A name in experiments/, the path of a script, or of a result's spec.json."
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one field; may be repeated."),
+]
+EngineOption = Annotated[
+    Engine, typer.Option(help="emulation: real frames on Mininet, then the twin; twin: the twin alone.")
+]
+ControllerOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="static|ryu|os-ken|FILE",
+        help="Who programs the switches: an application (.py) needs real frames; a dump (.json) has tables only.",
+    ),
+]
+SeedOption = Annotated[int | None, typer.Option(min=0, help="The seed of all randomness.")]
+RepeatOption = Annotated[int, typer.Option(min=1, help="Run with this many seeds, from the seed on.")]
+OutOption = Annotated[Path | None, typer.Option(help="Where results go: OUT/EXPERIMENT/TIME-ID/.")]
+SnapOption = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Send only the headers and this much of each payload.")
+]
+
+
 def run(
-    experiment: Annotated[
-        str,
-        typer.Argument(
-            metavar="EXPERIMENT",
-            help="A name in experiments/, the path of a script, or of a result's spec.json.",
-        ),
-    ] = "quickstart",
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change one field; may be repeated."),
-    ] = None,
-    engine: Annotated[
-        Engine, typer.Option(help="emulation: real frames on Mininet, then the twin; twin: the twin alone.")
-    ] = Engine.emulation,
+    experiment: ExperimentArgument = "quickstart",
+    overrides: SetOption = None,
+    engine: EngineOption = Engine.emulation,
     controller: ControllerOption = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The seed of all randomness.")] = None,
-    repeat: Annotated[int, typer.Option(min=1, help="Run with this many seeds, from the seed on.")] = 1,
-    out: Annotated[Path | None, typer.Option(help="Where results go: OUT/EXPERIMENT/TIME-ID/.")] = None,
-    snap: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Send only the headers and this much of each payload.")
-    ] = None,
+    seed: SeedOption = None,
+    repeat: RepeatOption = 1,
+    out: OutOption = None,
+    snap: SnapOption = None,
     cells: Annotated[
         str | None,
         typer.Option(
             metavar="ID[,ID...]", help="Only these cells, each as in a run of all; ids as in summary.json."
         ),
     ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print no report: it is in the result, too.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run an experiment: measure, show, save. Without an argument, the quickstart.
@@ -95,15 +104,20 @@ def run(
     from testbed.run.loader import load_experiment, results_dir
 
     adjusted = adjust(load_experiment(experiment), overrides, seed=seed, snap=snap, controller=controller)
-    wanted = list(_with_seeds(adjusted, repeat))
+    wanted = list(with_seeds(adjusted, repeat))
     target = out or results_dir()
     only = None if cells is None else tuple(filter(None, (one.strip() for one in cells.split(","))))
     prepare(wanted[-1], engine, target, only)  # they differ in the seed alone, and the last is the largest
-    outcomes = [_execute(one, engine, target, only, quiet=as_json) for one in wanted]
-    if repeat > 1:
-        _show_repeats(outcomes, as_json=as_json)
-    elif as_json:
-        print_json(run_json(outcomes[0]))
+    outcomes = [_execute(one, engine, target, only, quiet=quiet or as_json) for one in wanted]
+    if as_json or not quiet:
+        _show_together(outcomes, as_json=as_json)
+
+
+def show(outcomes: Sequence[RunOutcome], *, as_json: bool) -> None:
+    """Print what runs of an experiment found that were not watched: each, and all together."""
+    for outcome in () if as_json else outcomes:
+        _show_report(outcome)
+    _show_together(outcomes, as_json=as_json)
 
 
 def run_json(outcome: RunOutcome) -> dict[str, Any]:
@@ -122,12 +136,23 @@ def repeats_json(outcomes: Sequence[RunOutcome]) -> dict[str, Any]:
     return {**together, "runs": [run_json(outcome) for outcome in outcomes]}
 
 
-def _show_repeats(outcomes: Sequence[RunOutcome], *, as_json: bool) -> None:
+def _show_report(outcome: RunOutcome) -> None:
+    from testbed.report.text import report_text, saved_text
+
+    name = str(outcome.summary.experiment)
+    typer.echo(report_text(outcome.summary, result=name, width=table_width()), nl=False)
+    typer.echo(saved_text(str(outcome.directory)))
+
+
+def _show_together(outcomes: Sequence[RunOutcome], *, as_json: bool) -> None:
+    """What is said once of all runs: as JSON everything, else how several differ."""
     from testbed.analysis.summary import summarise_repeats
     from testbed.report.text import repeat_table
 
     if as_json:
-        print_json(repeats_json(outcomes))
+        print_json(repeats_json(outcomes) if len(outcomes) > 1 else run_json(outcomes[0]))
+        return
+    if len(outcomes) == 1:
         return
     runs = [outcome.summary for outcome in outcomes]
     typer.echo(repeat_table(runs, summarise_repeats(runs), width=table_width()))
@@ -175,7 +200,8 @@ def adjust(
     return adjusted if seed is None else replace(adjusted, seed=seed)
 
 
-def _with_seeds(experiment: Experiment, repeat: int) -> Iterator[Experiment]:
+def with_seeds(experiment: Experiment, repeat: int) -> Iterator[Experiment]:
+    """The experiment with each of several seeds, from its own on."""
     return (replace(experiment, seed=experiment.seed + offset) for offset in range(repeat))
 
 
@@ -184,7 +210,6 @@ def _execute(
 ) -> RunOutcome:
     """Run one experiment with a progress view; print its report unless `quiet`."""
     from testbed.cli.progress_view import ProgressView
-    from testbed.report.text import report_text, saved_text
     from testbed.run.execute import execute
 
     view = ProgressView()
@@ -194,8 +219,7 @@ def _execute(
         finally:
             view.finish()
     if not quiet:
-        typer.echo(report_text(outcome.summary, result=str(experiment.name), width=table_width()), nl=False)
-        typer.echo(saved_text(str(outcome.directory)))
+        _show_report(outcome)
     return outcome
 
 

@@ -65,7 +65,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "testbed.vm.agent": frozenset(),
     "testbed.vm.runs": ENGINE | VM | {"testbed.run"} | REPORT,
     "testbed.validate": ENGINE | {"testbed.fabric", "testbed.run"} | ANALYSIS,
-    "testbed.cli": ENGINE | VM | {"testbed.fabric", "testbed.run", "testbed.validate"} | REPORT,
+    "testbed.cli": ENGINE
+    | VM
+    | {"testbed.fabric", "testbed.run", "testbed.validate", "testbed.vm.runs"}
+    | REPORT,
     "experiments": SPEC,
     "experiments.controllers": SPEC | CONTROLLER_APP | {"testbed.controller"},
 }

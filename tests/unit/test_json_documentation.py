@@ -23,12 +23,14 @@ from testbed.cli import bench, clean, run
 from testbed.cli.results import read_summary
 from testbed.cli.sensitivity import sensitivity_json
 from testbed.cli.sflow import sflow_json
+from testbed.cli.vm import run as vm_run
 from testbed.report.tail import tail_json
 from testbed.run.assemble import RunOutcome
 from testbed.run.benchmark import BenchRow
 from testbed.run.sensitivity import SensitivityOutcome
 from testbed.run.sflow import Collector, Export
 from testbed.spec.codec import to_dict
+from tests.unit.remote_runs import folder_of, run_on
 from tests.unit.samples import run_of
 from tests.unit.test_report_tail import explained
 from tests.unit.test_sensitivity import sample
@@ -171,3 +173,8 @@ def test_bench_and_clean_json_are_documented(repository: Path) -> None:
     assert set(paths(bench.bench_json({"twin": [row]}, quick=True))) == documented(repository)["bench"]
     assert set(asdict(row)) | {"met"} == set(row.to_dict())
     assert set(paths(clean.clean_json([], dry_run=True))) == documented(repository)["clean"]
+
+
+def test_vm_runs_json_is_documented(repository: Path, tmp_path: Path) -> None:
+    found = vm_run.runs_json([folder_of(tmp_path, run_on("tb1", "tb2"))])
+    assert set(paths(found)) == documented(repository)["vm runs"]

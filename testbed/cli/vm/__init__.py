@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from testbed.cli.vm import box, machines
+from testbed.cli.vm import box, machines, run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,3 +20,7 @@ app.command("list")(machines.list_)
 app.command("halt")(machines.halt)
 app.command("destroy")(machines.destroy)
 app.command("ssh", cls=machines.WordsAfterDashes)(machines.ssh)
+app.command("run", epilog=run.EPILOG)(run.run)
+app.command("attach")(run.attach)
+app.command("runs")(run.runs)
+app.command("stop")(run.stop)
