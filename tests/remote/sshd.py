@@ -93,7 +93,7 @@ class Sshd:
         self.trust_host_key()
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
-        self._privilege_separation = _PrivilegeSeparation()
+        self._privilege_separation = PrivilegeSeparation()
         self.start()
 
     def __enter__(self) -> Sshd:
@@ -236,30 +236,35 @@ class Sshd:
         raise AssertionError(f"sshd has not answered within {START_S:.0f} s: {self.log()}")
 
 
-class _PrivilegeSeparation:
+class PrivilegeSeparation:
     """The directory that sshd must find: made if it is missing, and removed by the last server of these tests."""
 
-    LOCK = Path("/run/transparent-nic-testbed-tests-sshd.lock")
-    """Shared by all who use the directory; that it has a byte in it says that the directory was made by them."""
-
-    def __init__(self) -> None:
+    def __init__(self, path: Path = PRIVILEGE_SEPARATION) -> None:
+        self._path = path
+        self._made = path / ".made-by-tests"
         self._lock: int | None = None
 
     def hold(self) -> None:
         """Make the directory if need be, and keep others from removing it."""
-        self._lock = os.open(self.LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_SH)
-        with contextlib.suppress(FileExistsError):
-            PRIVILEGE_SEPARATION.mkdir(mode=0o755)
-            os.pwrite(self._lock, b"1", 0)
+        while True:
+            with contextlib.suppress(FileExistsError):
+                self._path.mkdir(mode=0o755)
+                self._made.touch()
+            with contextlib.suppress(FileNotFoundError):
+                self._lock = os.open(self._path, os.O_RDONLY)
+                fcntl.flock(self._lock, fcntl.LOCK_SH)
+                if os.path.samestat(os.fstat(self._lock), self._path.stat()):
+                    return
+            if self._lock is not None:
+                os.close(self._lock)  # of one that another server has just removed
 
     def release(self) -> None:
         """Remove what these tests made, unless another server uses it."""
         assert self._lock is not None
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.pread(self._lock, 1, 0):
-                PRIVILEGE_SEPARATION.rmdir()
-                os.ftruncate(self._lock, 0)
+            if self._made.exists():
+                self._made.unlink()
+                self._path.rmdir()
         os.close(self._lock)
         self._lock = None

@@ -112,14 +112,17 @@ def test_connection_cut_before_the_login_is_lost(shared_sshd: Sshd, proxy: Proxy
     connect(shared_sshd.target(port=proxy.port), Trust()).close()
 
 
-def test_failed_connections_leave_no_thread_behind(shared_sshd: Sshd, tmp_path: Path) -> None:
+def test_failed_connections_leave_no_thread_behind(shared_sshd: Sshd, proxy: Proxy, tmp_path: Path) -> None:
+    """A thread that outlives its connection would hold up the exit of the program for as long as the time-out."""
     before = set(threading.enumerate())
-    with talker(b"SSH-2.0-halted\r\n", then_close=False) as port, pytest.raises(ConnectionLost):
-        connect(shared_sshd.target(port=port), Trust(), timeout_s=0.3)
+    proxy.cut_after(100, "down")  # within the handshake
+    with pytest.raises(ConnectionLost):
+        connect(shared_sshd.target(port=proxy.port), Trust(), timeout_s=60)
     with pytest.raises(RemoteError):
-        connect(shared_sshd.target(known_hosts=(tmp_path / "none",)), Trust())
+        connect(shared_sshd.target(known_hosts=(tmp_path / "none",)), Trust(), timeout_s=60)
+    proxy.stop()
     for thread in set(threading.enumerate()) - before:
-        thread.join(2)
+        thread.join(5)
     assert [thread for thread in threading.enumerate() if thread not in before] == []
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pwd
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.remote import sshd as sshd_module
 from tests.remote.proxy import Proxy
-from tests.remote.sshd import ALIAS, PRIVILEGE_SEPARATION, Sshd
+from tests.remote.sshd import ALIAS, PRIVILEGE_SEPARATION, PrivilegeSeparation, Sshd
 
 
 def openssh(server: Sshd, *command: str) -> subprocess.CompletedProcess[str]:
@@ -53,6 +57,24 @@ def test_directory_of_sshd_exists_while_one_runs(shared_sshd: Sshd, sshd: Sshd) 
     sshd.stop()
     assert PRIVILEGE_SEPARATION.is_dir()
     assert openssh(shared_sshd, "echo fine").stdout == "fine\n"
+
+
+def test_directory_of_sshd_is_removed_by_the_last_one_if_tests_made_it(tmp_path: Path) -> None:
+    path = tmp_path / "run-sshd"
+    first, second = PrivilegeSeparation(path), PrivilegeSeparation(path)
+    first.hold()
+    second.hold()
+    first.release()
+    assert path.is_dir()
+    second.release()
+    assert not path.exists()
+
+
+def test_directory_of_sshd_is_left_alone_if_it_was_there(tmp_path: Path) -> None:
+    directory = PrivilegeSeparation(tmp_path)
+    directory.hold()
+    directory.release()
+    assert tmp_path.is_dir()
 
 
 @pytest.fixture
@@ -104,3 +126,26 @@ def test_proxy_refuses_and_accepts_again_at_the_same_port() -> None:
         proxy.resume()
         assert proxy.port == port
         socket.create_connection(("127.0.0.1", port), 5).close()
+
+
+def test_machine_without_sshd_fails_and_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sshd_module, "EXTRACTED", tmp_path)
+    monkeypatch.setattr(sshd_module.shutil, "which", lambda *_, **__: None)
+    with pytest.raises(AssertionError, match="install openssh-server"):
+        Sshd(tmp_path / "d")
+
+
+def test_sshd_runs_from_the_files_of_its_package_on_a_machine_that_has_not_installed_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Neither its program nor the user that it separates privileges by is part of the machine."""
+    program, _ = sshd_module.sshd_command()
+    (tmp_path / "usr/sbin").mkdir(parents=True)
+    shutil.copy(program, tmp_path / "usr/sbin/sshd")
+    users = [user for user in pwd.getpwall() if user.pw_name != "sshd"]
+    monkeypatch.setattr(sshd_module, "EXTRACTED", tmp_path)
+    monkeypatch.setattr(sshd_module.pwd, "getpwall", lambda: users)
+    with Sshd(tmp_path / "d") as server:
+        assert openssh(server, "echo fine").stdout == "fine\n"
