@@ -192,6 +192,17 @@ def test_stop_ends_what_runs_and_forgets_it(tb: Tb, vm_run: Tb, there: Machines)
     assert list(there.out.iterdir()) == []
 
 
+def test_stop_that_does_not_reach_a_machine_says_how_to_forget_the_run(
+    tb: Tb, vm_run: Tb, there: Machines
+) -> None:
+    assert vm_run("--detach").exit_code == 0
+    there.refuses = ConnectionLost("a refuses", remedy="start it")
+    result = tb("vm", "stop", "--out", str(there.out))
+    assert result.exit_code == 7
+    (run,) = (there.out / ".vm").iterdir()
+    assert f"remedy: start it; if that machine is gone for good, remove {run}\n" in result.stderr
+
+
 def test_runs_are_listed_with_their_machines_and_states(tb: Tb, tmp_path: Path) -> None:
     folder_of(tmp_path, run_on("tb1", "tb2"))
     result = tb("vm", "runs", "--out", str(tmp_path))

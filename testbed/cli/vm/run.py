@@ -100,6 +100,7 @@ def run(
     from testbed.cli.writable import ensure_writable
     from testbed.run.loader import load_experiment, results_dir
     from testbed.vm.machines import targets_of
+    from testbed.vm.runs.plan import plan
     from testbed.vm.runs.record import create, held
 
     _require_tree()
@@ -108,9 +109,11 @@ def run(
     target = out or results_dir()
     ensure_writable(target, option="--out")
     targets = targets_of(_hosts(host, hosts), identity=identity, directory=directory)
-    begun, files = _plan(adjusted, engine, repeat, targets)
-    begun = replace(
-        begun,
+    begun, files = plan(
+        adjusted,
+        engine=engine.value,
+        repeat=repeat,
+        hosts=[one.name for one in targets],
         identity=str(identity.absolute()) if identity else "",
         directory=directory or "",
         host_key=host_key or "",
@@ -195,13 +198,17 @@ def stop(run: RunArgument = None, out: OutOption = None) -> None:
     from testbed.vm.runs.record import find, held, is_held
 
     folder = find(out or results_dir(), run)
-    if is_held(folder.directory):
-        # Who follows it sees it end, and removes what there is to remove.
-        with _reconnected(folder) as connections:
-            _session(folder, connections).end_jobs()
-    else:
-        with held(folder) as mine, _reconnected(mine) as connections:
-            _session(mine, connections).stop()
+    try:
+        if is_held(folder.directory):
+            # Who follows it sees it end, and removes what there is to remove.
+            with _reconnected(folder) as connections:
+                _session(folder, connections).end_jobs()
+        else:
+            with held(folder) as mine, _reconnected(mine) as connections:
+                _session(mine, connections).stop()
+    except TestbedError as error:
+        error.remedy += f"; if that machine is gone for good, remove {folder.directory}"
+        raise
     _tell(f"stopped {folder.run.id}")
 
 
@@ -255,30 +262,6 @@ def _hosts(host: str | None, hosts: str | None) -> list[str]:
     if host and hosts:
         raise SpecError("--host and --hosts exclude each other", remedy="name all machines with --hosts")
     return [one.strip() for one in (hosts or host or "").split(",") if one.strip()]
-
-
-def _plan(
-    experiment: Experiment, engine: Engine, repeat: int, targets: Sequence[Target]
-) -> tuple[Run, dict[str, Path]]:
-    """A run that has not begun, and the files it sends, by their places there."""
-    import time
-
-    from testbed.vm.runs.record import Run, new_run_id
-    from testbed.vm.runs.sent import pack
-    from testbed.vm.runs.spread import spread
-
-    run_id, sent = new_run_id(), pack(experiment)
-    names = [one.name for one in targets]
-    parts = spread(experiment, engine=engine.value, repeat=repeat, hosts=names, run_id=run_id)
-    begun = Run(
-        id=run_id,
-        began_at_s=int(time.time()),
-        experiment=sent.experiment,
-        originals=sent.originals,
-        engine=engine.value,
-        parts=parts,
-    )
-    return begun, dict(sent.files)
 
 
 # ------------------------------------------------------------------------------------------------- machines
