@@ -27,6 +27,7 @@ STORE = frozenset(
     }
 )
 REPORT = MODELS | STORE | {"testbed.analysis", "testbed.report"}
+VM = BASE | {"testbed.vm", "testbed.vm.target", "testbed.vm.ssh"}
 
 # A room may always import itself. What is not named here is no room.
 MAY_IMPORT: dict[str, frozenset[str]] = {
@@ -56,11 +57,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "testbed.report": MODELS | ANALYSIS | STORE,
     "testbed.run": ENGINE | CONTROL | {"testbed.fabric"} | REPORT,
     # What drives other machines; the agent runs on them, by itself.
-    "testbed.vm": BASE | {"testbed.run.files"},
+    "testbed.vm.target": BASE,
+    "testbed.vm.ssh": BASE | {"testbed.vm.target"},
+    # The rules of what it sends are those by which the other side looks.
+    "testbed.vm": VM | {"testbed.run.files", "testbed.vm.agent"},
     "testbed.vm.agent": frozenset(),
-    "testbed.vm.runs": ENGINE | {"testbed.vm", "testbed.run"} | REPORT,
+    "testbed.vm.runs": ENGINE | VM | {"testbed.run"} | REPORT,
     "testbed.validate": ENGINE | {"testbed.fabric", "testbed.run"} | ANALYSIS,
-    "testbed.cli": ENGINE | {"testbed.fabric", "testbed.run", "testbed.validate", "testbed.vm"} | REPORT,
+    "testbed.cli": ENGINE | VM | {"testbed.fabric", "testbed.run", "testbed.validate"} | REPORT,
     "experiments": SPEC,
     "experiments.controllers": SPEC | CONTROLLER_APP | {"testbed.controller"},
 }

@@ -1,0 +1,364 @@
+"""The project's tree and its runs on another machine.
+
+A run there is a *job*: it goes on when the connection drops, and is asked about, followed, fetched and stopped by its
+name, over this connection or a later one. What is done there is done by `testbed/vm/agent.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from errno import ENOSPC
+from pathlib import Path
+from typing import Any, Literal
+
+from testbed.errors import RemoteError
+from testbed.run.files import storage_error, storing, sync_tree
+from testbed.vm import agent
+from testbed.vm.ssh import Connection, Link
+from testbed.vm.transfer import (
+    Bundle,
+    Content,
+    Progress,
+    Receiver,
+    Wanted,
+    changed,
+    is_whole,
+    place,
+    size_here,
+    upload,
+)
+from testbed.vm.tree import FileState, state_of, tree_files
+
+State = Literal["absent", "running", "ended", "lost"]
+"""`lost`: it ended, or was left, without a word: the machine was restarted, or its supervisor killed."""
+_ANSWER_S = 600.0
+_MANIFEST = ".vm/wanted.json"
+_SLICE_S = 15.0
+_STOP_GRACE_S = {"SIGINT": 60.0, "SIGTERM": 15.0, "SIGKILL": 10.0}
+_RETRY_S = 1.0
+_STREAM_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """What is known of a job."""
+
+    job: str
+    state: State
+    exit_code: int | None
+    """128 + N if signal N ended it, as shells say."""
+    log_bytes: int
+    started_at_s: float | None
+    """Seconds since 1970, by the clock there."""
+    ended_at_s: float | None
+    free_bytes: int
+    """On the disk there that holds the job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployed:
+    """What deploying changed."""
+
+    files: int
+    """How many were sent."""
+    sent_bytes: int
+    removed: int
+
+
+class Remote:
+    """One tree on one machine, and the jobs of the user who logs in there."""
+
+    def __init__(self, link: Link, tree: str) -> None:
+        self._link, self._tree = link, tree
+
+    def deploy(self, root: Path, progress: Progress) -> Deployed:
+        """Make the tree there equal to that in `root`; what differs is sent, checked, and renamed into place.
+
+        Raises RemoteError if a job runs in it and something would change, and if the disk there is too small.
+        """
+        files = tree_files(root)
+        states = {path: state_of(where) for path, where in files.items()}
+        sent: dict[str, int] = {}
+
+        def work(connection: Connection) -> Deployed:
+            there = _ask(connection, "survey", tree=self._tree)
+            wanted = _without_foreign_engines(states, files, there["engines"])
+            rows: dict[str, list[Any]] = {p: [s.size_bytes, s.mode, s.sha256] for p, s in wanted.items()}
+            new = [p for p, row in rows.items() if p not in there["files"] or there["files"][p][2] != row[2]]
+            modes = [p for p, row in rows.items() if p not in new and there["files"][p][1] != row[1]]
+            earlier = set(there["deployed"])
+            stale = [p for p in there["files"] if p not in rows and agent.is_stale(p, earlier, rows)]
+            if not (new or modes or stale):
+                return Deployed(files=len(sent), sent_bytes=sum(sent.values()), removed=0)
+            if there["busy"]:
+                raise _error(
+                    connection,
+                    f"{there['tree']} would change, and is in use by {', '.join(there['busy'])}",
+                    remedy="wait until it has ended, or `tb vm stop`",
+                )
+            contents: dict[str, tuple[FileState, Content]] = {p: (wanted[p], files[p]) for p in new}
+            contents[_MANIFEST] = _in_memory(json.dumps(rows).encode())
+            bundle = _put(connection, there, Bundle(contents=contents), progress)
+            sent.update({p: wanted[p].size_bytes for p in new})
+            answer = _ask(connection, "install", tree=self._tree, bundle=bundle, wanted=_MANIFEST)
+            return Deployed(files=len(sent), sent_bytes=sum(sent.values()), removed=answer["removed"])
+
+        return self._link.attempt(work)
+
+    def start(
+        self,
+        job: str,
+        arguments: Sequence[str],
+        *,
+        files: Mapping[str, Path | bytes],
+        environment: Mapping[str, str],
+    ) -> None:
+        """Run `TREE/tb ARGUMENTS` in the directory JOB/files, which has these files; it outlives the connection.
+
+        `{job}` in an argument becomes the job's directory. If there is a job of this name, nothing happens.
+        """
+        contents = {p: _in_memory(c) if isinstance(c, bytes) else (state_of(c), c) for p, c in files.items()}
+
+        def work(connection: Connection) -> None:
+            there = _ask(connection, "prepare", job=job)
+            if there["state"] != "absent":
+                return
+            _ask(
+                connection,
+                "start",
+                job=job,
+                tree=self._tree,
+                arguments=list(arguments),
+                environment=dict(environment),
+                bundle=_put(connection, there, Bundle(contents=contents), _unheard) if contents else "",
+            )
+
+        self._link.attempt(work)
+
+    def status(self, job: str) -> JobStatus:
+        """What is known of a job now."""
+        return _status(self._request("status", job=job))
+
+    def jobs(self) -> list[JobStatus]:
+        """All jobs of the user there, by name."""
+        return [_status(answer) for answer in self._request("jobs")["jobs"]]
+
+    def follow(self, job: str, offset: int, sink: Callable[[bytes], None]) -> JobStatus:
+        """Give what the job prints to `sink`, from a byte on, until it has ended; no byte is lost or comes twice."""
+
+        def take(data: bytes) -> None:
+            nonlocal offset
+            sink(data)
+            offset += len(data)
+
+        def work(connection: Connection) -> int:
+            return _stream(connection, _command("follow", job=job, offset=offset), take)
+
+        tries = 0
+        while True:
+            before = offset
+            code = self._link.attempt(work)
+            status = self.status(job)
+            if code == 0 and status.state != "running":
+                return status
+            tries = tries + 1 if offset == before else 0
+            if tries >= _STREAM_TRIES:
+                raise RemoteError(
+                    f"what job {job} prints cannot be read", remedy="see whether its log is there"
+                )
+            time.sleep(_RETRY_S)
+
+    def stop(self, job: str, *, grace_s: Mapping[str, float] = _STOP_GRACE_S) -> None:
+        """End a job: SIGINT, on which the testbed removes what it built; SIGTERM and SIGKILL if it does not end.
+
+        `grace_s` says which signals, and for how many seconds each is given time.
+        """
+        for name, patience_s in grace_s.items():
+            deadline = time.monotonic() + patience_s
+            while True:
+                wait_s = max(0.0, min(_SLICE_S, deadline - time.monotonic()))
+                answer = self._request("stop", job=job, signal=name, wait_s=wait_s)
+                if not answer["in_use"]:
+                    return
+                if time.monotonic() >= deadline:
+                    break
+        raise RemoteError(f"job {job} does not end", remedy="log in there and see what it does")
+
+    def fetch(self, job: str, into: Path, progress: Progress) -> list[Path]:
+        """Bring the results of a job that has ended into a directory; returns the files there.
+
+        They are collected in `into/.JOB.part`, where a later call goes on, and get their names when every one is
+        what the other machine has. A disk that is too small is an error before anything is written.
+        """
+        files = self._results(job)
+        staging = into / f".{job}.part"
+        _tidy(staging, files)
+        total = sum(wanted.size_bytes for wanted in files.values())
+        have = sum(max(0, size_here(staging / name)) for name in files)
+        with storing(into):
+            into.mkdir(parents=True, exist_ok=True)
+            free_bytes = shutil.disk_usage(into).free
+        if total - have > free_bytes:
+            raise storage_error(into, OSError(ENOSPC, f"the results need {total - have:,} bytes"))
+
+        def came(more: int) -> None:
+            nonlocal have
+            have += more
+            progress(min(have, total), total)
+
+        receiver = Receiver(directory=staging, files=files, progress=came)
+        self._receive(job, receiver, list(files))
+        damaged = [name for name, wanted in files.items() if not is_whole(staging / name, wanted)]
+        for name in damaged:  # once more
+            (staging / name).unlink(missing_ok=True)
+            self._receive(job, receiver, [name])
+            if not is_whole(staging / name, files[name]):
+                raise changed(name)
+        if files:
+            with storing(into):
+                sync_tree(staging)
+            place(staging, into)
+        return [into / name for name in files]
+
+    def _receive(self, job: str, receiver: Receiver, names: Sequence[str]) -> None:
+        """Stream files; after a cut, from the byte on where it was."""
+
+        def work(connection: Connection) -> None:
+            todo = [name for name in names if receiver.lacks(name)]
+            if not todo:
+                return
+            offset = max(0, size_here(receiver.directory / todo[0]))
+            command = _command("send", job=job, first=todo[0], offset=offset, alone=len(names) == 1)
+            try:
+                code = _stream(connection, command, receiver.feed)
+            finally:
+                receiver.close()
+            if code or any(receiver.lacks(name) for name in names):
+                raise _error(connection, f"the results of job {job} cannot be read", remedy="run it again")
+
+        self._link.attempt(work)
+
+    def _results(self, job: str) -> dict[str, Wanted]:
+        """The files of the results there, in the order in which they are sent."""
+        rows = self._request("results", job=job)["files"]
+        if not all(agent.is_below(name) for name, _, _ in rows):
+            raise RemoteError(
+                f"job {job} has results with impossible names", remedy="do not trust that machine"
+            )
+        return {name: Wanted(name=name, size_bytes=size, sha256=digest) for name, size, digest in rows}
+
+    def remove(self, job: str) -> None:
+        """Remove a job that has ended, with its results there."""
+        self._request("remove", job=job)
+
+    def _request(self, verb: str, **request: object) -> dict[str, Any]:
+        return self._link.attempt(lambda connection: _ask(connection, verb, **request))
+
+
+def _source() -> bytes:
+    """The agent, as it is sent."""
+    return Path(agent.__file__).read_bytes()
+
+
+def _command(verb: str, **request: object) -> list[str]:
+    # Isolated: no module that lies in the home directory there is taken for one of the library.
+    return ["python3", "-I", "-X", "utf8", "-", verb, json.dumps(request)]
+
+
+def _ask(connection: Connection, verb: str, **request: object) -> dict[str, Any]:
+    """The agent's answer; what it refuses is a RemoteError."""
+    done = connection.run(_command(verb, **request), stdin=_source(), timeout_s=_ANSWER_S)
+    if done.exit_code == 127:
+        raise _error(
+            connection, "there is no python3", remedy="install it there: sudo apt-get install python3"
+        )
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        reason = said[-1] if said else f"exit code {done.exit_code}"
+        raise _error(
+            connection, f"it does not answer: {reason}", remedy="Python 3.9 or later must be there"
+        ) from None
+    if done.exit_code == agent.REFUSED:
+        raise _error(connection, str(answer["error"]), remedy=str(answer["remedy"]))
+    return answer
+
+
+def _stream(connection: Connection, command: Sequence[str], sink: Callable[[bytes], None]) -> int:
+    """Pass on what the agent streams; what it refuses is a RemoteError."""
+    said = bytearray()
+    code = connection.stream(command, stdin=_source(), on_output=sink, on_error=said.extend)
+    if code == agent.REFUSED and said:
+        answer = json.loads(said.splitlines()[-1])
+        raise _error(connection, str(answer["error"]), remedy=str(answer["remedy"]))
+    return code
+
+
+def _error(connection: Connection, message: str, *, remedy: str) -> RemoteError:
+    return RemoteError(f"{connection.target.name}: {message}", remedy=remedy)
+
+
+def _status(answer: Mapping[str, Any]) -> JobStatus:
+    return JobStatus(**{name: answer[name] for name in JobStatus.__dataclass_fields__})
+
+
+def _in_memory(content: bytes) -> tuple[FileState, bytes]:
+    digest = hashlib.sha256(content).hexdigest()
+    return FileState(size_bytes=len(content), mode=0o644, sha256=digest), content
+
+
+def _unheard(done: int, total: int) -> None:
+    """No progress is shown of what is small."""
+
+
+def _put(connection: Connection, there: Mapping[str, Any], bundle: Bundle, progress: Progress) -> str:
+    """Send a bundle to where the agent wants it; returns its path there."""
+    needed = 2 * bundle.size_bytes  # once as it comes, once unpacked
+    path = f"{there['incoming']}/.{hashlib.sha256(bundle.header).hexdigest()[:32]}.bundle"
+    full = f"{needed:,} bytes are needed for what is sent, and {there['free_bytes']:,} are free in {there['incoming']}"
+    if needed > there["free_bytes"]:
+        raise _error(connection, full, remedy="free space on that machine's disk")
+    sftp = connection.sftp()
+    try:
+        with connection.guard():
+            upload(sftp, path, bundle, progress)
+            if sftp.stat(path).st_size == bundle.size_bytes:
+                return path
+        reason = "not all of it was written"
+    except OSError as error:
+        reason = str(error)
+    free = _ask(connection, "forget", bundle=path)["free_bytes"]
+    raise _error(
+        connection,
+        f"what was sent to {path} cannot be written ({reason}; {free:,} bytes are free)",
+        remedy="free space on that machine's disk, or see who may write there",
+    )
+
+
+def _without_foreign_engines(
+    states: Mapping[str, FileState], files: Mapping[str, Path], engines: Mapping[str, str]
+) -> dict[str, FileState]:
+    """What is wanted there, less the compiled engines that the machine has made for itself."""
+    wanted = dict(states)
+    for key, text in engines.items():
+        here = files[key].read_text(encoding="utf-8") if key in files else ""
+        if here.splitlines()[-1:] != text.splitlines()[-1:]:  # for which Python, distribution and processor
+            wanted.pop(key, None)
+            wanted.pop(key.removesuffix(".key"), None)
+    return wanted
+
+
+def _tidy(staging: Path, files: Mapping[str, Wanted]) -> None:
+    """Keep of an earlier attempt only what can be gone on with."""
+    for path in sorted(staging.rglob("*")) if staging.is_dir() else ():
+        wanted = files.get(path.relative_to(staging).as_posix())
+        if path.is_dir() and not path.is_symlink():
+            continue
+        if wanted is None or (path.stat().st_size >= wanted.size_bytes and not is_whole(path, wanted)):
+            path.unlink()

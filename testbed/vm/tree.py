@@ -1,0 +1,53 @@
+"""What of the project's tree goes to another machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.errors import SpecError
+from testbed.vm import agent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileState:
+    """What a file must be like to be the same."""
+
+    size_bytes: int
+    mode: int
+    sha256: str
+
+
+def tree_files(root: Path) -> dict[str, Path]:
+    """The files of a tree that another machine needs: path below `root`, with slashes, to where it is here.
+
+    All but what is made or kept on each machine by itself (`.venv`, `build`, `results`, caches, ...), with the
+    compiled engine, and with `build/wheels` if that is a whole set for the present requirements. A link to a file is
+    sent as the file; any other link is a `SpecError`.
+    """
+    found: dict[str, Path] = {}
+    wheels = wheels_are_complete(root)
+    for name, where in agent.walk(str(root)):
+        path = Path(where)
+        if name.startswith(agent.WHEELS + "/") and not wheels:
+            continue
+        if not path.is_file():
+            raise SpecError(
+                f"{path} is a link to no file", remedy="remove it, or put what it points to in its place"
+            )
+        found[name] = path
+    return found
+
+
+def wheels_are_complete(root: Path) -> bool:
+    """Whether `build/wheels` holds all that the present requirements.lock names."""
+    marker, requirements = root / agent.WHEELS_COMPLETE, root / "requirements.lock"
+    if not marker.is_file() or not requirements.is_file():
+        return False
+    return agent.sha256(str(requirements)) in marker.read_text(encoding="utf-8")
+
+
+def state_of(path: Path) -> FileState:
+    """Reads the whole file."""
+    status = path.stat()
+    return FileState(size_bytes=status.st_size, mode=agent.mode_of(status), sha256=agent.sha256(str(path)))
