@@ -67,7 +67,8 @@ app = typer.Typer(
 
 @app.callback(
     epilog="[bold]Exit codes[/]  0 done · 1 a test, a check or the lint found something · 2 your input · "
-    "3 this machine lacks something · 4 the fabric · 5 a NIC · 6 the data cannot be trusted · 7 another machine · 130 interrupted"
+    "3 this machine lacks something · 4 the fabric · 5 a NIC · 6 the data cannot be trusted · 7 another machine · "
+    "130 interrupted"
 )
 def options(
     version: Annotated[
