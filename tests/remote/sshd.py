@@ -257,6 +257,7 @@ class PrivilegeSeparation:
                     return
             if self._lock is not None:
                 os.close(self._lock)  # of one that another server has just removed
+                self._lock = None
 
     def release(self) -> None:
         """Remove what these tests made, unless another server uses it."""
