@@ -5,44 +5,66 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from testbed.vm import agent
-from tests.remote.miniature import wait_for
+
+PATH = "/usr/bin:/bin"
+
+
+@pytest.fixture
+def sleeper() -> Iterator[int]:
+    """A process of root."""
+    process = subprocess.Popen(["sleep", "60"])
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+def program(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+def deliver_as_nobody(pid: int, path: str) -> subprocess.CompletedProcess[str]:
+    source = Path(agent.__file__).read_text(encoding="utf-8").rpartition("if __name__")[0]
+    script = f"{source}\n_deliver([{pid}], 'SIGINT')\n"
+    words = ["/usr/bin/setpriv", "--reuid=65534", "--clear-groups", "/usr/bin/python3", "-I", "-"]
+    return subprocess.run(words, input=script, capture_output=True, text=True, env={"PATH": path}, timeout=30)
 
 
 def test_sudo_gets_the_signal_and_what_it_runs_does_not(tmp_path: Path) -> None:
-    sudo = tmp_path / "sudo"
-    sudo.write_text("#!/bin/sh\nsleep 60 & echo $!\nwait\n")
-    sudo.chmod(0o755)
-    with subprocess.Popen([sudo], stdout=subprocess.PIPE, start_new_session=True) as run:
+    sudo = program(tmp_path / "sudo", "#!/bin/sh\nsleep 60 & echo $!\nwait\n")
+    run = subprocess.Popen([sudo], stdout=subprocess.PIPE, start_new_session=True)
+    try:
         assert run.stdout is not None
         child = int(run.stdout.readline())
         assert agent._receivers(run.pid, "SIGINT") == [run.pid]
         assert sorted(agent._receivers(run.pid, "SIGKILL")) == sorted([run.pid, child])
+    finally:
         os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
 
 
-def test_process_of_root_is_signalled_through_sudo(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    sudo = tmp_path / "sudo"
-    sudo.write_text('#!/bin/sh\necho "$@"\nexit 1\n')
-    sudo.chmod(0o755)
-    source = Path(agent.__file__).read_text().rpartition("if __name__")[0]
-    with subprocess.Popen(["sleep", "60"]) as sleeper:
-        script = f"{source}\n_deliver([{sleeper.pid}], 'SIGINT')\n"
-        command = ["setpriv", "--reuid=65534", "--clear-groups", "/usr/bin/python3", "-I", "-c", script]
-        for path, word in ((str(tmp_path), "belongs to root"), ("/nowhere", "belongs to root")):
-            done = subprocess.run(
-                command, capture_output=True, text=True, env={"PATH": path + ":/usr/bin:/bin"}
-            )
-            assert word in done.stderr, done.stderr
-        sudo.write_text(
-            f"#!{'/usr/bin/python3'}\nimport sys\nsys.exit(sys.argv[1:] != ['-n', 'kill', '-s', 'INT', '--', '{sleeper.pid}'])\n"
-        )
-        done = subprocess.run(
-            command, capture_output=True, text=True, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}
-        )
-        assert done.returncode == 0, done.stderr
-        sleeper.kill()
-        wait_for(lambda: sleeper.poll() is not None)
+def test_process_of_root_without_sudo_is_refused(sleeper: int) -> None:
+    done = deliver_as_nobody(sleeper, "/nowhere")
+    assert f"may not end it (processes {sleeper})" in done.stderr
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_process_of_root_is_signalled_through_sudo(sleeper: int, code: int) -> None:
+    with_sudo = Path(f"/run/transparent-nic-testbed-test-{os.getpid()}")
+    with_sudo.mkdir(mode=0o755)
+    try:
+        wanted = f"-n kill -s INT -- {sleeper}"
+        sudo = program(with_sudo / "sudo", f'#!/bin/sh\n[ "$*" = "{wanted}" ] && exit {code}\nexit 1\n')
+        done = deliver_as_nobody(sleeper, f"{with_sudo}:{PATH}")
+        assert ("may not end it" in done.stderr) == bool(code), done.stderr
+        assert done.returncode == code
+        sudo.unlink()
+    finally:
+        with_sudo.rmdir()
