@@ -106,9 +106,10 @@ def halt(machine: QemuMachine, note: Callable[[str], None]) -> None:
     """Shut the guest down, and end its QEMU if that does not help; nothing if it does not run."""
     if machine.process is None or not machine.is_running():
         return
-    said = openssh.run(machine.target(), ["sudo", "poweroff"], timeout_s=30)
-    # The connection may go down with the machine, so its end is what counts, unless there was none at all.
-    shut_down = said.exit_code in (0, openssh.LOST) and machine.process.wait(machine.mark(), POWEROFF_S)
+    # Nobody gets into one that was never opened. The connection may go down with the machine: its end is what counts.
+    said = openssh.run(machine.target(), ["sudo", "poweroff"], timeout_s=30) if machine.opened else None
+    heard = said is not None and said.exit_code in (0, openssh.LOST)
+    shut_down = heard and machine.process.wait(machine.mark(), POWEROFF_S)
     if not shut_down:
         note(f"{machine.name}: did not shut down by itself, so its QEMU is ended")
         end(machine)

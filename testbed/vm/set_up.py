@@ -22,6 +22,11 @@ _PREPARE = (
     "command -v python3 >/dev/null || "
     "{ sudo apt-get -qq update; sudo DEBIAN_FRONTEND=noninteractive apt-get -qq install -y python3-minimal; } >&2"
 )
+# As Vagrant does; in /etc/hosts first, since sudo looks its own host up.
+_NAME = (
+    'set -e; grep -qw -- "$1" /etc/hosts || echo "127.0.1.1 $1" | sudo tee -a /etc/hosts; '
+    'echo "$1" | sudo tee /etc/hostname; sudo hostname "$1"'
+)
 
 
 def bring_tree(target: Target, root: Path, note: Callable[[str], None]) -> None:
@@ -35,6 +40,7 @@ def bring_tree(target: Target, root: Path, note: Callable[[str], None]) -> None:
 def provision(target: Target, note: Callable[[str], None]) -> None:
     """Set the tree up there; what the script prints goes to stderr as it comes."""
     note(f"{target.name}: setting up")
+    openssh.must_run(target, ["sh", "-c", _NAME, "sh", target.name])
     command = openssh.ssh_command(target, ["bash", f"{target.tree}/{PROVISION}"], batch=True)
     sys.stderr.flush()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=_STDERR, stderr=_STDERR) as process:
