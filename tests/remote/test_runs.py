@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -46,41 +47,46 @@ def said_lines(text: str) -> list[int]:
 # ------------------------------------------------------------------------------------------------- true runs
 
 
-def test_a_run_there_prints_and_saves_what_one_here_does(place: Place) -> None:
-    topology = place.script.parent / "mine.py"
-    source = Path(__file__).resolve().parents[2] / "topologies" / "single_switch.py"
-    topology.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+class Here(NamedTuple):
+    """A run of this machine alone, of an experiment that names a file by its absolute path."""
+
+    options: tuple[str, ...]
+    result: Path
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def here(shared_place: Place) -> Here:
+    topology = shared_place.script.parent / "mine.py"
+    shutil.copyfile(shared_place.tree / "topologies" / "single_switch.py", topology)
     options = ("--engine", "twin", "--set", f"topology={topology}", "--set", "topology.cards=3")
+    code, printed, said = shared_place.tb("run", shared_place.script.name, *options)
+    assert code == 0, said
+    (result,) = shared_place.results()
+    kept = shutil.move(result, shared_place.control / result.name)
+    return Here(options, kept, printed.replace(str(result), "RESULT"))
+
+
+@pytest.mark.parametrize("hosts", ["near", "near,far"])
+def test_a_run_there_prints_and_saves_what_one_here_does(here: Here, place: Place, hosts: str) -> None:
     code, printed, said = place.tb(
-        "vm", "run", place.script.name, *options, "--host", "near", "--directory", DIRECTORY
+        "vm", "run", place.script.name, *here.options, "--hosts", hosts, "--directory", DIRECTORY
     )
     assert code == 0, said
     (there,) = place.results()
     assert place.left() == []
-    code, printed_here, said_here = place.tb("run", place.script.name, *options)
-    assert code == 0, said_here
-    (here,) = set(place.results()) - {there}
-    assert digest_of(there) == digest_of(here)
-    assert printed.replace(str(there), str(here)) == printed_here
-    assert (there / "spec.json").read_bytes() == (here / "spec.json").read_bytes()
-    assert re.search(r"^near: \d+ files, [\d.]+ MB sent in [\d.]+ s$", said, re.MULTILINE)
-    assert "idle-4KiB-transparent, twin" in said
-    assert sorted(path.name for path in there.iterdir()) == sorted(path.name for path in here.iterdir())
-
-
-def test_cells_of_two_machines_make_what_one_machine_makes_and_seeds_are_shared(place: Place) -> None:
-    code, printed, said = place.begin_run("--json", hosts="near,far").end()
-    assert code == 0, said
-    assert "near: idle-4KiB-" in said
-    assert "far: idle-4KiB-" in said
-    merged = json.loads(printed)
-    code, printed, said = place.begin_run("--repeat", "2", "--json", hosts="far,near").end()
-    assert code == 0, said
-    first, second = json.loads(printed)["runs"]
-    assert place.left() == []
-    assert (first["seed"], second["seed"]) == (1, 2)
-    assert merged["records_digest"] == first["records_digest"] != second["records_digest"]
-    assert merged["cells"] == first["cells"]
+    assert digest_of(there) == digest_of(here.result)
+    assert printed.replace(str(there), "RESULT") == here.printed
+    assert (there / "spec.json").read_bytes() == (here.result / "spec.json").read_bytes()
+    assert sorted(path.name for path in there.iterdir()) == sorted(
+        path.name for path in here.result.iterdir()
+    )
+    deployed = re.findall(
+        r"^(\w+): (?:\d+ files, [\d.]+ MB sent in [\d.]+ s|tree up to date)$", said, re.MULTILINE
+    )
+    assert sorted(deployed) == sorted(hosts.split(","))
+    for host in hosts.split(","):
+        assert f"{f'{host}: ' * (',' in hosts)}idle-4KiB-" in said
 
 
 # ------------------------------------------------------------------------------------------------- what goes wrong
