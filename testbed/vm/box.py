@@ -98,6 +98,7 @@ def build_box(plan: BoxPlan, *, step: Step) -> dict[str, Any]:
         epoch_s = BARE_EPOCH_S if plan.bare else box_tree.tree_epoch_s(plan.tree)
         log = plan.work / f"{plan.out.stem}.log"
         log.write_bytes(b"")
+        give_to_caller(log)
         tools = Tools(log=log, environment=_environment(work, epoch_s))
         root = work / "root"
         packages: tuple[str, ...] = box_root.BARE_PACKAGES
@@ -146,7 +147,10 @@ def _environment(work: Path, epoch_s: int) -> dict[str, str]:
 
 @contextmanager
 def _work_directory(parent: Path) -> Iterator[Path]:
-    parent.mkdir(parents=True, exist_ok=True)
+    for directory in (parent.parent, parent):
+        if not directory.exists():
+            directory.mkdir(parents=True)
+            give_to_caller(directory)
     work = Path(tempfile.mkdtemp(prefix=".work-", dir=parent))
     try:
         work.chmod(0o755)  # apt downloads as a user of its own
