@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.errors import SpecError
-from testbed.vm import agent
+from testbed.vm.agent.files import sha256
+from testbed.vm.agent.tree import WHEELS, WHEELS_COMPLETE, mode_of, walk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +28,9 @@ def tree_files(root: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     wheels = wheels_are_complete(root)
-    for name, where in agent.walk(str(root)):
+    for name, where in walk(str(root)):
         path = Path(where)
-        if name.startswith(agent.WHEELS + "/") and not wheels:
+        if name.startswith(WHEELS + "/") and not wheels:
             continue
         if not path.is_file():
             raise SpecError(
@@ -41,13 +42,13 @@ def tree_files(root: Path) -> dict[str, Path]:
 
 def wheels_are_complete(root: Path) -> bool:
     """Whether `build/wheels` holds all that the present requirements.lock names."""
-    marker, requirements = root / agent.WHEELS_COMPLETE, root / "requirements.lock"
+    marker, requirements = root / WHEELS_COMPLETE, root / "requirements.lock"
     if not marker.is_file() or not requirements.is_file():
         return False
-    return agent.sha256(str(requirements)) in marker.read_text(encoding="utf-8")
+    return sha256(str(requirements)) in marker.read_text(encoding="utf-8")
 
 
 def state_of(path: Path) -> FileState:
     """Reads the whole file."""
     status = path.stat()
-    return FileState(size_bytes=status.st_size, mode=agent.mode_of(status), sha256=agent.sha256(str(path)))
+    return FileState(size_bytes=status.st_size, mode=mode_of(status), sha256=sha256(str(path)))
