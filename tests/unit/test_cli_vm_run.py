@@ -204,11 +204,11 @@ def test_stop_that_does_not_reach_a_machine_says_how_to_forget_the_run(
 
 
 def test_runs_are_listed_with_their_machines_and_states(tb: Tb, tmp_path: Path) -> None:
-    folder_of(tmp_path, run_on("tb1", "tb2"))
+    folder_of(tmp_path, run_on("tb1", "ann@[fe80::1]:22"))
     result = tb("vm", "runs", "--out", str(tmp_path))
     assert result.exit_code == 0
     assert "tiny" in result.stdout
-    assert "tb1, tb2" in result.stdout
+    assert "tb1, ann@[fe80::1]:22" in result.stdout
     assert "2 to start" in result.stdout
     assert "1970-01-01 00:00:01Z" in result.stdout
 

@@ -45,7 +45,7 @@ __all__ = ["EPILOG", "attach", "run", "runs", "stop"]
 RunArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="RUN", help="Its id, or how it begins; ./tb vm runs lists them.  [default: the newest]"
+        metavar="RUN", help="Its id, or how it begins; ./tb vm runs lists them.  \\[default: the newest]"
     ),
 ]
 HostsOption = Annotated[
@@ -66,7 +66,7 @@ def run(
         str | None,
         typer.Option(
             metavar="HOST",
-            help="A machine of ./tb vm list, or [user@]host[:port].  [default: the one that runs here]",
+            help="A machine of ./tb vm list, or \\[user@]host[:port].  \\[default: the one that runs here]",
         ),
     ] = None,
     hosts: HostsOption = None,
@@ -184,7 +184,8 @@ def runs(out: OutOption = None, as_json: JsonOption = False) -> None:
             (row["run"], row["experiment"], ", ".join(row["machines"]), row["state"], row["since"])
             for row in rows
         ]
-        stdout().print(table(["run", "experiment", "machines", "state", "since"], cells))
+        columns = ["run", "experiment", "machines", "state", "since"]
+        stdout().print(table(columns, cells), markup=False, highlight=False)
 
 
 def stop(run: RunArgument = None, out: OutOption = None) -> None:
