@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from testbed.errors import SpecError
 from testbed.vm.agent.files import sha256
-from testbed.vm.agent.tree import WHEELS, WHEELS_COMPLETE, mode_of, walk
+from testbed.vm.agent.tree import CODE, ENGINE, WHEELS, WHEELS_COMPLETE, mode_of, walk
+
+_PROGRAM = (*CODE, "topologies/", "requirements.lock")
+"""What of a tree decides on the results of an experiment; the engine is made of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,3 +57,12 @@ def state_of(path: Path) -> FileState:
     """Reads the whole file."""
     status = path.stat()
     return FileState(size_bytes=status.st_size, mode=mode_of(status), sha256=sha256(str(path)))
+
+
+def program_digest(root: Path) -> str:
+    """What two trees have in common that give the same experiment the same results."""
+    digest = hashlib.sha256()
+    for name, path in sorted(tree_files(root).items()):
+        if name.startswith(_PROGRAM) and not fnmatchcase(name, ENGINE):
+            digest.update(f"{name}\0{sha256(str(path))}\n".encode())
+    return digest.hexdigest()

@@ -11,7 +11,7 @@ from testbed.errors import SpecError
 from testbed.vm import agent
 from testbed.vm.agent.files import is_below, sha256
 from testbed.vm.asking import MODULES, loader
-from testbed.vm.tree import state_of, tree_files, wheels_are_complete
+from testbed.vm.tree import program_digest, state_of, tree_files, wheels_are_complete
 
 
 def make(root: Path, *names: str) -> None:
@@ -60,6 +60,20 @@ def test_tree_files_hold_the_wheels_only_when_they_are_a_whole_set(tmp_path: Pat
     ]
     (tmp_path / "requirements.lock").write_text("newer")
     assert sorted(tree_files(tmp_path)) == ["requirements.lock"]
+
+
+def test_program_is_what_decides_on_results(tmp_path: Path) -> None:
+    make(tmp_path, "testbed/a.py", "topologies/b.py", "requirements.lock", "README.md")
+    before = program_digest(tmp_path)
+    make(tmp_path, "docs/new.md", "experiments/new.py", "testbed/engine/_engine.so", "build/wheels/a.whl")
+    (tmp_path / "README.md").write_text("newer")
+    assert program_digest(tmp_path) == before
+    for name in ("testbed/a.py", "topologies/b.py", "requirements.lock"):
+        (tmp_path / name).write_text("newer")
+        assert program_digest(tmp_path) != before
+        make(tmp_path, name)
+    make(tmp_path, "nic_emulator/new.py")
+    assert program_digest(tmp_path) != before
 
 
 def test_tree_files_follow_a_link_to_a_file_and_refuse_others(tmp_path: Path) -> None:

@@ -70,6 +70,8 @@ class Run:
     keep: bool = False
     """Whether the jobs' directories are left on the machines."""
     parts: tuple[Part, ...]
+    program: str = ""
+    """The `program_digest` of the tree with which its parts run; empty before the first is started."""
     published: tuple[str, ...] = ()
     """`EXPERIMENT/ID` of each result, once all are complete: from then on they only have to be renamed."""
 

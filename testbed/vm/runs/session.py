@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from testbed.errors import Interrupted, RemoteError, TestbedError
+from testbed.errors import Interrupted, RemoteError, SpecError, TestbedError
 from testbed.vm.runs.connections import Connections, Meter
 from testbed.vm.runs.log import Lines
 from testbed.vm.runs.publish import publish
@@ -15,6 +15,7 @@ from testbed.vm.runs.record import Part, RunFolder
 from testbed.vm.runs.sent import SPEC, spec_bytes
 from testbed.vm.runs.together import Crowd, together
 from testbed.vm.ssh import ConnectionLost
+from testbed.vm.tree import program_digest
 
 if TYPE_CHECKING:
     from testbed.vm.remote import Remote
@@ -51,6 +52,8 @@ class Session:
         waiting = self._waiting()
         states = together(self._state, waiting)
         to_start = [i for i, state in zip(waiting, states, strict=True) if state in ("absent", "lost")]
+        if to_start:
+            self._keep_to_one_program(whole=len(to_start) == len(self._folder.run.parts))
         parts = self._folder.run.parts
         self._connections.deploy(list(dict.fromkeys(parts[i].host for i in to_start)), self._root)
         self._or_end(Crowd(self._start, to_start))
@@ -101,6 +104,19 @@ class Session:
             )
             self._remote(part).remove(part.job)
         return status.state
+
+    def _keep_to_one_program(self, *, whole: bool) -> None:
+        """Refuse to mix results of two programs; a run that begins as a `whole` takes what is here now."""
+        run, here = self._folder.run, program_digest(self._root)
+        if run.program and run.program != here:
+            if not whole:
+                raise SpecError(
+                    f"this tree is not what it was when run {run.id} began, of which only a part begins again",
+                    remedy=f"./tb vm stop {run.id}, and run it again as a whole; or undo the changes of this tree",
+                )
+            self._tell("the run begins again as a whole, with this tree as it is now")
+        if run.program != here:
+            self._folder.save(replace(run, program=here))
 
     def _start(self, index: int) -> None:
         folder, part = self._folder, self._folder.run.parts[index]
