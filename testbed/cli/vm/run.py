@@ -123,6 +123,7 @@ def run(
     if idle := [one.name for one in targets if one.name not in begun.hosts]:
         _tell(f"not used, since there is no more to share: {', '.join(idle)}")
     with (
+        _before_it_begins(),
         _connected(used, host_key) as connections,
         held(create(target, begun, files)) as folder,
         _left_going(folder, is_new=True),
@@ -296,7 +297,11 @@ def _reconnected(folder: RunFolder) -> Connections:
 
 
 def _confirm(question: str) -> bool:
-    return typer.confirm(question, err=True)
+    """By a thread, where Ctrl-C never comes; an end of the input is a no."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        return False
 
 
 _telling = threading.Lock()
@@ -327,6 +332,15 @@ def _go_on(folder: RunFolder, connections: Connections, *, detach: bool, as_json
         return []
     session.follow()
     return session.publish()
+
+
+@contextmanager
+def _before_it_begins() -> Iterator[None]:
+    """Say of an interruption that `_left_going` has not seen that there is nothing to go on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted", remedy="no run was begun") from None
 
 
 @contextmanager

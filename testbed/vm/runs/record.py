@@ -204,7 +204,7 @@ def find(out: Path, reference: str | None) -> RunFolder:
             which or f"no run on another machine is unfinished below {out}",
             remedy=f"use one of: {listed}"
             if listed
-            else "begin one: ./tb vm run; --out says where its results go",
+            else "begin one with ./tb vm run, or say with --out where else to look",
         )
     return matching[-1]
 
