@@ -102,7 +102,7 @@ class Remote:
                 raise error_of(
                     connection,
                     f"{there['tree']} would change, and is in use by {', '.join(there['busy'])}",
-                    remedy="wait until it has ended, or `tb vm stop`",
+                    remedy="wait until it has ended, or ./tb vm stop",
                 )
             contents: dict[str, tuple[FileState, Content]] = {p: (wanted[p], files[p]) for p in new}
             contents[_MANIFEST] = _in_memory(json.dumps(rows).encode())

@@ -158,6 +158,9 @@ def attach(
     with held(find(out or results_dir(), run)) as folder:
         if hosts:
             targets = _targets_of(folder.run, _hosts(None, hosts))
+            for part in folder.run.parts:
+                if part.state == "started" and part.host not in [one.name for one in targets]:
+                    _tell(f"{part.host}: what was begun there, job {part.job}, is left to itself")
             folder.save(replace(folder.run, parts=reassign(folder.run.parts, [one.name for one in targets])))
         with _left_going(folder, is_new=False), _reconnected(folder) as connections:
             results = _go_on(folder, connections, detach=False, as_json=as_json)
@@ -328,7 +331,7 @@ def _go_on(folder: RunFolder, connections: Connections, *, detach: bool, as_json
     session = _session(folder, connections)
     session.start()
     if detach:
-        _show_detached(folder.run, as_json=as_json)
+        _show_detached(folder, as_json=as_json)
         return []
     session.follow()
     return session.publish()
@@ -356,13 +359,15 @@ def _left_going(folder: RunFolder, *, is_new: bool) -> Iterator[None]:
         raise typer.Exit(error.job_exit_code) from error
     except KeyboardInterrupt:
         if folder.directory.exists() and not _forgotten(folder, is_new=is_new):
-            hint = f"./tb vm attach {folder.run.id} picks the run up, ./tb vm stop {folder.run.id} ends it"
+            hint = (
+                f"./tb vm attach {folder.reference} picks the run up, ./tb vm stop {folder.reference} ends it"
+            )
             raise Interrupted("interrupted", remedy=hint) from None
         raise Interrupted("interrupted", remedy="what it had built there is removed") from None
     except TestbedError as error:
         if _forgotten(folder, is_new=is_new):
             raise
-        raise picked_up_later(error, folder.run.id) from error
+        raise picked_up_later(error, folder.reference) from error
 
 
 def _forgotten(folder: RunFolder, *, is_new: bool) -> bool:
@@ -373,11 +378,12 @@ def _forgotten(folder: RunFolder, *, is_new: bool) -> bool:
     return not begun
 
 
-def _show_detached(run: Run, *, as_json: bool) -> None:
+def _show_detached(folder: RunFolder, *, as_json: bool) -> None:
+    run = folder.run
     if as_json:
         print_json({"run": run.id, "machines": list(run.hosts)})
     else:
-        typer.echo(f"{run.id} runs on {', '.join(run.hosts)}; ./tb vm attach {run.id}")
+        typer.echo(f"{run.id} runs on {', '.join(run.hosts)}; ./tb vm attach {folder.reference}")
 
 
 def _show(results: Sequence[Path], *, as_json: bool) -> None:

@@ -29,7 +29,7 @@ from testbed.vm.agent.jobs import busy_in
 from testbed.vm.agent.tree import ENGINE, is_stale, manifest_of
 
 _DEPLOYED = ".vm/deployed.json"
-_IN_USE = "wait until it has ended, or `tb vm stop`"
+_IN_USE = "wait until it has ended, or ./tb vm stop"
 _TRY_S = 1.0
 
 

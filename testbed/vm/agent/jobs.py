@@ -58,7 +58,7 @@ def require_over(directory: str) -> None:
     """Refuse what cannot be done to a job under way."""
     if in_use(directory):
         raise Refused(
-            f"job {os.path.basename(directory)} still runs", "wait until it has ended, or `tb vm stop`"
+            f"job {os.path.basename(directory)} still runs", "wait until it has ended, or ./tb vm stop"
         )
 
 

@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 import shutil
 import threading
 import time
@@ -27,6 +28,7 @@ from typing import Literal, TypeAlias
 
 from testbed.errors import SpecError
 from testbed.run.files import storing, sync
+from testbed.run.loader import results_dir
 from testbed.spec.codec import from_dict, to_dict
 from testbed.spec.experiment import Experiment
 
@@ -93,6 +95,12 @@ class RunFolder:
     def out(self) -> Path:
         """Where its results go."""
         return self.directory.parent.parent
+
+    @property
+    def reference(self) -> str:
+        """What `tb vm attach` and `stop` are told to find it."""
+        is_default = self.out.resolve() == results_dir().resolve()
+        return self.run.id if is_default else f"{self.run.id} --out {shlex.quote(str(self.out))}"
 
     @property
     def files(self) -> Path:
@@ -166,7 +174,7 @@ def held(folder: RunFolder) -> Iterator[RunFolder]:
         except BlockingIOError:
             raise SpecError(
                 f"another client follows the run {folder.run.id}",
-                remedy="wait until it ends; ./tb vm stop ends the run itself",
+                remedy=f"wait until it ends; ./tb vm stop {folder.reference} ends the run itself",
             ) from None
         yield _load(folder.directory / _RECORD)
 

@@ -112,7 +112,8 @@ class Session:
             if not whole:
                 raise SpecError(
                     f"this tree is not what it was when run {run.id} began, of which only a part begins again",
-                    remedy=f"./tb vm stop {run.id}, and run it again as a whole; or undo the changes of this tree",
+                    remedy=f"./tb vm stop {self._folder.reference}, and run it again as a whole; "
+                    "or undo the changes of this tree",
                 )
             self._tell("the run begins again as a whole, with this tree as it is now")
         if run.program != here:
@@ -182,9 +183,9 @@ def job_arguments(part: Part, engine: str) -> list[str]:
     return arguments
 
 
-def picked_up_later(error: TestbedError, run_id: str) -> TestbedError:
+def picked_up_later(error: TestbedError, reference: str) -> TestbedError:
     """An error that ended the client but not the run, with how to go on."""
-    attach = f"./tb vm attach {run_id} picks it up"
+    attach = f"./tb vm attach {reference} picks it up"
     lives = isinstance(error, ConnectionLost | Interrupted)
     error.remedy = f"the run goes on there; {attach}" if lives else f"{error.remedy}; then {attach}"
     return error
