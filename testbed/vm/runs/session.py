@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from testbed.errors import Interrupted, RemoteError, SpecError, TestbedError
 from testbed.vm.runs.connections import Connections, Meter
 from testbed.vm.runs.log import Lines
-from testbed.vm.runs.publish import publish
 from testbed.vm.runs.record import Part, RunFolder
 from testbed.vm.runs.sent import SPEC, spec_bytes
 from testbed.vm.runs.together import Crowd, together
@@ -77,6 +76,8 @@ class Session:
 
     def publish(self) -> list[Path]:
         """See `testbed.vm.runs.publish`."""
+        from testbed.vm.runs.publish import publish  # draws, with what takes a while to load
+
         return publish(self._folder)
 
     def _or_end(self, crowd: Crowd[int, None]) -> None:
