@@ -102,8 +102,11 @@ class Client:
     def end(self) -> tuple[int, str, str]:
         """Exit code, stdout, stderr; waits."""
         assert self.process.stdout is not None
+        killer = threading.Timer(2 * PATIENCE_S, self.process.kill)
+        killer.start()
         printed = self.process.stdout.read()
         code = self.process.wait(PATIENCE_S)
+        killer.cancel()
         self._reader.join(PATIENCE_S)
         for pipe in (self.process.stdout, self.process.stderr):
             assert pipe is not None
@@ -165,7 +168,8 @@ class Place:
     def begin(self, *arguments: str) -> Client:
         """Begin `tb ARGUMENTS`, with results below `out`, in a process of its own."""
         command = [sys.executable, "-P", "-m", "testbed.cli", *arguments, "--out", str(self.out)]
-        bound = ["unshare", "--mount", "--propagation", "slave", "sh", "-c"]
+        # A suite that runs in a script's background ignores SIGINT, and so would its children.
+        bound = ["env", "--default-signal=INT", "unshare", "--mount", "--propagation", "slave", "sh", "-c"]
         process = subprocess.Popen(
             [*bound, 'mount --bind "$0" /etc/passwd && exec "$@"', str(self._passwd), *command],
             cwd=self.script.parent,

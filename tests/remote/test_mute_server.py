@@ -79,7 +79,7 @@ def mute(tmp_path: Path) -> Iterator[tuple[Target, list[Mute]]]:
 
 
 def run(connection: Connection) -> None:
-    connection.run(["true"], timeout_s=0.5)
+    connection.run(["true"], timeout_s=0.3)
 
 
 def stream(connection: Connection) -> None:
@@ -97,7 +97,7 @@ def test_request_without_an_answer_is_given_up(
     mute: tuple[Target, list[Mute]], work: Callable[[Connection], None], what: str
 ) -> None:
     target, reached = mute
-    with connect(target, Trust(), silence_s=1) as connection:
+    with connect(target, Trust(), silence_s=0.4) as connection:
         began_s = time.monotonic()
         with pytest.raises(RemoteError, match=f"box has not started {what} within") as caught:
             work(connection)

@@ -7,9 +7,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,6 +29,7 @@ from testbed.cli.run import (
     show,
     with_seeds,
 )
+from testbed.cli.vm.run_list import runs_json
 from testbed.errors import Interrupted, PreflightError, SpecError, TestbedError
 
 if TYPE_CHECKING:
@@ -215,30 +215,6 @@ def stop(run: RunArgument = None, out: OutOption = None) -> None:
         error.remedy += f"; if that machine is gone for good, remove {folder.directory}"
         raise
     _tell(f"stopped {folder.run.id}")
-
-
-def runs_json(folders: Sequence[RunFolder]) -> dict[str, Any]:
-    """What `tb vm runs --json` prints."""
-    return {"runs": [_run_json(folder) for folder in folders]}
-
-
-def _run_json(folder: RunFolder) -> dict[str, Any]:
-    from testbed.vm.runs.record import is_held
-
-    parts = folder.run.parts
-    count = {state: sum(part.state == state for part in parts) for state in ("new", "started", "fetched")}
-    words = {"new": "to start", "started": "started", "fetched": "fetched"}
-    told = [f"{number} {words[state]}" for state, number in count.items() if number]
-    if len(parts) == 1:
-        told = [words[parts[0].state]]
-    return {
-        "run": folder.run.id,
-        "experiment": folder.run.experiment.name,
-        "engine": folder.run.engine,
-        "machines": list(folder.run.hosts),
-        "state": ", ".join(told) + (", followed" if is_held(folder.directory) else ""),
-        "since": datetime.fromtimestamp(folder.run.began_at_s, UTC).strftime("%Y-%m-%d %H:%M:%SZ"),
-    }
 
 
 # ------------------------------------------------------------------------------------------------- before

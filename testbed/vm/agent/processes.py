@@ -43,7 +43,8 @@ def is_alive(identity: dict[str, Any] | None) -> bool:
 def receivers(leader: int, name: str) -> list[int]:
     """Whom a signal for a command goes to: its group, as Ctrl-C would; SIGKILL to all that it started.
 
-    `sudo` hands a signal on to what it runs, which must not have it twice.
+    `sudo` hands a signal on to what it runs, which must not have it twice: without a terminal it makes none, even with
+    `use_pty` [sudoers(5)], so both are of one group.
     """
     found = {int(pid): process_of(int(pid)) for pid in os.listdir("/proc") if pid.isdigit()}
     table = {pid: process for pid, process in found.items() if process is not None}
