@@ -17,8 +17,8 @@ from testbed.controller.app_setup import Setup
 from testbed.errors import FabricError
 from testbed.fabric.namespaces import listening
 from testbed.fabric.ovs_instance import inside
-from testbed.fabric.process_table import stat_of
 from testbed.fabric.state import RunState
+from testbed.process_table import stat_of
 from testbed.spec.codec import to_dict
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.fabric.process_table import pids
 from testbed.fabric.state import STATE_DIRECTORY, Recording, read_state
+from testbed.process_table import pids
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("topology.leaves=2", "topology.cards=4", "scenarios=load", "nics=transparent", "sizes=4KiB")

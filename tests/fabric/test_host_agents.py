@@ -18,8 +18,8 @@ from nic_emulator.control.agent import attend
 from nic_emulator.control.client import CounterSnapshot
 from testbed.errors import FabricError, SpecError
 from testbed.fabric.build import LiveFabric, build_fabric
-from testbed.fabric.process_table import namespace_of
 from testbed.fabric.state import RunState, read_state, sockets_of
+from testbed.process_table import namespace_of
 from testbed.run import emulation
 from testbed.run.emulation import Emulated, emulate
 from testbed.spec.fabric import Fabric
