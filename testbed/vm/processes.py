@@ -5,7 +5,9 @@ Identity is `testbed.process_table`'s; where there is no /proc, as on macOS, ps(
 
 from __future__ import annotations
 
+import glob
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -79,6 +81,17 @@ def command_line(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def remove_partials(whole: Path) -> None:
+    """Remove what commands that were killed have left of making `whole`: `.NAME.PID.new` beside it."""
+    for path in whole.parent.glob(f".{glob.escape(whole.name)}.*.new"):
+        pid = path.name.split(".")[-2]
+        if pid.isdecimal() and not started(int(pid)):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _ps(pid: int, column: str) -> str:
