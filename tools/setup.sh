@@ -180,7 +180,7 @@ python_needed() {
 }
 
 do_python() {
-    local pip=("$venv/bin/python" -m pip install --disable-pip-version-check --no-deps)
+    local pip=("$venv/bin/python" -m pip install --disable-pip-version-check --no-deps --no-compile)
     ! offline || pip+=(--no-index)
     mkdir -p -- "$wheels"
     if wheels_complete && "${pip[@]}" --no-index --find-links "$wheels" --requirement "$root/requirements.lock"; then
@@ -194,6 +194,8 @@ do_python() {
         "${pip[@]}" --find-links "$wheels" --no-index "$ryu" || "${pip[@]}" "$ryu" ||
             echo "Ryu cannot be installed here; the controller runs on os-ken"
     fi
+    # On all cores, which pip does not; packages may hold sources for other versions of Python.
+    "$venv/bin/python" -m compileall -q -j 0 "$(site_packages)" || true
     # The packages of this tree are importable in the venv from any directory, without an install.
     printf '%s\n' "$root" >"$(site_packages)/transparent_nic_testbed.pth"
     python_key >"$venv/.tb-python"

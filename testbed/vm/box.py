@@ -96,8 +96,12 @@ def build_box(plan: BoxPlan, *, step: Step) -> dict[str, Any]:
     require_buildable(plan)
     with _work_directory(plan.work) as work:
         epoch_s = BARE_EPOCH_S if plan.bare else box_tree.tree_epoch_s(plan.tree)
+        commit = (
+            None if plan.bare else box_tree.tree_commit(plan.tree)
+        )  # before the build: the tree may change meanwhile
         log = plan.work / f"{plan.out.stem}.log"
         log.write_bytes(b"")
+        give_to_caller(log)
         tools = Tools(log=log, environment=_environment(work, epoch_s))
         root = work / "root"
         packages: tuple[str, ...] = box_root.BARE_PACKAGES
@@ -118,7 +122,7 @@ def build_box(plan: BoxPlan, *, step: Step) -> dict[str, Any]:
         with step("image"):
             box_image.compress(work / "disk.raw", contents / "box.img", tools=tools)
         with step("box"):
-            manifest = _box_manifest(plan, root, epoch_s=epoch_s)
+            manifest = _box_manifest(plan, root, epoch_s=epoch_s, commit=commit)
             manifest["image_sha256"] = sha256_of(contents / "box.img")
             partial = work / "box.partial"
             pack_box(contents, partial, manifest=manifest, tools=tools)
@@ -146,7 +150,10 @@ def _environment(work: Path, epoch_s: int) -> dict[str, str]:
 
 @contextmanager
 def _work_directory(parent: Path) -> Iterator[Path]:
-    parent.mkdir(parents=True, exist_ok=True)
+    for directory in (parent.parent, parent):
+        if not directory.exists():
+            directory.mkdir(parents=True)
+            give_to_caller(directory)
     work = Path(tempfile.mkdtemp(prefix=".work-", dir=parent))
     try:
         work.chmod(0o755)  # apt downloads as a user of its own
@@ -155,7 +162,7 @@ def _work_directory(parent: Path) -> Iterator[Path]:
         shutil.rmtree(work)
 
 
-def _box_manifest(plan: BoxPlan, root: Path, *, epoch_s: int) -> dict[str, Any]:
+def _box_manifest(plan: BoxPlan, root: Path, *, epoch_s: int, commit: str | None) -> dict[str, Any]:
     """What is in a box, and from what it was made."""
     return {
         "name": plan.name,
@@ -165,7 +172,7 @@ def _box_manifest(plan: BoxPlan, root: Path, *, epoch_s: int) -> dict[str, Any]:
         "mirror": plan.mirror.main,
         "security_mirror": plan.mirror.security,
         "source_date_epoch": epoch_s,
-        "tree_commit": None if plan.bare else box_tree.tree_commit(plan.tree),
+        "tree_commit": commit,
         "disk_bytes": box_image.DISK_BYTES,
         "packages": box_root.installed_packages(root),
     }

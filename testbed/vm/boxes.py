@@ -18,7 +18,7 @@ from typing import IO
 from testbed.errors import PreflightError, SpecError
 from testbed.run.files import storing
 from testbed.vm.kvm import no_qemu
-from testbed.vm.places import box_directory
+from testbed.vm.places import box_directory, images_directory
 from testbed.vm.processes import remove_partials
 
 PROVIDERS = ("libvirt", "qemu")
@@ -34,11 +34,6 @@ class Image:
     path: Path
     format: str
     """As QEMU calls it, e.g. qcow2."""
-
-
-def images_directory(root: Path) -> Path:
-    """Images that were taken out of boxes."""
-    return root / ".vm" / "images"
 
 
 def find_box(root: Path, box: str | None) -> Path:

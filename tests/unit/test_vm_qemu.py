@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import Interrupted, PreflightError, RemoteError, SpecError
-from testbed.vm import boxes, console, kvm, openssh, processes, qemu, qemu_up
+from testbed.vm import boxes, console, kvm, openssh, places, processes, qemu, qemu_up
 from testbed.vm.qemu_boot import Patience
 from testbed.vm.qemu_command import boot_command
 from testbed.vm.qemu_state import QemuMachine, load
@@ -82,7 +82,7 @@ def test_machine_is_made_started_ended_and_removed(tmp_path: Path, programs: Pat
     assert not started.is_running()
     qemu.destroy(tmp_path, started)
     assert load(tmp_path, "tb1") is None
-    assert not list(boxes.images_directory(tmp_path).iterdir())
+    assert not list(places.images_directory(tmp_path).iterdir())
 
 
 def test_image_of_a_box_stays_while_another_machine_needs_it(tmp_path: Path, programs: Path) -> None:
@@ -230,7 +230,7 @@ def test_box_that_is_cut_is_refused_and_leaves_no_image(tmp_path: Path) -> None:
     for box in (plain, packed):
         with pytest.raises(SpecError, match="cut or damaged"):
             boxes.image_of(tmp_path, box)
-    assert not list(boxes.images_directory(tmp_path).glob("*"))
+    assert not list(places.images_directory(tmp_path).glob("*"))
 
 
 def test_find_box_takes_the_whole_one_before_the_bare_one(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -33,7 +34,12 @@ class Machines:
         self._sandbox = sandbox
         self._record = record
         # /dev/kvm is no sign that KVM works: where tests run, guests may hang on it.
-        self._settings = {"TB_VM_BOX": str(box), "TB_VM_TCG": "1", "TB_VM_COUNT": str(count)}
+        self._settings = {
+            "TB_VM_BOX": str(box),
+            "TB_VM_TCG": "1",
+            "TB_VM_COUNT": str(count),
+            "TB_VM_CPUS": str(max(2, (os.cpu_count() or 1) // count)),
+        }
 
     def vagrant(self, *arguments: str, timeout_s: float = 300, **settings: str) -> str:
         """`vagrant ARGUMENTS`; returns what it printed."""
