@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from testbed.errors import PreflightError, SpecError
-from testbed.run.files import storing
+from testbed.run.files import replacing
 from testbed.vm.kvm import no_qemu
 from testbed.vm.places import box_directory, images_directory
 from testbed.vm.processes import remove_partials
@@ -103,16 +103,9 @@ def _unpack(archive: tarfile.TarFile, box: Path, path: Path) -> None:
     source = _member(archive, str(name))
     if source is None:
         raise _no_box(box, f"it has no {name}")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.new")
-    with storing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_partials(path)
-        try:
-            with source, partial.open("wb") as file:
-                shutil.copyfileobj(source, file, 1 << 20)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    remove_partials(path)
+    with replacing(path) as partial, source, partial.open("wb") as file:
+        shutil.copyfileobj(source, file, 1 << 20)
 
 
 def _metadata(archive: tarfile.TarFile, box: Path) -> dict[str, object]:
