@@ -6,6 +6,7 @@
 #   python     the pinned Python dependencies of requirements.lock; from build/wheels alone if that is complete
 #   engine     the compiled extension, testbed/engine/_engine*.so, and beside it what it was built from and for: one
 #              that came from another machine is used where it fits
+#   lint       what `./tb lint` runs: requirements-lint.lock
 #   fuzzer     what only tests need: clang for fuzzers, nfdump to read sFlow, rsync; where they
 #              cannot be installed, those tests are skipped
 #   sshd       an SSH server for tests, unpacked to build/openssh unless the machine has one; nothing is installed
@@ -61,7 +62,7 @@ remedy_for() {
     case $1 in
         packages | fuzzer) echo "see the log; often \`apt-get update\` and \`apt-get -f install\` as root, then ./tb again" ;;
         venv) echo "remove .venv and run ./tb again; python3-venv must be installed" ;;
-        python) echo "check the network (pip reads the usual PIP_* variables), then ./tb again" ;;
+        python | lint) echo "check the network (pip reads the usual PIP_* variables), then ./tb again" ;;
         engine) echo "see the log; \`rm -rf build\` and ./tb starts the build afresh" ;;
         wheels) echo "check the network (pip reads the usual PIP_* variables), then again" ;;
         machine | vagrant) echo "see the log; often \`apt-get update\` and \`apt-get -f install\` as root, then again" ;;
@@ -199,6 +200,19 @@ do_python() {
     # The packages of this tree are importable in the venv from any directory, without an install.
     printf '%s\n' "$root" >"$(site_packages)/transparent_nic_testbed.pth"
     python_key >"$venv/.tb-python"
+}
+
+# lint ------------------------------------------------------------------------------------------------------
+
+lint_key() { printf '%s %s\n' "$(python_version)" "$(sha256sum <"$root/requirements-lint.lock")"; }
+
+lint_needed() { [[ "$(cat -- "$venv/.tb-lint" 2>/dev/null)" != "$(lint_key)" ]]; }
+
+do_lint() {
+    local pip=("$venv/bin/python" -m pip install --disable-pip-version-check --no-deps)
+    ! offline || pip+=(--no-index)
+    "${pip[@]}" --requirement "$root/requirements-lint.lock"
+    lint_key >"$venv/.tb-lint"
 }
 
 # wheels ----------------------------------------------------------------------------------------------------
@@ -382,6 +396,7 @@ describe() {
     case $1 in
         packages | fuzzer | machine | vagrant) printf 'installing %s' "$missing" ;;
         venv) printf 'making .venv from %s' "$system_python" ;;
+        lint) printf 'installing what ./tb lint runs' ;;
         python) printf 'installing the Python dependencies%s' "$(! offline || printf ' (no network: TB_OFFLINE=1)')" ;;
         engine) printf 'compiling the engine' ;;
         wheels) printf 'collecting the Python dependencies in build/wheels' ;;
@@ -401,10 +416,10 @@ main() {
     missing='' locked=0
     for step in "${steps[@]}"; do
         case $step in
-            packages | venv | python | engine | fuzzer | sshd | wheels | machine | vagrant) ;;
+            packages | venv | python | engine | lint | fuzzer | sshd | wheels | machine | vagrant) ;;
             *)
                 say "error: no set-up step '$step'"
-                say "remedy: packages venv python engine fuzzer sshd wheels machine vagrant"
+                say "remedy: packages venv python engine lint fuzzer sshd wheels machine vagrant"
                 exit 2
                 ;;
         esac

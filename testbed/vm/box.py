@@ -27,7 +27,7 @@ BARE_BOX = "transparent-nic/debian12-bare"
 BARE_EPOCH_S = 1_767_225_600
 """2026-01-01, the date in a bare box: it depends on packages alone, and on no tree that would have a date."""
 _SPACE_BYTES = {True: 3 << 30, False: 7 << 30}
-"""What a build takes at its largest: root directory, disk, image and box; measured, with room."""
+"""What a build takes at its largest: root directory, disk, image and box; estimated, with room."""
 _MTIME_SPREAD_S = 10_000_000
 
 Step = Callable[[str], AbstractContextManager[None]]

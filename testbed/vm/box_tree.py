@@ -10,9 +10,12 @@ from pathlib import Path
 from testbed.errors import PreflightError
 from testbed.vm.box_tools import Tools, in_namespaces
 from testbed.vm.target import VM_TREE
+from testbed.vm.tree import tree_files, wheels_are_complete
 
 FIXED_EPOCH_S = 1_767_225_600
 """2026-01-01, the date of a tree that is no git repository."""
+_PYTHON = "python3.11"
+"""Of Debian 12."""
 _USER_ID = 1000
 """Of `vagrant` in the guest."""
 
@@ -39,45 +42,30 @@ def _git(tree: Path, *arguments: str) -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def tree_files(tree: Path) -> dict[str, Path]:
-    """What of the tree goes into the box, by its path there."""
-    names = _git(tree, "ls-files").splitlines()
-    return {name: tree / name for name in names if (tree / name).is_file()}
-
-
-def make_wheelhouse(tree: Path, *, tools: Tools) -> Path:
-    """The directory with a wheel of every Python dependency, made where it is missing."""
-    wheels = tree / "build" / "wheels"
-    python = tree / ".venv" / "bin" / "python"
-    wheels.mkdir(parents=True, exist_ok=True)
-    # With this machine's own settings of pip: it is the one with the network.
-    with_settings = Tools(log=tools.log, environment=dict(os.environ))
-    with_settings.run(
-        [
-            *(python, "-m", "pip", "wheel", "--disable-pip-version-check", "--no-deps"),
-            *("--find-links", wheels, "--wheel-dir", wheels, "--requirement", tree / "requirements.lock"),
-        ],
-        what="collecting the Python dependencies",
-        remedy="check the network (pip reads the usual PIP_* variables)",
-    )
-    return wheels
-
-
 def install_tree(tree: Path, root: Path, *, epoch_s: int, tools: Tools) -> None:
     """Copy the tree to /vagrant of a root directory and run its set-up there."""
+    if not wheels_are_complete(tree):
+        raise PreflightError(
+            "build/wheels lacks Python dependencies, and the box is set up without network",
+            remedy="tools/setup.sh wheels, then again",
+        )
+    made_for = (tree / "build" / "wheels" / "complete").read_text(encoding="utf-8").partition(" ")[0]
+    if made_for != _PYTHON:
+        raise PreflightError(
+            f"the Python dependencies here are for {made_for}, and the box has {_PYTHON}",
+            remedy="build the full box on Debian 12, or --bare, which installs them at its first start",
+        )
     there = root / VM_TREE.lstrip("/")
     for name, path in sorted(tree_files(tree).items()):
         target = there / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, target, follow_symlinks=False)
-    wheels = make_wheelhouse(tree, tools=tools)
-    shutil.copytree(wheels, there / "build" / "wheels", dirs_exist_ok=True)
-    for made in there.glob("testbed/engine/_engine*.so"):
+        shutil.copy2(path, target)
+    for made in there.glob("testbed/engine/_engine*"):  # it is compiled there, whatever this machine is
         made.unlink()
     set_up = [f"{VM_TREE}/tools/setup.sh", "packages", "venv", "python", "engine"]
     variables = [
         *("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "TZ=UTC"),
-        *("TB_OFFLINE=1", f"PIP_FIND_LINKS={VM_TREE}/build/wheels", "PYTHONHASHSEED=0"),
+        *("TB_OFFLINE=1", "PYTHONHASHSEED=0"),
         f"SOURCE_DATE_EPOCH={epoch_s}",
     ]
     tools.run(
@@ -90,13 +78,8 @@ def install_tree(tree: Path, root: Path, *, epoch_s: int, tools: Tools) -> None:
 
 
 def _tidy(there: Path) -> None:
-    """Leave of the build only what set-up looks at to find that nothing is to be done."""
-    for path in (there / "build").iterdir():
-        if path.name not in ("wheels", "release"):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    for path in (there / "build" / "release").iterdir():
-        if path.name != ".tb-engine":
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    """Remove what the set-up needed and the machine does not."""
+    shutil.rmtree(there / "build")
     if not list(there.glob("testbed/engine/_engine*.so")):
         raise PreflightError("set-up in the box made no engine", remedy="see the log in build/box/")
 

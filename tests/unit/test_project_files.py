@@ -15,14 +15,18 @@ LEFT_OUT = {"oslo-config needs requests", "os-ken needs ncclient"}
 """For settings from a web server and for OF-CONFIG, which nothing here uses."""
 
 
-def locked(repository: Path) -> dict[str, str]:
-    lines = (repository / "requirements.lock").read_text(encoding="utf-8").splitlines()
+def locked(repository: Path, file: str = "requirements.lock") -> dict[str, str]:
+    lines = (repository / file).read_text(encoding="utf-8").splitlines()
     pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
     return {normal(name): version for name, version in pairs}
 
 
 def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def all_locked(repository: Path) -> dict[str, str]:
+    return locked(repository) | locked(repository, "requirements-lint.lock")
 
 
 def project(repository: Path) -> dict[str, object]:
@@ -37,7 +41,7 @@ def test_lock_file_pins_every_dependency_of_pyproject(repository: Path) -> None:
     wanted = [*table["dependencies"], *table["optional-dependencies"]["dev"]]  # type: ignore[misc,index]
     names = {normal(re.split(r"[<>=~ ]", one)[0]) for one in wanted}
     assert len(names) > 10
-    assert names <= set(locked(repository))
+    assert names <= set(all_locked(repository))
 
 
 def test_lock_file_holds_all_that_its_packages_need(repository: Path) -> None:
@@ -60,7 +64,14 @@ def test_documented_versions_are_those_of_the_lock_file(repository: Path) -> Non
         re.findall(r"([\w-]+) (\d[\w.]*)[,.](?:\s|$)", text.split("Needed by these:")[1].split("\n\n")[0])
     )
     documented = {normal(name): version.rstrip(".") for name, version in (rows | rest).items()}
-    assert documented == locked(repository)
+    assert documented == all_locked(repository)
+
+
+def test_what_the_lint_runs_is_pinned_apart(repository: Path) -> None:
+    """So that nothing but the lint installs it."""
+    of_lint = set(locked(repository, "requirements-lint.lock"))
+    assert {"ruff", "mypy", "clang-format", "clang-tidy"} <= of_lint
+    assert not of_lint & set(locked(repository))
 
 
 def test_version_of_package_and_project_agree(repository: Path) -> None:

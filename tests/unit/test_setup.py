@@ -283,6 +283,14 @@ def test_python_step_without_wheelhouse_asks_the_index(tree: Path) -> None:
     assert "--no-index" not in calls[0]
 
 
+def test_lint_step_installs_its_own_lock_file_once(tree: Path) -> None:
+    (tree / "requirements-lint.lock").write_text("ruff==1\n", encoding="ascii")
+    first, second = setup(tree, "lint"), setup(tree, "lint")
+    assert first.returncode == second.returncode == 0, first.stderr
+    (install_call,) = [call for call in calls_of(tree, "pip") if " install " in call]
+    assert "requirements-lint.lock" in install_call
+
+
 def test_unknown_step_exits_2(tree: Path) -> None:
     assert setup(tree, "engines").returncode == 2
 
