@@ -1,13 +1,14 @@
 """The project's tree and its runs on another machine.
 
 A run there is a *job*: it goes on when the connection drops, and is asked about, followed, fetched and stopped by its
-name, over this connection or a later one. What is done there is done by `testbed/vm/agent.py`.
+name, over this connection or a later one. What is done there is done by `testbed/vm/agent`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,9 @@ from typing import Any, Literal
 
 from testbed.errors import RemoteError
 from testbed.run.files import storage_error, storing, sync_tree
-from testbed.vm import agent
+from testbed.vm.agent.files import is_below
+from testbed.vm.agent.tree import is_stale
+from testbed.vm.asking import ask, command, error_of, listen
 from testbed.vm.ssh import Connection, Link
 from testbed.vm.transfer import (
     Bundle,
@@ -36,7 +39,6 @@ from testbed.vm.tree import FileState, state_of, tree_files
 
 State = Literal["absent", "running", "ended", "lost"]
 """`lost`: it ended, or was left, without a word: the machine was restarted, or its supervisor killed."""
-_ANSWER_S = 600.0
 _MANIFEST = ".vm/wanted.json"
 _SLICE_S = 15.0
 _STOP_GRACE_S = {"SIGINT": 60.0, "SIGTERM": 15.0, "SIGKILL": 10.0}
@@ -75,6 +77,7 @@ class Remote:
 
     def __init__(self, link: Link, tree: str) -> None:
         self._link, self._tree = link, tree
+        self._token = secrets.token_hex(4)
 
     def deploy(self, root: Path, progress: Progress) -> Deployed:
         """Make the tree there equal to that in `root`; what differs is sent, checked, and renamed into place.
@@ -86,26 +89,26 @@ class Remote:
         sent: dict[str, int] = {}
 
         def work(connection: Connection) -> Deployed:
-            there = _ask(connection, "survey", tree=self._tree)
+            there = ask(connection, "survey", tree=self._tree)
             wanted = _without_foreign_engines(states, files, there["engines"])
             rows: dict[str, list[Any]] = {p: [s.size_bytes, s.mode, s.sha256] for p, s in wanted.items()}
             new = [p for p, row in rows.items() if p not in there["files"] or there["files"][p][2] != row[2]]
             modes = [p for p, row in rows.items() if p not in new and there["files"][p][1] != row[1]]
             earlier = set(there["deployed"])
-            stale = [p for p in there["files"] if p not in rows and agent.is_stale(p, earlier, rows)]
+            stale = [p for p in there["files"] if p not in rows and is_stale(p, earlier, rows)]
             if not (new or modes or stale):
                 return Deployed(files=len(sent), sent_bytes=sum(sent.values()), removed=0)
             if there["busy"]:
-                raise _error(
+                raise error_of(
                     connection,
                     f"{there['tree']} would change, and is in use by {', '.join(there['busy'])}",
-                    remedy="wait until it has ended, or `tb vm stop`",
+                    remedy="wait until it has ended, or ./tb vm stop",
                 )
             contents: dict[str, tuple[FileState, Content]] = {p: (wanted[p], files[p]) for p in new}
             contents[_MANIFEST] = _in_memory(json.dumps(rows).encode())
-            bundle = _put(connection, there, Bundle(contents=contents), progress)
+            bundle = self._put(connection, there, Bundle(contents=contents), progress)
             sent.update({p: wanted[p].size_bytes for p in new})
-            answer = _ask(connection, "install", tree=self._tree, bundle=bundle, wanted=_MANIFEST)
+            answer = ask(connection, "install", tree=self._tree, bundle=bundle, wanted=_MANIFEST)
             return Deployed(files=len(sent), sent_bytes=sum(sent.values()), removed=answer["removed"])
 
         return self._link.attempt(work)
@@ -125,17 +128,17 @@ class Remote:
         contents = {p: _in_memory(c) if isinstance(c, bytes) else (state_of(c), c) for p, c in files.items()}
 
         def work(connection: Connection) -> None:
-            there = _ask(connection, "prepare", job=job)
+            there = ask(connection, "prepare", job=job)
             if there["state"] != "absent":
                 return
-            _ask(
+            ask(
                 connection,
                 "start",
                 job=job,
                 tree=self._tree,
                 arguments=list(arguments),
                 environment=dict(environment),
-                bundle=_put(connection, there, Bundle(contents=contents), _unheard) if contents else "",
+                bundle=self._put(connection, there, Bundle(contents=contents), _unheard) if contents else "",
             )
 
         self._link.attempt(work)
@@ -157,7 +160,7 @@ class Remote:
             offset += len(data)
 
         def work(connection: Connection) -> int:
-            return _stream(connection, _command("follow", job=job, offset=offset), take)
+            return listen(connection, command("follow", job=job, offset=offset), take)
 
         tries = 0
         while True:
@@ -225,6 +228,35 @@ class Remote:
             place(staging, into)
         return [into / name for name in files]
 
+    def _put(
+        self, connection: Connection, there: Mapping[str, Any], bundle: Bundle, progress: Progress
+    ) -> str:
+        """Send a bundle to where the agent wants it; returns its path there."""
+        needed = 2 * bundle.size_bytes  # once as it comes, once unpacked
+        path = f"{there['incoming']}/.{hashlib.sha256(bundle.header).hexdigest()[:32]}.{self._token}.bundle"
+        if needed > there["free_bytes"]:
+            raise error_of(
+                connection,
+                f"{needed:,} bytes are needed for what is sent, and {there['free_bytes']:,} are free in "
+                f"{there['incoming']}",
+                remedy="free space on that machine's disk",
+            )
+        sftp = connection.sftp()
+        try:
+            with connection.guard():
+                upload(sftp, path, bundle, progress)
+                if sftp.stat(path).st_size == bundle.size_bytes:
+                    return path
+            reason = "not all of it was written"
+        except OSError as error:
+            reason = str(error)
+        free = ask(connection, "forget", bundle=path)["free_bytes"]
+        raise error_of(
+            connection,
+            f"what was sent to {path} cannot be written ({reason}; {free:,} bytes are free)",
+            remedy="free space on that machine's disk, or see who may write there",
+        )
+
     def _receive(self, job: str, receiver: Receiver, names: Sequence[str]) -> None:
         """Stream files; after a cut, from the byte on where it was."""
 
@@ -233,20 +265,20 @@ class Remote:
             if not todo:
                 return
             offset = max(0, size_here(receiver.directory / todo[0]))
-            command = _command("send", job=job, first=todo[0], offset=offset, alone=len(names) == 1)
+            words = command("send", job=job, first=todo[0], offset=offset, alone=len(names) == 1)
             try:
-                code = _stream(connection, command, receiver.feed)
+                code = listen(connection, words, receiver.feed)
             finally:
                 receiver.close()
             if code or any(receiver.lacks(name) for name in names):
-                raise _error(connection, f"the results of job {job} cannot be read", remedy="run it again")
+                raise error_of(connection, f"the results of job {job} cannot be read", remedy="run it again")
 
         self._link.attempt(work)
 
     def _results(self, job: str) -> dict[str, Wanted]:
         """The files of the results there, in the order in which they are sent."""
         rows = self._request("results", job=job)["files"]
-        if not all(agent.is_below(name) for name, _, _ in rows):
+        if not all(is_below(name) for name, _, _ in rows):
             raise RemoteError(
                 f"job {job} has results with impossible names", remedy="do not trust that machine"
             )
@@ -257,51 +289,7 @@ class Remote:
         self._request("remove", job=job)
 
     def _request(self, verb: str, **request: object) -> dict[str, Any]:
-        return self._link.attempt(lambda connection: _ask(connection, verb, **request))
-
-
-def _source() -> bytes:
-    """The agent, as it is sent."""
-    return Path(agent.__file__).read_bytes()
-
-
-def _command(verb: str, **request: object) -> list[str]:
-    # Isolated: no module that lies in the home directory there is taken for one of the library.
-    return ["python3", "-I", "-X", "utf8", "-", verb, json.dumps(request)]
-
-
-def _ask(connection: Connection, verb: str, **request: object) -> dict[str, Any]:
-    """The agent's answer; what it refuses is a RemoteError."""
-    done = connection.run(_command(verb, **request), stdin=_source(), timeout_s=_ANSWER_S)
-    if done.exit_code == 127:
-        raise _error(
-            connection, "there is no python3", remedy="install it there: sudo apt-get install python3"
-        )
-    try:
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    except (IndexError, ValueError):
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        reason = said[-1] if said else f"exit code {done.exit_code}"
-        raise _error(
-            connection, f"it does not answer: {reason}", remedy="Python 3.9 or later must be there"
-        ) from None
-    if done.exit_code == agent.REFUSED:
-        raise _error(connection, str(answer["error"]), remedy=str(answer["remedy"]))
-    return answer
-
-
-def _stream(connection: Connection, command: Sequence[str], sink: Callable[[bytes], None]) -> int:
-    """Pass on what the agent streams; what it refuses is a RemoteError."""
-    said = bytearray()
-    code = connection.stream(command, stdin=_source(), on_output=sink, on_error=said.extend)
-    if code == agent.REFUSED and said:
-        answer = json.loads(said.splitlines()[-1])
-        raise _error(connection, str(answer["error"]), remedy=str(answer["remedy"]))
-    return code
-
-
-def _error(connection: Connection, message: str, *, remedy: str) -> RemoteError:
-    return RemoteError(f"{connection.target.name}: {message}", remedy=remedy)
+        return self._link.attempt(lambda connection: ask(connection, verb, **request))
 
 
 def _status(answer: Mapping[str, Any]) -> JobStatus:
@@ -315,30 +303,6 @@ def _in_memory(content: bytes) -> tuple[FileState, bytes]:
 
 def _unheard(done: int, total: int) -> None:
     """No progress is shown of what is small."""
-
-
-def _put(connection: Connection, there: Mapping[str, Any], bundle: Bundle, progress: Progress) -> str:
-    """Send a bundle to where the agent wants it; returns its path there."""
-    needed = 2 * bundle.size_bytes  # once as it comes, once unpacked
-    path = f"{there['incoming']}/.{hashlib.sha256(bundle.header).hexdigest()[:32]}.bundle"
-    full = f"{needed:,} bytes are needed for what is sent, and {there['free_bytes']:,} are free in {there['incoming']}"
-    if needed > there["free_bytes"]:
-        raise _error(connection, full, remedy="free space on that machine's disk")
-    sftp = connection.sftp()
-    try:
-        with connection.guard():
-            upload(sftp, path, bundle, progress)
-            if sftp.stat(path).st_size == bundle.size_bytes:
-                return path
-        reason = "not all of it was written"
-    except OSError as error:
-        reason = str(error)
-    free = _ask(connection, "forget", bundle=path)["free_bytes"]
-    raise _error(
-        connection,
-        f"what was sent to {path} cannot be written ({reason}; {free:,} bytes are free)",
-        remedy="free space on that machine's disk, or see who may write there",
-    )
 
 
 def _without_foreign_engines(

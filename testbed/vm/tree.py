@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from testbed.errors import SpecError
-from testbed.vm import agent
+from testbed.vm.agent.files import sha256
+from testbed.vm.agent.tree import CODE, ENGINE, WHEELS, WHEELS_COMPLETE, mode_of, walk
+
+_PROGRAM = (*CODE, "topologies/", "requirements.lock")
+"""What of a tree decides on the results of an experiment; the engine is made of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +33,9 @@ def tree_files(root: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     wheels = wheels_are_complete(root)
-    for name, where in agent.walk(str(root)):
+    for name, where in walk(str(root)):
         path = Path(where)
-        if name.startswith(agent.WHEELS + "/") and not wheels:
+        if name.startswith(WHEELS + "/") and not wheels:
             continue
         if not path.is_file():
             raise SpecError(
@@ -41,13 +47,22 @@ def tree_files(root: Path) -> dict[str, Path]:
 
 def wheels_are_complete(root: Path) -> bool:
     """Whether `build/wheels` holds all that the present requirements.lock names."""
-    marker, requirements = root / agent.WHEELS_COMPLETE, root / "requirements.lock"
+    marker, requirements = root / WHEELS_COMPLETE, root / "requirements.lock"
     if not marker.is_file() or not requirements.is_file():
         return False
-    return agent.sha256(str(requirements)) in marker.read_text(encoding="utf-8")
+    return sha256(str(requirements)) in marker.read_text(encoding="utf-8")
 
 
 def state_of(path: Path) -> FileState:
     """Reads the whole file."""
     status = path.stat()
-    return FileState(size_bytes=status.st_size, mode=agent.mode_of(status), sha256=agent.sha256(str(path)))
+    return FileState(size_bytes=status.st_size, mode=mode_of(status), sha256=sha256(str(path)))
+
+
+def program_digest(root: Path) -> str:
+    """What two trees have in common that give the same experiment the same results."""
+    digest = hashlib.sha256()
+    for name, path in sorted(tree_files(root).items()):
+        if name.startswith(_PROGRAM) and not fnmatchcase(name, ENGINE):
+            digest.update(f"{name}\0{sha256(str(path))}\n".encode())
+    return digest.hexdigest()

@@ -29,7 +29,7 @@ PATIENCE_S = 40.0
 
 _TB = """#!/bin/sh
 here=$(dirname "$(readlink -f "$0")")
-export MPLCONFIGDIR="{control}/matplotlib"
+export MPLCONFIGDIR="{control}/matplotlib" PYTHONDONTWRITEBYTECODE=
 if [ -e "{control}/stand_in" ]; then exec {python} "{control}/stand_in" "$@"; fi
 PYTHONPATH=$here exec {python} -P -m testbed.cli "$@"
 """
@@ -174,6 +174,7 @@ class Place:
                 "HOME": str(self.home),
                 "PYTHONPATH": str(self.tree),
                 "SSH_AUTH_SOCK": "",
+                "PYTHONDONTWRITEBYTECODE": "",  # each would compile all modules again
                 "MPLCONFIGDIR": str(self.control / "matplotlib"),  # fonts are looked for once
             },
             stdin=subprocess.DEVNULL,

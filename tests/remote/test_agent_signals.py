@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.vm import agent
+from testbed.vm.agent.processes import receivers
+from testbed.vm.asking import loader
 
 PATH = "/usr/bin:/bin"
 
@@ -31,8 +32,7 @@ def program(path: Path, text: str) -> Path:
 
 
 def deliver_as_nobody(pid: int, path: str) -> subprocess.CompletedProcess[str]:
-    source = Path(agent.__file__).read_text(encoding="utf-8").rpartition("if __name__")[0]
-    script = f"{source}\n_deliver([{pid}], 'SIGINT')\n"
+    script = f"{loader()}\nsys.modules['testbed.vm.agent.processes'].deliver([{pid}], 'SIGINT')\n"
     words = ["/usr/bin/setpriv", "--reuid=65534", "--clear-groups", "/usr/bin/python3", "-I", "-"]
     return subprocess.run(words, input=script, capture_output=True, text=True, env={"PATH": path}, timeout=30)
 
@@ -43,8 +43,8 @@ def test_sudo_gets_the_signal_and_what_it_runs_does_not(tmp_path: Path) -> None:
     try:
         assert run.stdout is not None
         child = int(run.stdout.readline())
-        assert agent._receivers(run.pid, "SIGINT") == [run.pid]
-        assert sorted(agent._receivers(run.pid, "SIGKILL")) == sorted([run.pid, child])
+        assert receivers(run.pid, "SIGINT") == [run.pid]
+        assert sorted(receivers(run.pid, "SIGKILL")) == sorted([run.pid, child])
     finally:
         os.killpg(run.pid, signal.SIGKILL)
         run.communicate()

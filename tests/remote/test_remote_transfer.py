@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from testbed.errors import MeasurementError, RemoteError, SpecError
-from testbed.vm import transfer
+from testbed.vm import remote, transfer
 from testbed.vm.remote import Remote
+from testbed.vm.ssh import Connection
+from testbed.vm.tree import tree_files
 from tests.remote.miniature import Box, Filler, box_with_small_disk, make_tree, small_disk, unheard
 from tests.remote.proxy import Proxy
 from tests.remote.sshd import Sshd
@@ -109,6 +113,39 @@ def test_deploy_keeps_the_engine_that_was_built_there_for_another_machine(
     (there / "_engine.x.so.key").write_text("sources 0\nfor debian 12\n")
     box.remote.deploy(root, unheard)
     assert (there / "_engine.x.so").read_text() == "debian 12"
+
+
+@pytest.mark.parametrize("run_begins", [False, True])
+def test_deploys_at_once_to_a_fresh_machine_all_succeed(
+    root: Path, shared_sshd: Sshd, monkeypatch: pytest.MonkeyPatch, run_begins: bool
+) -> None:
+    boxes = [Box(shared_sshd.target(), f"~/trees/at once {run_begins}") for _ in range(3)]
+    all_sent, first_is_done = threading.Barrier(len(boxes), timeout=20), threading.Event()
+    real = remote.ask
+
+    def ask(connection: Connection, verb: str, **request: Any) -> Any:
+        if verb != "install":
+            return real(connection, verb, **request)
+        number = all_sent.wait()
+        if run_begins and number:
+            assert first_is_done.wait(20)
+        answer = real(connection, verb, **request)
+        if run_begins and not number:
+            starter.start("at-once", "unwind")
+            first_is_done.set()
+        return answer
+
+    monkeypatch.setattr(remote, "ask", ask)
+    starter = Box(shared_sshd.target(), boxes[0].tree)
+    with ThreadPoolExecutor(len(boxes)) as pool:
+        assert list(pool.map(lambda box: box.remote.deploy(root, unheard).files, boxes)) == [5, 5, 5]
+    there = tree_of(shared_sshd, starter)
+    assert names(there) == sorted([".vm/deployed.json", *tree_files(root)])
+    if run_begins:
+        starter.remote.stop("at-once")
+        starter.remote.remove("at-once")
+    for box in (*boxes, starter):
+        box.link.close()
 
 
 def test_deploy_into_a_directory_with_other_things_is_refused(

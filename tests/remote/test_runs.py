@@ -158,7 +158,7 @@ def test_a_client_that_is_ended_leaves_the_run_going_and_another_stops_it(place:
     code, _, said = client.end()
     assert code == 130
     (run,) = (place.out / ".vm").iterdir()
-    assert f"remedy: the run goes on there; ./tb vm attach {run.name} picks it up" in said
+    assert f"remedy: the run goes on there; ./tb vm attach {run.name} --out '{place.out}' picks it up" in said
     code, _, said = place.tb("vm", "stop")
     assert code == 0, said
     assert place.results() == place.left() == []
@@ -169,7 +169,7 @@ def test_a_detached_run_is_stopped_while_another_client_follows(place: Place) ->
     code, printed, said = place.begin_run("--detach").end()
     assert code == 0, said
     (run,) = (place.out / ".vm").iterdir()
-    assert printed == f"{run.name} runs on near; ./tb vm attach {run.name}\n"
+    assert printed == f"{run.name} runs on near; ./tb vm attach {run.name} --out '{place.out}'\n"
     client = place.begin("vm", "attach")
     client.await_line("line ")
     code, _, said = place.tb("vm", "stop")

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
+from rich.text import Text
 from typer.testing import CliRunner, Result
 
 from testbed import __version__, errors
-from testbed.cli.app import ErrorsAsText
+from testbed.cli.app import ErrorsAsText, app
 
 Tb = Callable[..., Result]
 
@@ -96,3 +98,23 @@ def test_command_line_loads_no_heavy_package_before_a_verb_runs(repository: Path
         [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def commands(group: Any) -> Iterator[Any]:
+    """Every verb below a group, and the group."""
+    yield group
+    for one in getattr(group, "commands", {}).values():
+        yield from commands(one)
+
+
+def test_help_shows_every_bracket_that_was_written() -> None:
+    texts = [
+        text
+        for command in commands(typer.main.get_command(app))
+        for text in (command.help, command.epilog, *(getattr(one, "help", None) for one in command.params))
+        if text
+    ]
+    assert len(texts) > 100
+    for text in texts:
+        plain = text.replace("[bold]", "").replace("[/]", "").replace("\\[", "[")
+        assert Text.from_markup(text).plain == plain

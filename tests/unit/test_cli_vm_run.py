@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,10 @@ def test_a_detached_run_is_listed_attached_to_and_then_forgotten(tb: Tb, vm_run:
     there.refuses = ConnectionLost("b refuses", remedy="start it")
     result = tb("vm", "attach", "--out", str(there.out))
     assert result.exit_code == 7
-    assert f"remedy: the run goes on there; ./tb vm attach {run} picks it up\n" in result.stderr
+    assert (
+        f"remedy: the run goes on there; ./tb vm attach {run} --out {there.out} picks it up\n"
+        in result.stderr
+    )
     there.refuses = None
     there.remotes["b"].finish(f"{run}-0", 0)
     there.remotes["b"].outcome = 0
@@ -181,6 +185,7 @@ def test_a_run_is_finished_on_another_machine(tb: Tb, vm_run: Tb, there: Machine
     result = tb("vm", "attach", "--hosts", "c", "--out", str(there.out))
     assert result.exit_code == 0, result.stderr
     assert there.calls[-5:] == [(verb, "c") for verb in ("deploy", "start", "follow", "fetch", "remove")]
+    assert re.search(r"b: what was begun there, job \S+-0, is left to itself", result.stderr)
 
 
 def test_stop_ends_what_runs_and_forgets_it(tb: Tb, vm_run: Tb, there: Machines) -> None:
@@ -204,11 +209,11 @@ def test_stop_that_does_not_reach_a_machine_says_how_to_forget_the_run(
 
 
 def test_runs_are_listed_with_their_machines_and_states(tb: Tb, tmp_path: Path) -> None:
-    folder_of(tmp_path, run_on("tb1", "tb2"))
+    folder_of(tmp_path, run_on("tb1", "ann@[fe80::1]:22"))
     result = tb("vm", "runs", "--out", str(tmp_path))
     assert result.exit_code == 0
     assert "tiny" in result.stdout
-    assert "tb1, tb2" in result.stdout
+    assert "tb1, ann@[fe80::1]:22" in result.stdout
     assert "2 to start" in result.stdout
     assert "1970-01-01 00:00:01Z" in result.stdout
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from testbed.errors import Interrupted, RemoteError
+from testbed.errors import Interrupted, RemoteError, SpecError
 from testbed.vm.runs.log import Lines
 from testbed.vm.runs.publish import publish
 from testbed.vm.runs.record import Run, RunFolder, unfinished
 from testbed.vm.runs.session import JobError, Session, job_arguments, picked_up_later
 from testbed.vm.runs.together import Crowd, together
 from testbed.vm.ssh import ConnectionLost
+from testbed.vm.tree import program_digest
 from tests.unit.remote_runs import (
     EXPERIMENT,
     FakeConnections,
@@ -38,11 +39,18 @@ class Place:
         ]
         self.connections = FakeConnections(*self.remotes)
         self.folder = folder_of(out, run)
+        self.root = out.with_name(out.name + ".tree")
+        self.change_program("as it was")
         self.session = self.client(self.folder)
 
     def client(self, folder: RunFolder) -> Session:
         connections: Any = self.connections
-        return Session(folder, connections, self.said.append, root=Path("/tree"))
+        return Session(folder, connections, self.said.append, root=self.root)
+
+    def change_program(self, text: str) -> None:
+        """What this tree does."""
+        (self.root / "testbed").mkdir(parents=True, exist_ok=True)
+        (self.root / "testbed" / "a.py").write_text(text)
 
     def did(self, what: str) -> list[str]:
         return [host for verb, host in self.calls if verb == what]
@@ -133,6 +141,36 @@ def test_a_machine_that_was_restarted_begins_its_part_again(tmp_path: Path) -> N
     later.follow()
     assert place.did("start") == ["tb1", "tb1"]
     assert "restarted" in place.connections.lines[0]
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_part_begins_again_only_with_the_program_of_the_others(tmp_path: Path, changed: bool) -> None:
+    place = Place(tmp_path, run_on("near", "far"), [0, 0])
+    place.session.start()
+    place.remotes[1].lost.add(place.folder.run.parts[1].job)
+    if changed:
+        place.change_program("as it is now")
+    place.calls.clear()
+    later = place.client(unfinished(tmp_path)[0])
+    if changed:
+        with pytest.raises(SpecError, match="this tree is not what it was") as caught:
+            later.start()
+        assert f"./tb vm stop {place.folder.run.id}" in caught.value.remedy
+    else:
+        later.start()
+    assert place.did("deploy") == place.did("start") == ["far"] * (not changed)
+
+
+def test_a_run_begins_again_as_a_whole_with_another_program(tmp_path: Path) -> None:
+    place = Place(tmp_path, run_on("tb1"), [0])
+    place.session.start()
+    before = unfinished(tmp_path)[0]
+    place.remotes[0].lost.add(before.run.parts[0].job)
+    place.change_program("as it is now")
+    place.client(before).start()
+    assert place.did("start") == ["tb1", "tb1"]
+    assert "the run begins again as a whole, with this tree as it is now" in place.said
+    assert unfinished(tmp_path)[0].run.program == program_digest(place.root)
 
 
 def test_a_run_that_vanishes_while_it_is_followed_is_an_error_and_stays_recorded(tmp_path: Path) -> None:

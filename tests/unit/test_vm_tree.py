@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import ast
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from testbed.errors import SpecError
 from testbed.vm import agent
-from testbed.vm.tree import state_of, tree_files, wheels_are_complete
+from testbed.vm.agent.files import is_below, sha256
+from testbed.vm.asking import MODULES, loader
+from testbed.vm.tree import program_digest, state_of, tree_files, wheels_are_complete
 
 
 def make(root: Path, *names: str) -> None:
@@ -47,7 +50,7 @@ def test_tree_files_leave_at_home_what_each_machine_makes(tmp_path: Path) -> Non
 def test_tree_files_hold_the_wheels_only_when_they_are_a_whole_set(tmp_path: Path) -> None:
     make(tmp_path, "requirements.lock", "build/wheels/a.whl")
     assert sorted(tree_files(tmp_path)) == ["requirements.lock"]
-    key = f"python3.11 x86_64 {agent.sha256(str(tmp_path / 'requirements.lock'))}  -\n"
+    key = f"python3.11 x86_64 {sha256(str(tmp_path / 'requirements.lock'))}  -\n"
     (tmp_path / "build/wheels/complete").write_text(key)
     assert wheels_are_complete(tmp_path)
     assert sorted(tree_files(tmp_path)) == [
@@ -57,6 +60,20 @@ def test_tree_files_hold_the_wheels_only_when_they_are_a_whole_set(tmp_path: Pat
     ]
     (tmp_path / "requirements.lock").write_text("newer")
     assert sorted(tree_files(tmp_path)) == ["requirements.lock"]
+
+
+def test_program_is_what_decides_on_results(tmp_path: Path) -> None:
+    make(tmp_path, "testbed/a.py", "topologies/b.py", "requirements.lock", "README.md")
+    before = program_digest(tmp_path)
+    make(tmp_path, "docs/new.md", "experiments/new.py", "testbed/engine/_engine.so", "build/wheels/a.whl")
+    (tmp_path / "README.md").write_text("newer")
+    assert program_digest(tmp_path) == before
+    for name in ("testbed/a.py", "topologies/b.py", "requirements.lock"):
+        (tmp_path / name).write_text("newer")
+        assert program_digest(tmp_path) != before
+        make(tmp_path, name)
+    make(tmp_path, "nic_emulator/new.py")
+    assert program_digest(tmp_path) != before
 
 
 def test_tree_files_follow_a_link_to_a_file_and_refuse_others(tmp_path: Path) -> None:
@@ -71,10 +88,22 @@ def test_tree_files_follow_a_link_to_a_file_and_refuse_others(tmp_path: Path) ->
 
 
 def test_agent_is_python_3_9() -> None:
-    ast.parse(Path(agent.__file__).read_text(encoding="utf-8"), feature_version=(3, 9))
+    ast.parse(loader(), feature_version=(3, 9))
+    for path in Path(agent.__path__[0]).glob("*.py"):
+        ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
+
+
+def test_agent_is_sent_whole_and_runs_without_the_project() -> None:
+    directory = Path(agent.__path__[0])
+    assert sorted(MODULES) == sorted(path.stem for path in directory.glob("[!_]*.py"))
+    end = "print(sorted(name for name in sys.modules if name.startswith('testbed')))"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-"], input=f"{loader()}\n{end}", capture_output=True, text=True
+    )
+    assert done.stdout.strip() == str(sorted(f"testbed.vm.agent.{name}" for name in MODULES)), done.stderr
 
 
 @pytest.mark.parametrize("path", ["../x", "/x", "a/../x", "a//b", "", ".", "a/."])
 def test_paths_that_lead_elsewhere_are_told(path: str) -> None:
-    assert not agent.is_below(path)
-    assert agent.is_below("a b/ä..b/.c")
+    assert not is_below(path)
+    assert is_below("a b/ä..b/.c")

@@ -79,7 +79,8 @@ def test_alias_stands_for_host_and_port(target: Target) -> None:
 def test_lines_that_are_no_keys_make_nothing_known(target: Target, file: Path) -> None:
     name = "lab3.example.org"
     file.write_text(
-        f"\n# {line(name)}{name}\n{name} ssh-rsa\n{name} ssh-rsa ???\n@cert-authority {line(name)}"
+        f"\n# {line(name)}{name}\n{name} ssh-rsa\n{name} ssh-rsa ???\n{name} ssh-rsa ü\n"
+        f"|1|ü|ü {line(name)}@cert-authority\n@cert-authority {line(name)}@revoked\n"
     )
     assert known_keys(target) == []
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from testbed.vm.machines import Machine
 
 NamesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="tb1, tb2, ...; all by default.")
+    list[str] | None, typer.Argument(metavar="NAME", help="tb1, tb2, ...; all by default.")
 ]
 _WORDS = "testbed.vm.words"
 
@@ -36,7 +36,7 @@ class WordsAfterDashes(TyperCommand):
 
 def up(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="tb1, tb2, ...; tb1 by default.")
+        list[str] | None, typer.Argument(metavar="NAME", help="tb1, tb2, ...; tb1 by default.")
     ] = None,
     qemu: Annotated[bool, typer.Option("--qemu", help="Without Vagrant: QEMU alone.")] = False,
     count: Annotated[int | None, typer.Option(min=1, max=64, help="Machines tb1 to tbN.")] = None,
@@ -184,9 +184,7 @@ def _row(machine: Machine) -> tuple[str, ...]:
 
 def ssh(
     context: typer.Context,
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="By default the one that runs.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="By default the one that runs.")] = None,
 ) -> None:
     """Log in to a machine, or run a command in it: what comes after -- goes to its shell.
 

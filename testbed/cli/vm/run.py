@@ -45,7 +45,7 @@ __all__ = ["EPILOG", "attach", "run", "runs", "stop"]
 RunArgument = Annotated[
     str | None,
     typer.Argument(
-        metavar="RUN", help="Its id, or how it begins; ./tb vm runs lists them.  [default: the newest]"
+        metavar="RUN", help="Its id, or how it begins; ./tb vm runs lists them.  \\[default: the newest]"
     ),
 ]
 HostsOption = Annotated[
@@ -66,7 +66,7 @@ def run(
         str | None,
         typer.Option(
             metavar="HOST",
-            help="A machine of ./tb vm list, or [user@]host[:port].  [default: the one that runs here]",
+            help="A machine of ./tb vm list, or \\[user@]host[:port].  \\[default: the one that runs here]",
         ),
     ] = None,
     hosts: HostsOption = None,
@@ -123,6 +123,7 @@ def run(
     if idle := [one.name for one in targets if one.name not in begun.hosts]:
         _tell(f"not used, since there is no more to share: {', '.join(idle)}")
     with (
+        _before_it_begins(),
         _connected(used, host_key) as connections,
         held(create(target, begun, files)) as folder,
         _left_going(folder, is_new=True),
@@ -157,6 +158,9 @@ def attach(
     with held(find(out or results_dir(), run)) as folder:
         if hosts:
             targets = _targets_of(folder.run, _hosts(None, hosts))
+            for part in folder.run.parts:
+                if part.state == "started" and part.host not in [one.name for one in targets]:
+                    _tell(f"{part.host}: what was begun there, job {part.job}, is left to itself")
             folder.save(replace(folder.run, parts=reassign(folder.run.parts, [one.name for one in targets])))
         with _left_going(folder, is_new=False), _reconnected(folder) as connections:
             results = _go_on(folder, connections, detach=False, as_json=as_json)
@@ -184,7 +188,8 @@ def runs(out: OutOption = None, as_json: JsonOption = False) -> None:
             (row["run"], row["experiment"], ", ".join(row["machines"]), row["state"], row["since"])
             for row in rows
         ]
-        stdout().print(table(["run", "experiment", "machines", "state", "since"], cells))
+        columns = ["run", "experiment", "machines", "state", "since"]
+        stdout().print(table(columns, cells), markup=False, highlight=False)
 
 
 def stop(run: RunArgument = None, out: OutOption = None) -> None:
@@ -295,7 +300,11 @@ def _reconnected(folder: RunFolder) -> Connections:
 
 
 def _confirm(question: str) -> bool:
-    return typer.confirm(question, err=True)
+    """By a thread, where Ctrl-C never comes; an end of the input is a no."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        return False
 
 
 _telling = threading.Lock()
@@ -322,10 +331,19 @@ def _go_on(folder: RunFolder, connections: Connections, *, detach: bool, as_json
     session = _session(folder, connections)
     session.start()
     if detach:
-        _show_detached(folder.run, as_json=as_json)
+        _show_detached(folder, as_json=as_json)
         return []
     session.follow()
     return session.publish()
+
+
+@contextmanager
+def _before_it_begins() -> Iterator[None]:
+    """Say of an interruption that `_left_going` has not seen that there is nothing to go on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted", remedy="no run was begun") from None
 
 
 @contextmanager
@@ -341,13 +359,15 @@ def _left_going(folder: RunFolder, *, is_new: bool) -> Iterator[None]:
         raise typer.Exit(error.job_exit_code) from error
     except KeyboardInterrupt:
         if folder.directory.exists() and not _forgotten(folder, is_new=is_new):
-            hint = f"./tb vm attach {folder.run.id} picks the run up, ./tb vm stop {folder.run.id} ends it"
+            hint = (
+                f"./tb vm attach {folder.reference} picks the run up, ./tb vm stop {folder.reference} ends it"
+            )
             raise Interrupted("interrupted", remedy=hint) from None
         raise Interrupted("interrupted", remedy="what it had built there is removed") from None
     except TestbedError as error:
         if _forgotten(folder, is_new=is_new):
             raise
-        raise picked_up_later(error, folder.run.id) from error
+        raise picked_up_later(error, folder.reference) from error
 
 
 def _forgotten(folder: RunFolder, *, is_new: bool) -> bool:
@@ -358,11 +378,12 @@ def _forgotten(folder: RunFolder, *, is_new: bool) -> bool:
     return not begun
 
 
-def _show_detached(run: Run, *, as_json: bool) -> None:
+def _show_detached(folder: RunFolder, *, as_json: bool) -> None:
+    run = folder.run
     if as_json:
         print_json({"run": run.id, "machines": list(run.hosts)})
     else:
-        typer.echo(f"{run.id} runs on {', '.join(run.hosts)}; ./tb vm attach {run.id}")
+        typer.echo(f"{run.id} runs on {', '.join(run.hosts)}; ./tb vm attach {folder.reference}")
 
 
 def _show(results: Sequence[Path], *, as_json: bool) -> None:

@@ -28,12 +28,12 @@ class Meter:
         now_s = time.monotonic()
         if now_s - self._last_s >= _TOLD_EVERY_S:
             self._last_s = now_s
-            self._note(f"{self._verb} {megabytes(done_bytes)} of {megabytes(whole_bytes)}")
+            self._note(f"{self._verb} {size_text(done_bytes)} of {size_text(whole_bytes)}")
 
 
-def megabytes(size_bytes: int) -> str:
-    """E.g. `2.1 MB`."""
-    return f"{size_bytes / 10**6:,.1f} MB"
+def size_text(size_bytes: int) -> str:
+    """E.g. `2.1 MB`, `17 kB`."""
+    return f"{size_bytes / 10**6:,.1f} MB" if size_bytes >= 10**5 else f"{size_bytes / 10**3:,.0f} kB"
 
 
 class Connections:
@@ -90,7 +90,7 @@ class Connections:
         if deployed.files or deployed.removed:
             removed = f", {deployed.removed:,} removed" if deployed.removed else ""
             sent = (
-                f"{deployed.files:,} files, {megabytes(deployed.sent_bytes)} sent in {spent_s:.1f} s{removed}"
+                f"{deployed.files:,} files, {size_text(deployed.sent_bytes)} sent in {spent_s:.1f} s{removed}"
             )
             self.told(host, sent)
         else:

@@ -58,7 +58,7 @@ def _of_part(folder: RunFolder, index: int, part: Part) -> list[Path]:
     if len(found) + len(_results(folder.staged)) < part.seeds:
         raise RemoteError(
             f"{part.host}: the run left {len(found)} results, not {part.seeds}",
-            remedy=f"./tb vm stop {folder.run.id}, then run it again; this is a bug of the testbed",
+            remedy=f"./tb vm stop {folder.reference}, then run it again; this is a bug of the testbed",
         )
     return found
 

@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 import shutil
 import threading
 import time
@@ -27,6 +28,7 @@ from typing import Literal, TypeAlias
 
 from testbed.errors import SpecError
 from testbed.run.files import storing, sync
+from testbed.run.loader import results_dir
 from testbed.spec.codec import from_dict, to_dict
 from testbed.spec.experiment import Experiment
 
@@ -70,6 +72,8 @@ class Run:
     keep: bool = False
     """Whether the jobs' directories are left on the machines."""
     parts: tuple[Part, ...]
+    program: str = ""
+    """The `program_digest` of the tree with which its parts run; empty before the first is started."""
     published: tuple[str, ...] = ()
     """`EXPERIMENT/ID` of each result, once all are complete: from then on they only have to be renamed."""
 
@@ -91,6 +95,12 @@ class RunFolder:
     def out(self) -> Path:
         """Where its results go."""
         return self.directory.parent.parent
+
+    @property
+    def reference(self) -> str:
+        """What `tb vm attach` and `stop` are told to find it."""
+        is_default = self.out.resolve() == results_dir().resolve()
+        return self.run.id if is_default else f"{self.run.id} --out {shlex.quote(str(self.out))}"
 
     @property
     def files(self) -> Path:
@@ -164,7 +174,7 @@ def held(folder: RunFolder) -> Iterator[RunFolder]:
         except BlockingIOError:
             raise SpecError(
                 f"another client follows the run {folder.run.id}",
-                remedy="wait until it ends; ./tb vm stop ends the run itself",
+                remedy=f"wait until it ends; ./tb vm stop {folder.reference} ends the run itself",
             ) from None
         yield _load(folder.directory / _RECORD)
 
@@ -202,7 +212,7 @@ def find(out: Path, reference: str | None) -> RunFolder:
             which or f"no run on another machine is unfinished below {out}",
             remedy=f"use one of: {listed}"
             if listed
-            else "begin one: ./tb vm run; --out says where its results go",
+            else "begin one with ./tb vm run, or say with --out where else to look",
         )
     return matching[-1]
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from testbed.errors import Interrupted, RemoteError, TestbedError
+from testbed.errors import Interrupted, RemoteError, SpecError, TestbedError
 from testbed.vm.runs.connections import Connections, Meter
 from testbed.vm.runs.log import Lines
-from testbed.vm.runs.publish import publish
 from testbed.vm.runs.record import Part, RunFolder
 from testbed.vm.runs.sent import SPEC, spec_bytes
 from testbed.vm.runs.together import Crowd, together
 from testbed.vm.ssh import ConnectionLost
+from testbed.vm.tree import program_digest
 
 if TYPE_CHECKING:
     from testbed.vm.remote import Remote
@@ -51,6 +51,8 @@ class Session:
         waiting = self._waiting()
         states = together(self._state, waiting)
         to_start = [i for i, state in zip(waiting, states, strict=True) if state in ("absent", "lost")]
+        if to_start:
+            self._keep_to_one_program(whole=len(to_start) == len(self._folder.run.parts))
         parts = self._folder.run.parts
         self._connections.deploy(list(dict.fromkeys(parts[i].host for i in to_start)), self._root)
         self._or_end(Crowd(self._start, to_start))
@@ -74,6 +76,8 @@ class Session:
 
     def publish(self) -> list[Path]:
         """See `testbed.vm.runs.publish`."""
+        from testbed.vm.runs.publish import publish  # draws, with what takes a while to load
+
         return publish(self._folder)
 
     def _or_end(self, crowd: Crowd[int, None]) -> None:
@@ -101,6 +105,20 @@ class Session:
             )
             self._remote(part).remove(part.job)
         return status.state
+
+    def _keep_to_one_program(self, *, whole: bool) -> None:
+        """Refuse to mix results of two programs; a run that begins as a `whole` takes what is here now."""
+        run, here = self._folder.run, program_digest(self._root)
+        if run.program and run.program != here:
+            if not whole:
+                raise SpecError(
+                    f"this tree is not what it was when run {run.id} began, of which only a part begins again",
+                    remedy=f"./tb vm stop {self._folder.reference}, and run it again as a whole; "
+                    "or undo the changes of this tree",
+                )
+            self._tell("the run begins again as a whole, with this tree as it is now")
+        if run.program != here:
+            self._folder.save(replace(run, program=here))
 
     def _start(self, index: int) -> None:
         folder, part = self._folder, self._folder.run.parts[index]
@@ -166,9 +184,9 @@ def job_arguments(part: Part, engine: str) -> list[str]:
     return arguments
 
 
-def picked_up_later(error: TestbedError, run_id: str) -> TestbedError:
+def picked_up_later(error: TestbedError, reference: str) -> TestbedError:
     """An error that ended the client but not the run, with how to go on."""
-    attach = f"./tb vm attach {run_id} picks it up"
+    attach = f"./tb vm attach {reference} picks it up"
     lives = isinstance(error, ConnectionLost | Interrupted)
     error.remedy = f"the run goes on there; {attach}" if lives else f"{error.remedy}; then {attach}"
     return error

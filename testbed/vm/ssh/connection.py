@@ -120,10 +120,12 @@ class Connection:
         """The one SFTP client of this connection. Use it inside `guard()`: what it raises itself is paramiko's."""
         if self._sftp is None:
             with self.guard():
-                channel = self._open("an SFTP session", self._silence_s)
+                limit_s = self._patience_s
+                channel = self._open("an SFTP session", limit_s)
                 try:
-                    channel.invoke_subsystem("sftp")
-                    self._sftp = paramiko.SFTPClient(channel)
+                    with self._answering(channel, "an SFTP session", limit_s):
+                        channel.invoke_subsystem("sftp")
+                        self._sftp = paramiko.SFTPClient(channel)
                 except paramiko.SSHException as error:
                     self._raise_if_lost(error)
                     raise RemoteError(
@@ -147,10 +149,11 @@ class Connection:
         self, argv: Sequence[str], stdin: bytes, on_output: Sink, on_error: Sink, *, timeout_s: float | None
     ) -> int:
         until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        limit_s = self._patience_s if timeout_s is None else timeout_s
         with self.guard():
-            channel = self._open("a command", self._silence_s if timeout_s is None else timeout_s)
+            channel = self._open("a command", limit_s)
             try:
-                self._start(channel, argv)
+                self._start(channel, argv, limit_s)
                 threading.Thread(target=_feed, args=(channel, stdin), daemon=True).start()
                 while not _pass_on(channel, on_output, on_error):
                     if until_s is not None and time.monotonic() > until_s:
@@ -164,6 +167,36 @@ class Connection:
                     # Closing is a message that may have to wait; an interruption must not.
                     threading.Thread(target=_close, args=(channel,), daemon=True).start()
 
+    @property
+    def _patience_s(self) -> float:
+        """For an answer of a machine that lives; one that does not is given up before."""
+        return 1.5 * self._silence_s
+
+    @contextmanager
+    def _answering(self, channel: paramiko.Channel, what: str, timeout_s: float) -> Iterator[None]:
+        """Give up a request to which the server, though it lives, does not answer; paramiko would wait for ever."""
+        is_late = threading.Event()
+
+        def give_up() -> None:
+            is_late.set()
+            _close(channel)
+
+        timer = threading.Timer(timeout_s, give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except _BROKEN as error:
+            if is_late.is_set():
+                self._raise_if_lost(error)
+                raise RemoteError(
+                    f"{self.target.name} has not started {what} within {timeout_s:g} s",
+                    remedy="see what that machine is busy with; try again",
+                ) from error
+            raise
+        finally:
+            timer.cancel()
+
     def _open(self, what: str, timeout_s: float) -> paramiko.Channel:
         try:
             return self._transport.open_session(timeout=timeout_s)
@@ -174,10 +207,11 @@ class Connection:
                 remedy="see the log of its SSH server, and MaxSessions in its sshd_config",
             ) from error
 
-    def _start(self, channel: paramiko.Channel, argv: Sequence[str]) -> None:
+    def _start(self, channel: paramiko.Channel, argv: Sequence[str], timeout_s: float) -> None:
         channel.settimeout(_POLL_S)
         try:
-            channel.exec_command(command_line(argv))
+            with self._answering(channel, "a command", timeout_s):
+                channel.exec_command(command_line(argv))
         except paramiko.SSHException as error:
             self._raise_if_lost(error)
             raise RemoteError(

@@ -148,7 +148,7 @@ def _lines_for(name: str, path: Path) -> Iterator[KnownKey]:
         if _matches(names.split(","), name):
             try:
                 blob = base64.b64decode(encoded, validate=True)
-            except binascii.Error:
+            except ValueError:
                 continue  # as OpenSSH does: a line that is no key makes no host known
             key = HostKey(type=key_type, blob=blob)
             yield KnownKey(key=key, revoked=bool(marker), path=path, line=number)
