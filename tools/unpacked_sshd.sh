@@ -13,6 +13,8 @@ if getent passwd sshd >/dev/null; then exec "$here/sshd.unpacked" "$@"; fi
 {
     cat /etc/passwd
     echo 'sshd:x:65534:65534::/run/sshd:/usr/sbin/nologin'
-} >"$here/passwd"
+} >"$here/passwd.$$"
+# Renamed into place: other servers have the one before mounted, and must not see it empty.
+mv -f -- "$here/passwd.$$" "$here/passwd"
 # shellcheck disable=SC2016  # expanded by the inner shell
 exec unshare --mount sh -c 'mount --bind "$1/passwd" /etc/passwd && shift && exec "$@"' sh "$here" "$here/sshd.unpacked" "$@"

@@ -12,8 +12,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from testbed import process_table
 from testbed.errors import FabricError
-from testbed.fabric import process_table, wiring
+from testbed.fabric import wiring
 from testbed.fabric.capacity import check_capacity, check_machine, raise_descriptor_limit
 from testbed.fabric.holders import Holders
 from testbed.fabric.processes import Supervisor

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from testbed.errors import FabricError
-from testbed.fabric.process_table import boot_id, kill_if_same, stat_of
 from testbed.fabric.state import (
     STATE_DIRECTORY,
     Recorded,
@@ -23,6 +22,7 @@ from testbed.fabric.state import (
     sockets_of,
     unborn_pid,
 )
+from testbed.process_table import boot_id, kill_if_same, stat_of
 
 _DEATH_DEADLINE_S = 60.0
 _POLL_INTERVAL_S = 0.01

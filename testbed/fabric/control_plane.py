@@ -27,9 +27,9 @@ from testbed.fabric.holders import Holders
 from testbed.fabric.lldp_relay import LldpRelay
 from testbed.fabric.ovs_fleet import Fleet, Share, shares
 from testbed.fabric.ovs_instance import Bridge, Datapath, OpenVSwitch, best_datapath, inside
-from testbed.fabric.process_table import stat_of
 from testbed.fabric.quiet import is_quiet
 from testbed.fabric.state import RunState
+from testbed.process_table import stat_of
 from testbed.spec.experiment import APPLICATION, FRAMEWORKS
 from testbed.spec.fabric import Fabric
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from testbed.controller.app_setup import Setup
 from testbed.errors import FabricError
 from testbed.fabric.namespaces import listening
 from testbed.fabric.ovs_instance import inside
-from testbed.fabric.process_table import stat_of
 from testbed.fabric.state import RunState
+from testbed.process_table import stat_of
 from testbed.spec.codec import to_dict
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,6 +26,7 @@ PORT = 6653
 TARGET = f"tcp:127.0.0.1:{PORT}"
 _READY_DEADLINE_S = 600.0
 _END_DEADLINE_S = 2.0
+_DEATH_DEADLINE_S = 10.0
 _LOG_LINES = 12
 
 
@@ -82,7 +83,7 @@ class ControllerProcess:
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
         except BrokenPipeError as error:
-            raise self.failure("it died") from error
+            raise self._death() from error
 
     def wait_for(self, key: str, deadline_s: float) -> dict[str, Any]:
         """The next message that has this key; others are skipped, but an error is raised."""
@@ -101,7 +102,7 @@ class ControllerProcess:
                 return None
             chunk = self._process.stdout.read(1 << 16)
             if not chunk:
-                raise self.failure("it died")
+                raise self._death()
             self._unread += chunk
         line, _, self._unread = self._unread.partition(b"\n")
         message: dict[str, Any] = json.loads(line)
@@ -119,6 +120,12 @@ class ControllerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def _death(self) -> FabricError:
+        """Its pipes are closed: it has died, or will in a moment."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_DEATH_DEADLINE_S)
+        return self.failure("it died")
 
     def failure(self, problem: str) -> FabricError:
         """An error with the last lines of its log."""

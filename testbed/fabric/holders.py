@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from testbed.errors import FabricError
-from testbed.fabric.process_table import kill_if_same, start_time_of
+from testbed.process_table import kill_if_same, start_time_of
 
 _ANSWER_DEADLINE_S = 600.0
 _END_DEADLINE_S = 20.0

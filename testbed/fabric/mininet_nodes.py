@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from testbed.errors import PreflightError
-from testbed.fabric.process_table import session_members
+from testbed.process_table import session_members
 from testbed.spec.fabric import Fabric
 
 with warnings.catch_warnings():

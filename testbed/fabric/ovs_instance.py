@@ -18,8 +18,8 @@ from typing import Literal, TypeAlias
 
 from testbed.errors import FabricError, PreflightError, TestbedError
 from testbed.fabric.holders import Holders
-from testbed.fabric.process_table import stat_of
 from testbed.fabric.state import RunState
+from testbed.process_table import stat_of
 
 Datapath: TypeAlias = Literal["system", "netdev"]
 """The kernel's, or the one in user space."""

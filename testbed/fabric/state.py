@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from testbed.errors import FabricError, PreflightError
-from testbed.fabric.process_table import boot_id, start_time_of, stat_of
+from testbed.process_table import boot_id, start_time_of, stat_of
 
 STATE_DIRECTORY = Path("/run/transparent-nic-testbed")
 SCHEMA_VERSION = 1

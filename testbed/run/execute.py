@@ -22,7 +22,7 @@ from testbed.run.failure_events import failure_events, stated_outage_ps
 from testbed.run.progress import Progress
 from testbed.run.real_frames import RealFrames, run_real_frames
 from testbed.run.resolve import Resolved, resolve
-from testbed.run.store import ResultWriter, remove_abandoned
+from testbed.run.store import ResultWriter, sweep
 from testbed.run.twin_cell import TwinJob, TwinOutcome, run_twin_cell, share_progress
 from testbed.run.work import Tally
 from testbed.run.workers import SPAWN, in_workers
@@ -48,8 +48,7 @@ def execute(
     runs = cell_runs(resolved, emulated=engine == "emulation", only=cells)
     tally = Tally(runs, progress)
     try:
-        for item in remove_abandoned(out):
-            progress.note(f"removed {item} of a run that was killed")
+        sweep(out, progress.note)
         with ResultWriter(out, experiment.name, to_dict(experiment)) as writer:
             real = RealFrames()
             if engine == "emulation":

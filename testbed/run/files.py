@@ -23,6 +23,19 @@ def storing(path: Path) -> Iterator[Path]:
         raise storage_error(path, error) from error
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write a new file beside `path`, whose place it takes at the end; after an error nothing has changed."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.new")
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
 def storage_error(path: Path, error: OSError) -> TestbedError:
     """A full disk spoils a measurement; anything else is a directory that the user should not have named."""
     reason = error.strerror or str(error)

@@ -36,7 +36,7 @@ from testbed.run.plan import cell_plan
 from testbed.run.progress import Progress
 from testbed.run.resolve import Resolved, resolve
 from testbed.run.schedule import schedule_of
-from testbed.run.store import ResultWriter, remove_abandoned
+from testbed.run.store import ResultWriter, sweep
 from testbed.run.twin_cell import advance
 from testbed.run.workers import in_workers
 from testbed.spec.codec import to_dict
@@ -143,8 +143,7 @@ def run_study(study: Study, *, out: Path, progress: Progress) -> SensitivityOutc
     """Vary, search, draw, save."""
     experiment = study.resolved.experiment
     try:
-        for item in remove_abandoned(out):
-            progress.note(f"removed {item} of a run that was killed")
+        sweep(out, progress.note)
         spec = to_dict(experiment)
         with ResultWriter(out, experiment.name, spec, prefix="sensitivity-", folders=_FOLDERS) as writer:
             found = find(study, progress)

@@ -22,7 +22,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -146,9 +146,10 @@ class ResultWriter:
 
     def _publish(self) -> None:
         """On the disk first, then under its name: a reader never sees half a result."""
-        (self.directory / _LOCK).unlink()
         hand_over(self.directory, self._heir)
-        sync_tree(self.directory)
+        sync_tree(self.directory)  # may take minutes, and without the lock it would pass for a dead run's
+        (self.directory / _LOCK).unlink()
+        sync(self.directory)
         self.directory.rename(self.final)
         self._made.clear()
         sync(self.final.parent)
@@ -223,12 +224,31 @@ def remove_abandoned(out: Path, *, dry_run: bool = False) -> list[str]:
     return [f"partial result {path}" for path in found]
 
 
+def sweep(out: Path, note: Callable[[str], None]) -> None:
+    """Remove the unfinished results of dead runs below `out`, as a run does that begins; `note` is told of each.
+
+    One that cannot be removed, as that of another user, is no reason not to run.
+    """
+    for path in abandoned_partials(out):
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            note(f"partial result {path} of a run that was killed stays: {error.strerror}; try ./tb clean")
+        else:
+            note(f"removed partial result {path} of a run that was killed")
+
+
 def _is_held(partial: Path) -> bool:
-    """Whether a living process holds the lock of a partial directory."""
+    """Whether a living process holds the lock of a partial directory; also where only its owner can tell."""
     try:
         lock: IO[str] = (partial / _LOCK).open()
-    except FileNotFoundError:  # it dies between making the directory and the lock, or is about to publish
-        return time.time() - partial.stat().st_mtime < 60
+    except PermissionError:
+        return True
+    except FileNotFoundError:  # it dies between making the directory and the lock, or publishes
+        try:
+            return time.time() - partial.stat().st_mtime < 60
+        except FileNotFoundError:  # it has published
+            return True
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

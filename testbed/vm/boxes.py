@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import os
 import shutil
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from testbed.errors import PreflightError, SpecError
-from testbed.run.files import storing
+from testbed.run.files import replacing
 from testbed.vm.kvm import no_qemu
-from testbed.vm.places import box_directory
+from testbed.vm.places import box_directory, images_directory
+from testbed.vm.processes import remove_partials
 
 PROVIDERS = ("libvirt", "qemu")
 """Boxes of these hold an image that QEMU boots as it is."""
@@ -31,11 +34,6 @@ class Image:
     path: Path
     format: str
     """As QEMU calls it, e.g. qcow2."""
-
-
-def images_directory(root: Path) -> Path:
-    """Images that were taken out of boxes."""
-    return root / ".vm" / "images"
 
 
 def find_box(root: Path, box: str | None) -> Path:
@@ -84,8 +82,11 @@ def image_of(root: Path, box: Path) -> Image:
     key = hashlib.sha256(f"{box}\0{status.st_size}\0{status.st_mtime_ns}".encode()).hexdigest()[:16]
     path = images_directory(root) / f"{key}.img"
     if not path.is_file():
-        with tarfile.open(box) as archive:
-            _unpack(archive, box, path)
+        try:
+            with tarfile.open(box) as archive:
+                _unpack(archive, box, path)
+        except (tarfile.TarError, EOFError, lzma.LZMAError, zlib.error) as error:
+            raise _no_box(box, f"it is cut or damaged ({error})") from error
     return Image(path=path, format=image_format(path))
 
 
@@ -102,15 +103,9 @@ def _unpack(archive: tarfile.TarFile, box: Path, path: Path) -> None:
     source = _member(archive, str(name))
     if source is None:
         raise _no_box(box, f"it has no {name}")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.new")
-    with storing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with source, partial.open("wb") as file:
-                shutil.copyfileobj(source, file, 1 << 20)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    remove_partials(path)
+    with replacing(path) as partial, source, partial.open("wb") as file:
+        shutil.copyfileobj(source, file, 1 << 20)
 
 
 def _metadata(archive: tarfile.TarFile, box: Path) -> dict[str, object]:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from testbed.run.files import storing
+from testbed.run.files import replacing
 
 _KEY = re.compile(r"\b((?:ssh|ecdsa|sk-ssh|sk-ecdsa)-[A-Za-z0-9@.-]+) (AAAA[A-Za-z0-9+/]+={0,2})(?=\s|$)")
 PREFERRED = ("ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512", "ssh-rsa")
@@ -62,16 +62,10 @@ def known_hosts_text(name: str, keys: dict[str, str]) -> str:
 
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner reads, whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.new")
-    with storing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    with replacing(path) as partial:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
 
 
 def remove_others(paths: Iterable[Path], kept: Path) -> None:

@@ -20,7 +20,8 @@ Accelerator = Literal["kvm", "hvf", "tcg"]
 QEMU = "qemu-system-x86_64"
 PACKAGES = "apt-get install qemu-system-x86 qemu-utils"
 KVM_DEVICE = Path("/dev/kvm")
-PROBE_S = 3.0
+PROBE_S = 10.0
+"""On a busy machine QEMU may take seconds to start."""
 KILL_S = 2.0
 _PORT, _VALUE = 0xF4, 0x2A
 _EXIT_CODE = _VALUE << 1 | 1

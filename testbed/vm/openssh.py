@@ -12,6 +12,10 @@ from testbed.errors import PreflightError, RemoteError
 from testbed.vm.target import Target
 
 PACKAGE = "apt-get install openssh-client"
+CONNECT_S = 60
+"""How long a machine may take until a connection stands, in seconds; an emulated one is slow."""
+ANSWER_S = 120.0
+"""How long a command that does nothing lasting may take, with its connection, in seconds."""
 LOST = 255
 """ssh's own exit code, when the connection rather than the command failed [ssh(1)]."""
 
@@ -26,7 +30,7 @@ class Said:
 
 
 def ssh_command(
-    target: Target, command: Sequence[str] = (), *, batch: bool = False, connect_s: int = 15
+    target: Target, command: Sequence[str] = (), *, batch: bool = False, connect_s: int = CONNECT_S
 ) -> list[str]:
     """`ssh` to a target.
 
@@ -64,7 +68,7 @@ def _value(path: Path) -> str:
     return '"' + str(path).replace("%", "%%") + '"'
 
 
-def run(target: Target, argv: Sequence[str], *, stdin: str = "", timeout_s: float = 60) -> Said:
+def run(target: Target, argv: Sequence[str], *, stdin: str = "", timeout_s: float = ANSWER_S) -> Said:
     """Run a command there, its words kept apart; exit code 255 if it could not be reached."""
     command = ssh_command(target, [shlex.join(argv)], batch=True)
     try:
@@ -84,7 +88,7 @@ def run(target: Target, argv: Sequence[str], *, stdin: str = "", timeout_s: floa
     return Said(exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
 
-def must_run(target: Target, argv: Sequence[str], *, stdin: str = "", timeout_s: float = 60) -> str:
+def must_run(target: Target, argv: Sequence[str], *, stdin: str = "", timeout_s: float = ANSWER_S) -> str:
     """Run a command there that must succeed; what it printed."""
     said = run(target, argv, stdin=stdin, timeout_s=timeout_s)
     if said.exit_code != 0:

@@ -1,19 +1,21 @@
 """Processes that outlive the command that started them: known by pid, start time and command line, all three.
 
-Imports nothing of the testbed.
+Identity is `testbed.process_table`'s; where there is no /proc, as on macOS, ps(1) tells.
 """
 
 from __future__ import annotations
 
+import glob
 import os
+import shutil
 import signal
 import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-_STATE, _START_TIME = 0, 19
-"""Fields of /proc/PID/stat, counted from the one after the command name [proc(5): 3, 22]."""
+from testbed.process_table import boot_id, start_time_of
+
 _LOOK_EVERY_S = 0.1
 
 
@@ -67,15 +69,8 @@ def started(pid: int) -> str:
     """When a process started, such that no two processes with its pid have the same; empty if none lives."""
     if not Path("/proc/self/stat").exists():
         return _ps(pid, "lstart")
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
-    fields = text.rpartition(")")[2].split()
-    if fields[_STATE] in "ZX":  # dead, and its parent has not noticed
-        return ""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return f"{boot} {fields[_START_TIME]}"
+    start_time_ticks = start_time_of(pid)
+    return "" if start_time_ticks is None else f"{boot_id()} {start_time_ticks}"
 
 
 def command_line(pid: int) -> str:
@@ -86,6 +81,17 @@ def command_line(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def remove_partials(whole: Path) -> None:
+    """Remove what commands that were killed have left of making `whole`: `.NAME.PID.new` beside it."""
+    for path in whole.parent.glob(f".{glob.escape(whole.name)}.*.new"):
+        pid = path.name.split(".")[-2]
+        if pid.isdecimal() and not started(int(pid)):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _ps(pid: int, column: str) -> str:

@@ -16,15 +16,15 @@ from testbed.run.files import storing
 from testbed.vm import boxes, openssh
 from testbed.vm.kvm import Choice, no_qemu
 from testbed.vm.places import qemu_directory
-from testbed.vm.processes import Known, known
+from testbed.vm.processes import Known, known, remove_partials
 from testbed.vm.qemu_command import boot_command, overlay_command
 from testbed.vm.qemu_state import QemuMachine, check_name, load_all
 
 LOOPBACK = "127.0.0.1"
-POWEROFF_S = 90.0
-"""How long a guest may take to shut down; one under TCG takes some 20 s."""
-END_S = 10.0
-_START_S = 60
+POWEROFF_S = 300.0
+"""How long a guest may take to shut down; one under TCG takes some 20 s, and more on a busy machine."""
+END_S = 60.0
+_START_S = 300
 _TRIES = 3
 """Another process may take the port that was free a moment ago."""
 
@@ -44,6 +44,7 @@ def create(root: Path, name: str, *, box: Path, cpus: int, memory_mib: int, acce
     )
     try:
         with storing(directory):
+            remove_partials(directory)
             partial.mkdir(mode=0o700, parents=True)
         _run(overlay_command(image, machine.disk))
         machine.save()
@@ -74,6 +75,9 @@ def start(machine: QemuMachine, choice: Choice) -> QemuMachine:
 
 def _started(machine: QemuMachine) -> QemuMachine:
     """Start QEMU and note who it is; if that does not come to its end, QEMU does."""
+    end(
+        replace(machine, process=_process_of(machine))
+    )  # of a command that was killed before it could note it
     machine.pidfile.unlink(missing_ok=True)
     started = machine
     try:
@@ -107,7 +111,11 @@ def halt(machine: QemuMachine, note: Callable[[str], None]) -> None:
     if machine.process is None or not machine.is_running():
         return
     # Nobody gets into one that was never opened. The connection may go down with the machine: its end is what counts.
-    said = openssh.run(machine.target(), ["sudo", "poweroff"], timeout_s=30) if machine.opened else None
+    said = (
+        openssh.run(machine.target(), ["sudo", "poweroff"], timeout_s=openssh.ANSWER_S)
+        if machine.opened
+        else None
+    )
     heard = said is not None and said.exit_code in (0, openssh.LOST)
     shut_down = heard and machine.process.wait(machine.mark(), POWEROFF_S)
     if not shut_down:
@@ -134,6 +142,7 @@ def end(machine: QemuMachine) -> None:
 def destroy(root: Path, machine: QemuMachine) -> None:
     """Remove a machine with all that it wrote, and its box's image if no other needs it."""
     end(machine)
+    end(replace(machine, process=_process_of(machine)))  # one that was started and never noted
     machine.remove()
     boxes.remove_unused(root, [other.image for other in load_all(root).values()])
 

@@ -94,6 +94,8 @@ def up(
         running = {machine.name: machine for machine in started.machines}
         for name in names:
             machine = running.get(name) or made[name]
+            if machine is not None and not machine.opened:  # a command that was killed has left it so
+                machine = wait_until_open(machine, note)
             if machine is not None:
                 _set_up(root, machine, note)
     except BaseException as error:

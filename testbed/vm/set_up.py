@@ -14,7 +14,7 @@ from testbed.vm.ssh import Link, Trust
 from testbed.vm.target import Target
 
 PROVISION = "tools/provision.sh"
-_INSTALL_S = 900
+_INSTALL_S = 3600
 _STDERR = 2
 # Some boxes lack Python, and what brings the tree there needs it; the tree is the user's.
 _PREPARE = (
@@ -50,4 +50,4 @@ def provision(target: Target, note: Callable[[str], None]) -> None:
             f"{target.name}: setting up failed ({code}); the machine runs",
             remedy=f"look above, and at ./tb vm ssh {target.name}; then repeat ./tb vm up --qemu {target.name}",
         )
-    openssh.must_run(target, ["sync"])
+    openssh.must_run(target, ["sync"], timeout_s=_INSTALL_S)

@@ -31,7 +31,7 @@ from testbed.vm.target import VM_TREE, Target
 PACKAGES = "apt-get install vagrant vagrant-libvirt libvirt-daemon-system"
 _KEYS_COMMAND = "cat /etc/ssh/ssh_host_*_key.pub"
 _RUNNING, _ABSENT = "running", "not_created"
-_TIMEOUT_S = 120
+_TIMEOUT_S = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,7 +47,7 @@ def up(
     environment = {**vagrant.environment(root), **settings}
     numbers = [int(_NAME.sub(r"\1", name)) for name in names]
     environment["TB_VM_COUNT"] = str(max([int(environment["TB_VM_COUNT"]), *numbers]))
-    if "TB_VM_TCG" not in environment and _asks_for_kvm(provider):
+    if not environment.get("TB_VM_TCG") and _asks_for_kvm(provider):
         choice = choose()
         environment["TB_VM_TCG"] = "1" if choice.accelerator == "tcg" else "0"
         if choice.why:

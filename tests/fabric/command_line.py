@@ -16,13 +16,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.fabric.process_table import pids
 from testbed.fabric.state import STATE_DIRECTORY, Recording, read_state
+from testbed.process_table import pids
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("topology.leaves=2", "topology.cards=4", "scenarios=load", "nics=transparent", "sizes=4KiB")
 LONG = (*SMALL, "records=3_000_000", "emulated_records=3_000_000")
-START_DEADLINE_S = 30.0
+START_DEADLINE_S = 300.0
 
 _BOUND = """
 mount --bind "$1" "$2" || exit 99
@@ -79,7 +79,7 @@ class Ended:
     """A process that has ended: its code, what it said, and how long it took since it was struck."""
 
     def __init__(self, process: subprocess.Popen[str], struck_at_s: float) -> None:
-        self.stdout, self.stderr = process.communicate(timeout=60)
+        self.stdout, self.stderr = process.communicate(timeout=600)
         self.after_s = time.monotonic() - struck_at_s
         self.code = process.returncode
 

@@ -14,8 +14,8 @@ import pytest
 
 from testbed.errors import PreflightError
 from testbed.fabric.capacity import check_machine
-from testbed.fabric.process_table import pids, stat_of
 from testbed.fabric.state import RunState
+from testbed.process_table import pids, stat_of
 
 
 def why_not() -> str | None:

@@ -16,8 +16,8 @@ from testbed.errors import FabricError, PreflightError
 from testbed.fabric import wiring
 from testbed.fabric.build import LiveFabric, build_fabric
 from testbed.fabric.capture import start_capture
-from testbed.fabric.process_table import namespace_of, stat_of
 from testbed.fabric.state import RunState, read_state
+from testbed.process_table import namespace_of, stat_of
 from testbed.spec.fabric import Fabric
 from topologies.leaf_spine import build as leaf_spine
 from topologies.single_switch import build as single_switch

@@ -13,9 +13,9 @@ import pytest
 
 from testbed.fabric.build import build_fabric
 from testbed.fabric.clean import clean
-from testbed.fabric.process_table import stat_of
 from testbed.fabric.processes import Supervisor
 from testbed.fabric.state import RunState, read_state
+from testbed.process_table import stat_of
 from tests.fabric.conftest import Traces, wait_for_nothing_left
 from topologies.single_switch import build
 

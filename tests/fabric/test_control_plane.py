@@ -21,8 +21,8 @@ from testbed.errors import FabricError, SpecError
 from testbed.fabric.build import build_fabric
 from testbed.fabric.clean import clean
 from testbed.fabric.control_plane import ControlPlane, control_plane
-from testbed.fabric.process_table import stat_of
 from testbed.fabric.state import RunState
+from testbed.process_table import stat_of
 from testbed.spec.experiment import FRAMEWORKS
 from testbed.spec.fabric import Fabric
 from tests.fabric.conftest import Traces, wait_for_nothing_left

@@ -18,8 +18,8 @@ from nic_emulator.control.agent import attend
 from nic_emulator.control.client import CounterSnapshot
 from testbed.errors import FabricError, SpecError
 from testbed.fabric.build import LiveFabric, build_fabric
-from testbed.fabric.process_table import namespace_of
 from testbed.fabric.state import RunState, read_state, sockets_of
+from testbed.process_table import namespace_of
 from testbed.run import emulation
 from testbed.run.emulation import Emulated, emulate
 from testbed.spec.fabric import Fabric
@@ -186,7 +186,7 @@ def test_agents_and_control_threads_are_ordinary_processes_beside_the_clock(
 
     with build_fabric(fabric, state=state) as live:
         emulated = emulate(live, data, state=state, report=Once(look))
-    assert found["agent"] == (os.SCHED_OTHER, 0)
+    assert found["agent"] == (os.SCHED_OTHER, os.getpriority(os.PRIO_PROCESS, 0))  # as it was started
     assert found["control's"] == (os.SCHED_OTHER, 0)
     assert found["free"]
     assert found["clock's"][1] == {max(os.sched_getaffinity(0))}

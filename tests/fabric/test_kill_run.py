@@ -13,8 +13,8 @@ import pytest
 
 from testbed.errors import FabricError
 from testbed.fabric.build import build_fabric
-from testbed.fabric.process_table import stat_of
 from testbed.fabric.state import RunState, read_state
+from testbed.process_table import stat_of
 from testbed.run.emulation import emulate
 from tests.fabric.command_line import LONG, SMALL, Ended, Place, finished, running
 from tests.fabric.conftest import Traces, wait_for_nothing_left

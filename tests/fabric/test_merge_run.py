@@ -6,6 +6,9 @@ An application of another's programs the switches: its tables are merged, too.
 from __future__ import annotations
 
 import json
+import time
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,8 @@ import pytest
 from testbed.run.loader import load_experiment
 from testbed.run.merge import merge_results
 from testbed.run.spread import split_cells
-from tests.fabric.command_line import Place, finished
+from testbed.spec.overrides import apply_overrides
+from tests.fabric.command_line import Ended, Place, Running, running
 from tests.fabric.test_live_run import SINGLE_PATH
 
 pytestmark = [pytest.mark.fabric, pytest.mark.usefixtures("nothing_left")]
@@ -30,8 +34,14 @@ SPEC = (
 )
 
 
-def run(place: Place, *options: str) -> dict[str, Any]:
-    ended = finished(place.run_command(SPEC, "--json", *options))
+def place_of(directory: Path, out: Path) -> Place:
+    """A state of its own, and results beside those of others."""
+    directory.mkdir()
+    return replace(Place.below(directory), out=out)
+
+
+def result_of(run: Running) -> dict[str, Any]:
+    ended = Ended(run.process, time.monotonic())
     assert ended.code == 0, ended.stderr
     found: dict[str, Any] = json.loads(ended.stdout)
     return found
@@ -48,17 +58,25 @@ def test_parts_on_real_frames_merged_are_the_whole_run(
 ) -> None:
     for figures in ("write_figures", "write_cell_figures"):  # they take longer than all else
         monkeypatch.setattr(f"testbed.run.assemble.{figures}", lambda *_: [])
-    place, application = Place.below(tmp_path), tmp_path / "single_path.py"
+    out, application = tmp_path / "out", tmp_path / "single_path.py"
+    out.mkdir()
     application.write_text(SINGLE_PATH, encoding="utf-8")
-    chosen = str(application)
-    whole = run(place, "--controller", chosen)
-    experiment = load_experiment(str(Path(whole["directory"]) / "spec.json"))
+    chosen = ("--controller", str(application))
+    experiment = replace(apply_overrides(load_experiment("quickstart"), SPEC), controller=str(application))
     split = split_cells(experiment, "emulation", 2)
-    parts = [run(place, "--controller", chosen, "--cells", ",".join(cells)) for cells in split]
+    wanted = [(), *(("--cells", ",".join(cells)) for cells in split)]
+    with ExitStack() as stack:  # all at once: they share nothing but where results go
+        places = [place_of(tmp_path / f"run {number}", out) for number in range(len(wanted))]
+        runs = [
+            stack.enter_context(running(place, SPEC, "--json", *chosen, *options))
+            for place, options in zip(places, wanted, strict=True)
+        ]
+        whole, *parts = [result_of(run) for run in runs]
+    assert load_experiment(str(Path(whole["directory"]) / "spec.json")) == experiment
     assert [part["part_of"] for part in parts] == [2, 2]
 
     directories = [Path(part["directory"]) for part in parts]
-    outcome = merge_results(directories, experiment, engine="emulation", out=place.out)
+    outcome = merge_results(directories, experiment, engine="emulation", out=out)
     expected, found = files(Path(whole["directory"])), files(outcome.directory)
     assert found.keys() == expected.keys()
     assert not [name for name in expected if found[name] != expected[name]]

@@ -20,7 +20,7 @@ def mn(repository: Path, run_dir: Path, name: str, topo: str) -> subprocess.Comp
     arguments = [run_dir, repository / "topologies" / f"{name}.py", HERE / "mn_probe.py", topo]
     command = [*OWN_NAMESPACES, "sh", str(HERE / "mn_sandbox.sh"), *map(str, arguments)]
     return subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1200, check=False
     )
 
 

@@ -263,7 +263,7 @@ def test_manual_example_runs(repository: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     assert "c1 sent 1000 messages" in done.stdout

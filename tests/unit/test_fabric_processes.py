@@ -9,8 +9,8 @@ import pytest
 
 from testbed.errors import FabricError
 from testbed.fabric.capture import CaptureCounts, capture_command, parse_counts
-from testbed.fabric.process_table import start_time_of
 from testbed.fabric.processes import Supervisor
+from testbed.process_table import start_time_of
 
 DEADLINE_MS = 10_000
 

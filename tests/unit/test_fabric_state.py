@@ -11,8 +11,8 @@ import pytest
 
 from testbed.errors import FabricError
 from testbed.fabric.clean import clean
-from testbed.fabric.process_table import kill_if_same, parse_stat, start_time_of
 from testbed.fabric.state import RunState, read_state
+from testbed.process_table import kill_if_same, parse_stat, start_time_of
 
 
 @pytest.fixture

@@ -28,12 +28,15 @@ STORE = frozenset(
     }
 )
 REPORT = MODELS | STORE | {"testbed.analysis", "testbed.report"}
-VM = BASE | {"testbed.vm", "testbed.vm.target", "testbed.vm.ssh"}
+# What /proc tells; it imports nothing, and whoever starts processes needs it.
+PROCESSES = frozenset({"testbed.process_table"})
+VM = BASE | PROCESSES | {"testbed.vm", "testbed.vm.target", "testbed.vm.ssh"}
 
 # A room may always import itself. What is not named here is no room.
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "testbed": frozenset(),
     "testbed.errors": frozenset(),
+    "testbed.process_table": frozenset(),
     "testbed.units": BASE,
     "testbed.registry": BASE,
     "testbed.spec": BASE,
@@ -51,7 +54,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "nic_emulator.control.local": ENGINE | CONTROL,
     "nic_emulator.host_agent_main": BASE | CONTROL,
     "nic_emulator.process_main": ENGINE | CONTROL,
-    "testbed.fabric": ENGINE,
+    "testbed.fabric": ENGINE | PROCESSES,
     "testbed.analysis": SPEC,
     # Saved results, as they lie on disk: a room of its own inside the run's, so that reports can read them.
     **dict.fromkeys(STORE, ANALYSIS | STORE),

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from testbed.run.ownership import Owner, hand_over, heir_at
-from testbed.run.store import ResultWriter
+from testbed.run.store import ResultWriter, sweep
 
 CALLER = Owner(user=12345, group=12346)
 
@@ -22,6 +24,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home.mkdir()
     os.chown(home, CALLER.user, CALLER.group)
     return home
+
+
+@pytest.fixture
+def open_home() -> Iterator[Path]:
+    """A directory of the caller's that he reaches, unlike those of pytest."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chown(directory, CALLER.user, CALLER.group)
+        yield Path(directory)
 
 
 def owner_of(path: Path) -> Owner:
@@ -67,3 +77,32 @@ def test_result_under_sudo_is_the_callers_with_all_above_that_was_made(home: Pat
     made = [home / "results", *(home / "results").rglob("*")]
     assert writer.final / "report.txt" in made
     assert [path for path in made if owner_of(path) != CALLER] == []
+
+
+def test_partial_result_of_another_user_is_told_and_stays(open_home: Path) -> None:
+    """Root was killed in mid-run: the result's directory is the caller's, what it made in it since is root's."""
+    home = open_home
+    partial = home / "sample" / ".20200101T000000Z-00000000.partial"
+    secret = home / "sample" / ".20200101T000000Z-11111111.partial"
+    for directory in (partial, secret):
+        directory.mkdir(parents=True)
+        (directory / ".lock").touch()
+    hand_over(home, CALLER)
+    (partial / "telemetry").mkdir()
+    (partial / "telemetry" / "hops.parquet").touch()
+    os.chown(secret, 0, 0)
+    secret.chmod(0o700)
+    told: list[str] = []
+    os.seteuid(CALLER.user)
+    try:
+        sweep(home, told.append)
+    finally:
+        os.seteuid(0)
+    (line,) = told
+    assert (
+        line == f"partial result {partial} of a run that was killed stays: Permission denied; try ./tb clean"
+    )
+    assert (partial / "telemetry" / "hops.parquet").exists()
+    assert secret.is_dir()
+    sweep(home, told.append)
+    assert not list((home / "sample").iterdir())

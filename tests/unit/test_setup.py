@@ -309,7 +309,7 @@ def test_second_setup_waits_for_the_first_and_then_finds_nothing_to_do(tree: Pat
     assert "waiting for another" in second.stderr.readline()
     stamp.write_text(key, encoding="ascii")  # what the first would have done
     os.close(first)
-    _, rest = second.communicate(timeout=30)
+    _, rest = second.communicate(timeout=600)
     assert (second.returncode, rest, builds(tree)) == (0, "", 1)
 
 

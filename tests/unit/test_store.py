@@ -290,6 +290,22 @@ def test_spec_json_is_the_spec(tmp_path: Path) -> None:
     assert os.access(writer.final, os.R_OK)
 
 
+def test_result_that_is_long_in_being_synced_is_not_abandoned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[list[Path]] = []
+
+    def sync_tree(directory: Path) -> None:
+        os.utime(directory, (0, 0))
+        found.append(abandoned_partials(tmp_path))
+
+    monkeypatch.setattr("testbed.run.store.sync_tree", sync_tree)
+    with ResultWriter(tmp_path, "sample", SPEC) as writer:
+        pass
+    assert found == [[]]
+    assert not (writer.final / ".lock").exists()
+
+
 def test_remove_abandoned_takes_the_dead_and_leaves_living_and_whole(tmp_path: Path) -> None:
     whole = write_whole(tmp_path)
     dead = tmp_path / "sample" / ".20200101T000000Z-00000000.partial"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import Interrupted, PreflightError, RemoteError, SpecError
-from testbed.vm import boxes, console, kvm, openssh, processes, qemu, qemu_up
+from testbed.vm import boxes, console, kvm, openssh, places, processes, qemu, qemu_up
 from testbed.vm.qemu_boot import Patience
 from testbed.vm.qemu_command import boot_command
 from testbed.vm.qemu_state import QemuMachine, load
@@ -81,7 +82,7 @@ def test_machine_is_made_started_ended_and_removed(tmp_path: Path, programs: Pat
     assert not started.is_running()
     qemu.destroy(tmp_path, started)
     assert load(tmp_path, "tb1") is None
-    assert not list(boxes.images_directory(tmp_path).iterdir())
+    assert not list(places.images_directory(tmp_path).iterdir())
 
 
 def test_image_of_a_box_stays_while_another_machine_needs_it(tmp_path: Path, programs: Path) -> None:
@@ -101,6 +102,47 @@ def test_start_that_fails_says_what_qemu_says_and_leaves_no_process(
         qemu.start(machine, TCG)
     pid = int(machine.pidfile.read_text(encoding="ascii"))
     assert processes.known(pid) is None
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_qemu_of_a_command_that_was_killed_is_ended_by_the_next(
+    tmp_path: Path, programs: Path, again: bool
+) -> None:
+    """It was started, and who it is was not noted any more."""
+    machine = create(tmp_path)
+    qemu.start(machine, TCG)
+    machine.save()
+    first = processes.known(int(machine.pidfile.read_text(encoding="ascii")))
+    assert first is not None
+    if again:
+        assert qemu.start(machine, TCG).is_running()
+    else:
+        qemu.destroy(tmp_path, machine)
+    assert not first.is_alive(machine.mark())
+
+
+def test_up_waits_for_a_machine_that_a_killed_command_has_left_booting(
+    tmp_path: Path, programs: Path, boots: None
+) -> None:
+    qemu.start(create(tmp_path), TCG)
+    assert up(tmp_path, "tb1")[0] == "tb1: runs already"
+    machine = load(tmp_path, "tb1")
+    assert machine is not None
+    assert (machine.opened, machine.set_up) == (True, True)
+
+
+def test_what_killed_commands_left_half_made_is_removed(tmp_path: Path, programs: Path) -> None:
+    child = subprocess.Popen(["true"])
+    child.wait()
+    places = (create(tmp_path, "tb2").image, tmp_path / ".vm" / "qemu" / "tb1")
+    dead = [path.with_name(f".{path.name}.{child.pid}.new") for path in places]
+    alive = [path.with_name(f".{path.name}.{os.getppid()}.new") for path in places]
+    for path in (*dead, *alive):
+        path.mkdir()
+    places[0].unlink()
+    create(tmp_path, "tb1")
+    assert not any(path.exists() for path in dead)
+    assert all(path.exists() for path in alive)
 
 
 def test_start_when_its_port_was_taken_takes_another(
@@ -160,9 +202,9 @@ def test_patience_that_ends_shows_the_end_of_the_console(
         now[0] += 7
 
     patience = Patience(machine=machine, note=told.append, clock=lambda: now[0], sleep=sleep)
-    for _ in range(86):
+    for _ in range(258):
         patience.a_moment("its SSH server")
-    with pytest.raises(RemoteError, match=r"(?s)SSH server did not come within 600 s.*Kernel panic"):
+    with pytest.raises(RemoteError, match=r"(?s)SSH server did not come within 1800 s.*Kernel panic"):
         patience.a_moment("its SSH server")
     assert told[0] == "tb1: waiting for its SSH server, 14 s"
 
@@ -179,6 +221,16 @@ def test_patience_with_a_machine_that_ended_is_an_error_at_once(tmp_path: Path) 
 def test_box_of_another_provider_is_refused(tmp_path: Path, metadata: dict[str, object], told: str) -> None:
     with pytest.raises(SpecError, match=told):
         boxes.image_of(tmp_path, make_box(tmp_path / "x.box", **metadata))
+
+
+def test_box_that_is_cut_is_refused_and_leaves_no_image(tmp_path: Path) -> None:
+    plain, packed = make_box(tmp_path / "x.box", provider="libvirt"), tmp_path / "packed.box"
+    packed.write_bytes(gzip.compress(plain.read_bytes())[:-40])
+    plain.write_bytes(plain.read_bytes()[:1538])
+    for box in (plain, packed):
+        with pytest.raises(SpecError, match="cut or damaged"):
+            boxes.image_of(tmp_path, box)
+    assert not list(places.images_directory(tmp_path).glob("*"))
 
 
 def test_find_box_takes_the_whole_one_before_the_bare_one(tmp_path: Path) -> None:

@@ -53,6 +53,15 @@ def test_up_leaves_what_the_user_says_of_tcg(
     assert capfd.readouterr().out == "1  0\n"
 
 
+def test_up_with_an_empty_word_of_tcg_tries_kvm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    install(tmp_path / "bin", "vagrant", TELLS, monkeypatch)
+    monkeypatch.setenv("TB_VM_TCG", "")
+    assert up(tmp_path, "tb1") == ["slow"]
+    assert capfd.readouterr().out == "1  1\n"
+
+
 def test_up_of_a_name_that_the_vagrantfile_lacks_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,7 +97,7 @@ def up(
         for name in wanted_names:
             if qemu_state.load(ROOT, name) is not None:
                 raise SpecError(f"{name} is a machine of plain QEMU", remedy=f"./tb vm up --qemu {name}")
-        given = {"TB_VM_CPUS": cpus, "TB_VM_MEMORY": memory, "TB_VM_BOX": _absolute(box)}
+        given = {"TB_VM_CPUS": cpus, "TB_VM_MEMORY": memory, "TB_VM_BOX": _absolute(box or settings.box())}
         given["TB_VM_TCG"] = "1" if tcg else None
         told = {name: str(value) for name, value in given.items() if value is not None}
         vagrant_run.up(ROOT, wanted_names, settings=told, provider=provider, choose=choose, note=to_stderr)
