@@ -41,7 +41,7 @@ class Machines:
             "TB_VM_CPUS": str(max(2, (os.cpu_count() or 1) // count)),
         }
 
-    def vagrant(self, *arguments: str, timeout_s: float = 300, **settings: str) -> str:
+    def vagrant(self, *arguments: str, timeout_s: float = 1200, **settings: str) -> str:
         """`vagrant ARGUMENTS`; returns what it printed."""
         done = self.try_vagrant(*arguments, timeout_s=timeout_s, **settings)
         assert done.returncode == 0, (
@@ -50,16 +50,16 @@ class Machines:
         return done.stdout
 
     def try_vagrant(
-        self, *arguments: str, timeout_s: float = 300, **settings: str
+        self, *arguments: str, timeout_s: float = 1200, **settings: str
     ) -> subprocess.CompletedProcess[str]:
         """The same, and may fail."""
         return self._timed(["vagrant", *arguments], timeout_s, settings)
 
-    def inside(self, command: str, *, name: str = "tb1", timeout_s: float = 600) -> str:
+    def inside(self, command: str, *, name: str = "tb1", timeout_s: float = 1200) -> str:
         """`vagrant ssh NAME -c COMMAND`."""
         return self.vagrant("ssh", name, "-c", command, "--", "-T", timeout_s=timeout_s)
 
-    def tb(self, *arguments: str, timeout_s: float = 900) -> str:
+    def tb(self, *arguments: str, timeout_s: float = 2400) -> str:
         """`./tb ARGUMENTS` of the copy, outside of the machines."""
         # Not ./tb itself: it would make an environment of its own for the copy.
         command = [sys.executable, "-P", "-m", "testbed.cli", *arguments]
