@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
-UP_S, VERB_S = 1200, 240
+UP_S, VERB_S = 3600, 900
 SCRIPT = '#!/bin/bash\necho "set up by $(id -un)" | sudo tee -a /etc/set-up-here\n'
 
 Verb = Callable[..., "subprocess.CompletedProcess[str]"]
