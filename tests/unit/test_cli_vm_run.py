@@ -208,7 +208,10 @@ def test_stop_that_does_not_reach_a_machine_says_how_to_forget_the_run(
     assert f"remedy: start it; if that machine is gone for good, remove {run}\n" in result.stderr
 
 
-def test_runs_are_listed_with_their_machines_and_states(tb: Tb, tmp_path: Path) -> None:
+def test_runs_are_listed_with_their_machines_and_states(
+    tb: Tb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # which pytest-xdist sets
     folder_of(tmp_path, run_on("tb1", "ann@[fe80::1]:22"))
     result = tb("vm", "runs", "--out", str(tmp_path))
     assert result.exit_code == 0
