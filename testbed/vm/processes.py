@@ -28,8 +28,9 @@ class Known:
     """When, as the system tells it: with the pid, one process for ever."""
 
     def is_alive(self, mark: str) -> bool:
-        """Whether this very process lives, and has `mark` in its command line."""
-        return started(self.pid) == self.started and mark in command_line(self.pid)
+        """Whether this very process lives, and has `mark` in its command line, which one that is dying has no more."""
+        line = command_line(self.pid)
+        return started(self.pid) == self.started and (not line or mark in line)
 
     def end(self, number: signal.Signals, mark: str) -> None:
         """Send it a signal; nothing if it is gone, and never to another process that has its pid."""

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -161,6 +162,8 @@ def test_process_with_another_command_line_is_never_ended() -> None:
         try:
             process = processes.known(child.pid)
             assert process is not None
+            while not processes.command_line(child.pid):  # it is only just being started
+                time.sleep(0.01)
             process.end(signal.SIGKILL, "another's mark")
             replace(process, started="another time").end(signal.SIGKILL, "sleep")
             assert child.poll() is None
