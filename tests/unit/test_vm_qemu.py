@@ -6,8 +6,8 @@ import json
 import os
 import signal
 import subprocess
-import time
 import tarfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
