@@ -7,10 +7,12 @@ import select
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from testbed.errors import PreflightError
 
@@ -34,6 +36,7 @@ _SYSTEM_PATHS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _END_S = 60
 """How long the processes of a program that was killed may take to be gone."""
 _LOG_LINES = 12
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def search_path() -> str:
@@ -93,30 +96,59 @@ class Tools:
     def _run(self, command: list[str], log: int) -> int:
         """The exit code. Every process below holds the pipe's end open, so its end says that all are gone."""
         gone, held = os.pipe()
+        process: subprocess.Popen[bytes] | None = None
+        interrupts = _Interrupts()
         try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**self.environment, "PATH": search_path()},
-                start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the program
-                pass_fds=(held,),
-            )
-        except BaseException:
-            os.close(gone)
-            raise
-        finally:
-            os.close(held)
-        try:
+            try:
+                interrupts.hold()  # one that ended Popen itself would leave a process that nobody knows
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**self.environment, "PATH": search_path()},
+                    start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the program
+                    pass_fds=(held,),
+                )
+            finally:
+                os.close(held)
+            interrupts.release()
             return process.wait()
         except BaseException:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            _wait_for_end(gone)
+            if process is not None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                _wait_for_end(gone)
             raise
         finally:
+            interrupts.restore()
             os.close(gone)
+
+
+class _Interrupts:
+    """Keeps back what would interrupt this process, for a moment in which that would do harm."""
+
+    def __init__(self) -> None:
+        self._before: dict[int, Any] = {}
+        self._came: list[int] = []
+
+    def hold(self) -> None:
+        """From now on, only note signals. Outside the main thread there is nothing to do: none arrive there."""
+        if threading.current_thread() is threading.main_thread():
+            for number in _INTERRUPTS:
+                self._before[number] = signal.signal(number, lambda came, _: self._came.append(came))
+
+    def restore(self) -> None:
+        """Signals have their effect again."""
+        while self._before:
+            number, handler = self._before.popitem()
+            signal.signal(number, handler)
+
+    def release(self) -> None:
+        """The same, and what came meanwhile has its effect now."""
+        self.restore()
+        for number in self._came:
+            signal.raise_signal(number)
 
 
 def _wait_for_end(pipe: int) -> None:

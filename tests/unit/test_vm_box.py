@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import Result
@@ -321,6 +322,21 @@ def test_interrupted_build_ends_what_it_started_and_leaves_only_a_log(
     assert not is_alive(started)
     assert list((tree / "build/box").iterdir()) == [tree / "build/box/a.log"]
     assert not (tree / "out").exists()
+
+
+def test_interrupt_while_a_tool_starts_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    class InterruptedStart(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self.pid)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", InterruptedStart)
+    with pytest.raises(KeyboardInterrupt):
+        tools_in(tmp_path).run(["sleep", "300"], what="sleep", remedy="-")
+    assert not is_alive(started[0])
 
 
 def test_tool_sees_only_the_environment_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
