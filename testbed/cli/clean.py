@@ -32,7 +32,6 @@ def clean(
     from testbed.fabric.clean import clean as clean_machine
     from testbed.run.loader import results_dir
     from testbed.run.store import remove_abandoned
-    from testbed.vm.places import keeps_machines
     from testbed.vm.runs.record import remove_leftovers
 
     removed = clean_machine(dry_run=dry_run)
@@ -40,8 +39,7 @@ def clean(
     removed += [
         item for item in remove_abandoned(out or results_dir(), dry_run=dry_run) if item not in recorded
     ]
-    if not keeps_machines(out or results_dir()):
-        removed += remove_leftovers(out or results_dir(), dry_run=dry_run)
+    removed += remove_leftovers(out or results_dir(), dry_run=dry_run)
     if as_json:
         print_json(clean_json(removed, dry_run=dry_run))
         return

@@ -24,11 +24,6 @@ def images_directory(root: Path) -> Path:
     return root / ".vm" / "images"
 
 
-def keeps_machines(directory: Path) -> bool:
-    """Whether a directory is a tree with machines; records of runs have the same place below a directory of results."""
-    return any(of(directory).is_dir() for of in (qemu_directory, pins_directory, images_directory))
-
-
 def box_directory(root: Path) -> Path:
     """Boxes that were built here."""
     return root / "build" / "box"

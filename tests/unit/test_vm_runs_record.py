@@ -84,27 +84,33 @@ def aged(directory: Path) -> None:
     os.utime(directory, (1, 1))
 
 
+def run_id(number: int) -> str:
+    return f"20260131T10150{number}Z-1f0c2d3e"
+
+
 def test_leftovers_are_records_of_finished_runs_only(tmp_path: Path) -> None:
-    running = folder_of(tmp_path, run_on("tb1", id="r1"))
-    finished = folder_of(tmp_path, run_on("tb1", id="r2", published=("tiny/x",)))
+    running = folder_of(tmp_path, run_on("tb1", id=run_id(1)))
+    finished = folder_of(tmp_path, run_on("tb1", id=run_id(2), published=("tiny/x",)))
     (tmp_path / "tiny" / "x").mkdir(parents=True)
-    half = folder_of(tmp_path, run_on("tb1", id="r3", published=("tiny/x", "tiny/y")))
-    gone = folder_of(tmp_path, run_on("tb1", id="r4"))
+    half = folder_of(tmp_path, run_on("tb1", id=run_id(3), published=("tiny/x", "tiny/y")))
+    gone = folder_of(tmp_path, run_on("tb1", id=run_id(4)))
     (gone.directory / "run.json").unlink()
     aged(gone.directory)
-    begins = folder_of(tmp_path, run_on("tb1", id="r5"))
+    (tmp_path / ".vm" / "qemu").mkdir()  # of the machines of a tree
+    aged(tmp_path / ".vm" / "qemu")
+    begins = folder_of(tmp_path, run_on("tb1", id=run_id(5)))
     (begins.directory / "run.json").unlink()
     said = [f"record of a finished run {one.directory}" for one in (finished, gone)]
     assert remove_leftovers(tmp_path, dry_run=True) == said
     assert finished.directory.exists()
     assert remove_leftovers(tmp_path) == said
     kept = {path.name for path in (tmp_path / ".vm").iterdir()}
-    assert kept == {running.run.id, half.run.id, begins.run.id}
-    assert [one.run.id for one in unfinished(tmp_path)] == ["r1", "r3"]
+    assert kept == {running.run.id, half.run.id, begins.run.id, "qemu"}
+    assert [one.run.id for one in unfinished(tmp_path)] == [run_id(1), run_id(3)]
 
 
 def test_a_leftover_that_a_client_works_on_stays(tmp_path: Path) -> None:
-    folder = folder_of(tmp_path, run_on("tb1", published=("tiny/x",)))
+    folder = folder_of(tmp_path, run_on("tb1", id=run_id(1), published=("tiny/x",)))
     (tmp_path / "tiny" / "x").mkdir(parents=True)
     with held(folder):
         assert remove_leftovers(tmp_path) == []

@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -34,6 +35,7 @@ from testbed.spec.experiment import Experiment
 
 FOLDER = ".vm"
 _RECORD, _LOCK = "run.json", ".lock"
+_RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 PartState: TypeAlias = Literal["new", "started", "fetched"]
 
 
@@ -227,8 +229,8 @@ def remove_leftovers(out: Path, *, dry_run: bool = False) -> list[str]:
 
 
 def _is_leftover(directory: Path) -> bool:
-    """Its record is gone, or says that all is published; and nobody works on it."""
-    if is_held(directory):
+    """It is a run's, its record is gone or says that all is published, and nobody works on it."""
+    if not _RUN_ID.fullmatch(directory.name) or is_held(directory):
         return False
     if not (directory / _RECORD).exists():
         return time.time() - directory.stat().st_mtime > 60  # else it may be about to begin
