@@ -30,7 +30,7 @@ def test(
     """Run every test that this machine can run; all arguments go to pytest.
 
     Ends with pytest's exit code. A `-m` of yours takes the place of the choice made for this machine. Tests with
-    virtual machines take a quarter of an hour and run on request; none of them is skipped.
+    virtual machines take three quarters of an hour and run on request; none of them is skipped.
 
     [bold]Examples[/]
 
