@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from testbed.vm.boxes import Image
-from testbed.vm.kvm import QEMU, escaped
+from testbed.vm.kvm import CPUS, QEMU, escaped
 from testbed.vm.qemu_state import QemuMachine
 
 _ACCELERATORS = {"kvm": "kvm", "hvf": "hvf", "tcg": "tcg,thread=multi"}
-_CPUS = {"kvm": "host", "hvf": "host", "tcg": "Nehalem"}
-"""Emulated, one that has SSE4.2, which NumPy needs, but no AVX: programs died in that under QEMU 7.2."""
 
 
 def overlay_command(image: Image, disk: Path) -> list[str]:
@@ -25,7 +23,7 @@ def boot_command(machine: QemuMachine, port: int) -> list[str]:
     """
     return [
         *(QEMU, "-name", machine.name, "-machine", "pc", "-accel", _ACCELERATORS[machine.accelerator]),
-        *("-cpu", _CPUS[machine.accelerator], "-smp", str(machine.cpus), "-m", str(machine.memory_mib)),
+        *("-cpu", CPUS[machine.accelerator], "-smp", str(machine.cpus), "-m", str(machine.memory_mib)),
         *("-nodefaults", "-no-user-config", "-display", "none"),
         *("-drive", f"file={escaped(machine.disk)},format=qcow2,if=virtio,cache=unsafe,discard=unmap"),
         *("-netdev", f"user,id=net,hostfwd=tcp:127.0.0.1:{port}-:22"),

@@ -32,7 +32,7 @@ def test_choose_kvm_that_runs_a_guest_says_nothing(
 ) -> None:
     calls = fake(tmp_path, monkeypatch, "exit 85")
     assert choose(tcg=False, device=device, system="Linux") == Choice(accelerator="kvm")
-    assert "-accel kvm" in calls.read_text(encoding="ascii")
+    assert "-accel kvm -cpu host" in calls.read_text(encoding="ascii")
 
 
 def test_choose_kvm_that_hangs_is_tcg_and_the_process_is_ended(
@@ -53,7 +53,12 @@ def test_choose_kvm_that_hangs_is_tcg_and_the_process_is_ended(
     ("body", "told"),
     [
         ("echo 'Could not access KVM kernel module' >&2; exit 1", "Could not access KVM kernel module"),
-        ("exit 0", "QEMU ended with 0"),
+        ("exit 0", "(QEMU ended with 0)"),
+        (
+            f"echo '{kvm.QEMU}: warning: no such feature' >&2; echo '{kvm.QEMU}: error: no MSR' >&2; "
+            "echo 'Assertion failed' >&2; exit 134",
+            "(error: no MSR)",
+        ),
     ],
 )
 def test_choose_kvm_that_fails_is_tcg_with_what_qemu_says(
