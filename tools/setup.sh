@@ -196,7 +196,7 @@ do_python() {
             echo "Ryu cannot be installed here; the controller runs on os-ken"
     fi
     # On all cores, which pip does not, and without what a run never imports; some sources are for other Pythons.
-    "$venv/bin/python" -m compileall -q -j 0 -x '/(tests|scapy|hypothesis|pip|setuptools|lexers)/' "$(site_packages)" || true
+    "$venv/bin/python" -m compileall -q -j 0 -x '/(tests|scapy|hypothesis|pip|lexers)/' "$(site_packages)" || true
     # The packages of this tree are importable in the venv from any directory, without an install.
     printf '%s\n' "$root" >"$(site_packages)/transparent_nic_testbed.pth"
     python_key >"$venv/.tb-python"

@@ -65,7 +65,8 @@ def install_tree(tree: Path, root: Path, *, epoch_s: int, tools: Tools) -> None:
     set_up = [f"{VM_TREE}/tools/setup.sh", "packages", "venv", "python", "engine"]
     variables = [
         *("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "TZ=UTC"),
-        *("TB_OFFLINE=1", "PYTHONHASHSEED=0"),
+        # Only compileall writes compiled files: an import puts the time of the build into them.
+        *("TB_OFFLINE=1", "PYTHONHASHSEED=0", "PYTHONDONTWRITEBYTECODE=1"),
         f"SOURCE_DATE_EPOCH={epoch_s}",
     ]
     tools.run(
