@@ -57,6 +57,7 @@ def up(machines: Machines) -> Iterator[str]:
     ("name", "value", "told"),
     [
         ("TB_VM_CPUS", "two", "must be a whole number of processors"),
+        ("TB_VM_CPUS", "1_0", "must be a whole number of processors"),
         ("TB_VM_MEMORY", "512", "from 1024 to"),
         ("TB_VM_COUNT", "0", "must be a whole number of machines"),
         ("TB_VM_TCG", "yes", "1 lets QEMU emulate the processor"),
