@@ -69,6 +69,16 @@ def installed() -> bool:
     return shutil.which("vagrant") is not None
 
 
+def folder_of(box: str) -> str:
+    """What Vagrant calls the directory of a box."""
+    return box.replace("/", "-VAGRANTSLASH-")
+
+
+def boxes_directory() -> Path:
+    """Where Vagrant keeps this user's boxes, `FOLDER/VERSION/PROVIDER` for each."""
+    return Path(os.environ.get("VAGRANT_HOME") or "~/.vagrant.d").expanduser() / "boxes"
+
+
 def made(root: Path) -> dict[str, Made]:
     """Machines that Vagrant has made in this tree and not destroyed; costs no call of Vagrant."""
     found: dict[str, Made] = {}
