@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -80,7 +81,7 @@ def destroy(root: Path, names: Sequence[str]) -> None:
 
 
 def _run(root: Path, command: list[str], environment: Mapping[str, str]) -> None:
-    """Run Vagrant to its end, which also after Ctrl-C is for itself to find."""
+    """Run Vagrant to its end, which after Ctrl-C and SIGTERM, too, is for itself to find."""
     vagrant.require()
     sys.stdout.flush()
     interrupted = False
@@ -89,6 +90,9 @@ def _run(root: Path, command: list[str], environment: Mapping[str, str]) -> None
             try:
                 process.wait()
             except KeyboardInterrupt:  # Vagrant has it, too, and cleans up
+                interrupted = True
+            except Interrupted:  # SIGTERM came to this process alone
+                process.send_signal(signal.SIGINT)
                 interrupted = True
     if interrupted:
         raise Interrupted(

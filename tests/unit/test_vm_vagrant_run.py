@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.errors import PreflightError, SpecError
+from testbed.cli.run import ended_by_signal
+from testbed.errors import Interrupted, PreflightError, SpecError
 from testbed.vm import kvm, machines, vagrant, vagrant_run
 from tests.unit.test_vm_vagrant import make
 from tests.unit.vm_fakes import install
@@ -77,6 +78,18 @@ def test_up_that_fails_is_an_error_with_vagrants_code(
     install(tmp_path / "bin", "vagrant", "exit 4", monkeypatch)
     with pytest.raises(PreflightError, match=r"`vagrant up tb1` failed \(4\)"):
         up(tmp_path, "tb1")
+
+
+def test_up_that_is_ended_interrupts_vagrant_and_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = 'trap "touch $1; exit 1" INT; kill -TERM $0; for i in $(seq 300); do sleep 0.1; done'
+    vagrant = f"exec env --default-signal=INT sh -c '{waits}' $PPID {tmp_path}/ended"
+    install(tmp_path / "bin", "vagrant", vagrant, monkeypatch)
+    with pytest.raises(Interrupted, match="interrupted") as caught, ended_by_signal():
+        up(tmp_path, "tb1")
+    assert "./tb vm list" in caught.value.remedy
+    assert (tmp_path / "ended").exists()
 
 
 def test_up_without_vagrant_names_the_packages_and_the_way_without(
