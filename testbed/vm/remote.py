@@ -156,6 +156,7 @@ class Remote:
 
         def take(data: bytes) -> None:
             nonlocal offset
+            self._link.progress()
             sink(data)
             offset += len(data)
 
@@ -211,6 +212,7 @@ class Remote:
 
         def came(more: int) -> None:
             nonlocal have
+            self._link.progress()
             have += more
             progress(min(have, total), total)
 

@@ -8,11 +8,13 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from testbed.errors import RemoteError
+from testbed.vm.ssh import link
 from tests.remote.miniature import Box, box_with_small_disk, is_running, make_tree, unheard, wait_for
 from tests.remote.proxy import Proxy
 from tests.remote.sshd import Sshd
@@ -71,6 +73,28 @@ def test_follow_cut_again_and_again_gives_every_byte_once(box: Box, shared_sshd:
     assert (status.state, status.exit_code, status.log_bytes) == ("ended", 0, len(said))
     assert proxy.connections > 1, box.notes
     assert box.log("say", len(said) - 4)[0] == bytes(said[-4:])
+
+
+def test_follow_goes_on_for_ever_if_each_connection_brings_something(
+    box: Box, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late_s = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + late_s[0], sleep=time.sleep)
+    monkeypatch.setattr(link, "time", clock)
+    box.start("say", "say", "100", "15")
+    said = bytearray()
+    cuts = [40, 400]
+
+    def sink(data: bytes) -> None:
+        said.extend(data)
+        if cuts and len(said) > cuts[0]:
+            cuts.pop(0)
+            late_s[0] += 1000  # more than any patience
+            proxy.reset()
+
+    box.remote.follow("say", 0, sink)
+    assert said.decode() == "".join(f"line {n} ä\n" for n in range(100))
+    assert cuts == []
 
 
 def test_follow_ends_within_a_second_of_the_job(box: Box) -> None:
