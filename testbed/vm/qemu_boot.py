@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from testbed.errors import PreflightError, RemoteError
@@ -30,8 +30,8 @@ class Patience:
     note: Callable[[str], None]
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    _began_s: float = 0.0
-    _noted_s: float = 0.0
+    _began_s: float = field(init=False)
+    _noted_s: float = field(init=False)
 
     def __post_init__(self) -> None:
         self._began_s = self._noted_s = self.clock()

@@ -145,15 +145,17 @@ def test_deploys_at_once_to_a_fresh_machine_all_succeed(
 
     monkeypatch.setattr(remote, "ask", ask)
     starter = Box(shared_sshd.target(), boxes[0].tree)
-    with ThreadPoolExecutor(len(boxes)) as pool:
-        assert list(pool.map(lambda box: box.remote.deploy(root, unheard).files, boxes)) == [5, 5, 5]
-    there = tree_of(shared_sshd, starter)
-    assert names(there) == sorted([".vm/deployed.json", *tree_files(root)])
-    if run_begins:
-        starter.remote.stop("at-once")
-        starter.remote.remove("at-once")
-    for box in (*boxes, starter):
-        box.link.close()
+    try:
+        with ThreadPoolExecutor(len(boxes)) as pool:
+            assert list(pool.map(lambda box: box.remote.deploy(root, unheard).files, boxes)) == [5, 5, 5]
+        there = tree_of(shared_sshd, starter)
+        assert names(there) == sorted([".vm/deployed.json", *tree_files(root)])
+    finally:
+        for job in jobs_of(shared_sshd):
+            starter.remote.stop(job)
+            starter.remote.remove(job)
+        for box in (*boxes, starter):
+            box.link.close()
 
 
 def test_deploy_into_a_directory_with_other_things_is_refused(

@@ -372,7 +372,9 @@ def test_up_that_fails_while_it_sets_up_keeps_the_machine_and_only_an_error_lets
 def test_set_up_that_is_ended_does_not_wait_for_the_script(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ssh = f"case $* in *provision.sh) echo $$ > {tmp_path}/pid; kill -TERM $PPID; exec sleep 60;; esac"
+    ssh = (
+        f"case $* in *provision.sh) echo $$ > {tmp_path}/pid; sleep 1; kill -TERM $PPID; exec sleep 60;; esac"
+    )
     install(tmp_path / "bin", "ssh", ssh, monkeypatch)
     began_s = time.monotonic()
     with pytest.raises(Interrupted), ended_by_signal():

@@ -83,7 +83,7 @@ def test_up_that_fails_is_an_error_with_vagrants_code(
 def test_up_that_is_ended_interrupts_vagrant_and_waits_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waits = 'trap "touch $1; exit 1" INT; kill -TERM $0; for i in $(seq 300); do sleep 0.1; done'
+    waits = 'trap "touch $1; exit 1" INT; sleep 1; kill -TERM $0; for i in $(seq 300); do sleep 0.1; done'
     vagrant = f"exec env --default-signal=INT sh -c '{waits}' $PPID {tmp_path}/ended"
     install(tmp_path / "bin", "vagrant", vagrant, monkeypatch)
     with pytest.raises(Interrupted, match="interrupted") as caught, ended_by_signal():
