@@ -7,8 +7,8 @@
 #   engine     the compiled extension, testbed/engine/_engine*.so, and beside it what it was built from and for: one
 #              that came from another machine is used where it fits
 #   lint       what `./tb lint` runs: requirements-lint.lock
-#   fuzzer     what only tests need: clang for fuzzers, nfdump to read sFlow, rsync; where they
-#              cannot be installed, those tests are skipped
+#   fuzzer     what only tests need: clang for fuzzers, nfdump to read sFlow, rsync, an SSH client; where they
+#              cannot be installed, most of those tests are skipped
 #   sshd       an SSH server for tests, unpacked to build/openssh unless the machine has one; nothing is installed
 #   wheels     build/wheels: all of requirements.lock, for a machine that cannot reach the Python index
 #   box        what builds a box (`tb vm box`)
@@ -32,7 +32,7 @@ base_packages=(g++ cmake ninja-build libdeflate-dev python3-venv python3-dev)
 # What a fabric on real frames needs; without these the `twin` engine still works.
 fabric_packages=(mininet python3-setuptools openvswitch-switch iproute2 iputils-ping ethtool tcpdump tshark procps kmod)
 # What only tests need.
-test_packages=(clang libclang-rt-dev nfdump nfdump-sflow rsync)
+test_packages=(clang libclang-rt-dev nfdump nfdump-sflow rsync openssh-client)
 # What makes a disk image of Debian 12, and what runs it.
 box_packages=(mmdebstrap debian-archive-keyring qemu-utils grub-pc-bin fdisk e2fsprogs)
 machine_packages=(qemu-system-x86 qemu-utils openssh-client)
