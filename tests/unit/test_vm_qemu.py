@@ -347,6 +347,28 @@ def test_up_that_is_stopped_while_a_machine_boots_leaves_nothing(
     assert not list(tmp_path.rglob("qemu.pid"))
 
 
+def test_up_that_is_stopped_ends_all_machines_though_one_does_not_end(
+    tmp_path: Path, programs: Path, boots: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = qemu.end, []
+
+    def end(machine: QemuMachine) -> None:
+        asked.append(machine.name)
+        if machine.name == "tb2" and machine.process:
+            raise RemoteError("does not end", remedy="-")
+        real(machine)
+
+    def fails(*_: object) -> None:
+        monkeypatch.setattr(qemu, "end", end)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(qemu_up, "wait_until_open", fails)
+    with pytest.raises(RemoteError, match="does not end"):
+        up(tmp_path, "tb1", "tb2", "tb3")
+    assert {"tb1", "tb2", "tb3"} <= set(asked)
+    assert [name for name in ("tb1", "tb2", "tb3") if load(tmp_path, name)] == ["tb2"]
+
+
 @pytest.mark.parametrize(
     ("stop", "runs"), [(KeyboardInterrupt(), False), (RemoteError("x", remedy="-"), True)]
 )
