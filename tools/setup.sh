@@ -164,10 +164,7 @@ python_version() { # python3.11, from the name of the file behind /usr/bin/pytho
     printf '%s' "${file##*/}"
 }
 
-venv_needed() {
-    [[ -x $venv/bin/python && -d $venv/lib/$(python_version)/site-packages/pip ]] && return 1
-    return 0
-}
+venv_needed() { [[ ! -x $venv/bin/python || ! -d $(site_packages)/pip ]]; }
 
 do_venv() { "$system_python" -m venv --clear --system-site-packages "$venv"; }
 
@@ -177,10 +174,7 @@ site_packages() { printf '%s/lib/%s/site-packages' "$venv" "$(python_version)"; 
 
 python_key() { printf '%s %s %s\n' "$(python_version)" "$root" "$(sha256sum <"$root/requirements.lock")"; }
 
-python_needed() {
-    [[ "$(cat -- "$venv/.tb-python" 2>/dev/null)" != "$(python_key)" ]] || return 1
-    return 0
-}
+python_needed() { [[ "$(cat -- "$venv/.tb-python" 2>/dev/null)" != "$(python_key)" ]]; }
 
 do_python() {
     local pip=("$venv/bin/python" -m pip install --disable-pip-version-check --no-deps --no-compile)

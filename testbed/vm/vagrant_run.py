@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shutil
@@ -64,7 +65,8 @@ def up_command(names: Sequence[str], provider: str | None) -> list[str]:
 
 def _asks_for_kvm(provider: str | None) -> bool:
     """Whether a machine would be run by libvirt here, as far as can be told without asking Vagrant."""
-    return platform.system() == "Linux" and provider in (None, "libvirt") and shutil.which(QEMU) is not None
+    wanted = provider or os.environ.get("VAGRANT_DEFAULT_PROVIDER") or "libvirt"
+    return platform.system() == "Linux" and wanted == "libvirt" and shutil.which(QEMU) is not None
 
 
 def halt(root: Path, names: Sequence[str]) -> None:

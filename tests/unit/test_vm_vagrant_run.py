@@ -16,7 +16,7 @@ TELLS = 'echo "$TB_VM_COUNT $TB_VM_CPUS $TB_VM_TCG"'
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("TB_VM_TCG", "TB_VM_COUNT", "TB_VM_CPUS"):
+    for name in ("TB_VM_TCG", "TB_VM_COUNT", "TB_VM_CPUS", "VAGRANT_DEFAULT_PROVIDER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("platform.system", lambda: "Linux")
     install(tmp_path / "bin", kvm.QEMU, "exit 1", monkeypatch)
@@ -43,7 +43,9 @@ def test_up_with_virtualbox_does_not_try_kvm(
     calls = install(tmp_path / "bin", "vagrant", TELLS, monkeypatch)
     assert up(tmp_path, "tb1", provider="virtualbox") == []
     assert calls.read_text(encoding="ascii") == "up tb1 --provider=virtualbox\n"
-    assert capfd.readouterr().out == "1  \n"
+    monkeypatch.setenv("VAGRANT_DEFAULT_PROVIDER", "virtualbox")
+    assert up(tmp_path, "tb1") == []
+    assert capfd.readouterr().out == "1  \n1  \n"
 
 
 def test_up_leaves_what_the_user_says_of_tcg(
