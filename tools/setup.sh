@@ -7,11 +7,12 @@
 #   engine     the compiled extension, testbed/engine/_engine*.so, and beside it what it was built from and for: one
 #              that came from another machine is used where it fits
 #   lint       what `./tb lint` runs: requirements-lint.lock
-#   fuzzer     what only tests need: clang for fuzzers, nfdump to read sFlow, rsync; where they
-#              cannot be installed, those tests are skipped
+#   fuzzer     what only tests need: clang for fuzzers, nfdump to read sFlow, rsync, an SSH client; where they
+#              cannot be installed, most of those tests are skipped
 #   sshd       an SSH server for tests, unpacked to build/openssh unless the machine has one; nothing is installed
 #   wheels     build/wheels: all of requirements.lock, for a machine that cannot reach the Python index
-#   machine    what builds a box (`tb vm box`) and runs it without Vagrant (`tb vm up --qemu`)
+#   box        what builds a box (`tb vm box`)
+#   machine    what runs it without Vagrant (`tb vm up --qemu`)
 #   vagrant    what the tests with virtual machines need besides (`tb test --vm`): Vagrant and libvirt
 #
 # A step that finds nothing to do says nothing and costs milliseconds. Logs: build/setup-STEP.log.
@@ -31,12 +32,13 @@ base_packages=(g++ cmake ninja-build libdeflate-dev python3-venv python3-dev)
 # What a fabric on real frames needs; without these the `twin` engine still works.
 fabric_packages=(mininet python3-setuptools openvswitch-switch iproute2 iputils-ping ethtool tcpdump tshark procps kmod)
 # What only tests need.
-test_packages=(clang libclang-rt-dev nfdump nfdump-sflow rsync)
-# What makes a disk image of Debian 12, and runs it.
-machine_packages=(mmdebstrap qemu-system-x86 qemu-utils grub-pc-bin fdisk e2fsprogs rsync openssh-client)
+test_packages=(clang libclang-rt-dev nfdump nfdump-sflow rsync openssh-client)
+# What makes a disk image of Debian 12, and what runs it.
+box_packages=(mmdebstrap debian-archive-keyring qemu-utils grub-pc-bin fdisk e2fsprogs)
+machine_packages=(qemu-system-x86 qemu-utils openssh-client)
 # Vagrant, and a libvirt that tests start in namespaces of their own.
 vagrant_packages=(vagrant vagrant-libvirt libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients nftables
-    iptables dnsmasq-base tini slirp4netns)
+    iptables dnsmasq-base tini slirp4netns rsync)
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -65,7 +67,7 @@ remedy_for() {
         python | lint) echo "check the network (pip reads the usual PIP_* variables), then ./tb again" ;;
         engine) echo "see the log; \`rm -rf build\` and ./tb starts the build afresh" ;;
         wheels) echo "check the network (pip reads the usual PIP_* variables), then again" ;;
-        machine | vagrant) echo "see the log; often \`apt-get update\` and \`apt-get -f install\` as root, then again" ;;
+        box | machine | vagrant) echo "see the log; often \`apt-get update\` and \`apt-get -f install\` as root, then again" ;;
         sshd) echo "see the log; \`apt-get update\` as root, or install openssh-server yourself, then again" ;;
     esac
 }
@@ -162,10 +164,7 @@ python_version() { # python3.11, from the name of the file behind /usr/bin/pytho
     printf '%s' "${file##*/}"
 }
 
-venv_needed() {
-    [[ -x $venv/bin/python && -d $venv/lib/$(python_version)/site-packages/pip ]] && return 1
-    return 0
-}
+venv_needed() { [[ ! -x $venv/bin/python || ! -d $(site_packages)/pip ]]; }
 
 do_venv() { "$system_python" -m venv --clear --system-site-packages "$venv"; }
 
@@ -175,10 +174,7 @@ site_packages() { printf '%s/lib/%s/site-packages' "$venv" "$(python_version)"; 
 
 python_key() { printf '%s %s %s\n' "$(python_version)" "$root" "$(sha256sum <"$root/requirements.lock")"; }
 
-python_needed() {
-    [[ "$(cat -- "$venv/.tb-python" 2>/dev/null)" != "$(python_key)" ]] || return 1
-    return 0
-}
+python_needed() { [[ "$(cat -- "$venv/.tb-python" 2>/dev/null)" != "$(python_key)" ]]; }
 
 do_python() {
     local pip=("$venv/bin/python" -m pip install --disable-pip-version-check --no-deps --no-compile)
@@ -360,7 +356,7 @@ do_sshd() { # the package is unpacked, not installed: installing it would start 
     mv -- "$new" "$openssh"
 }
 
-# machine, vagrant ------------------------------------------------------------------------------------------
+# box, machine, vagrant -------------------------------------------------------------------------------------
 
 required_packages() { # required_packages STEP PACKAGE...: sets `missing`; exits where they cannot be installed
     local step=$1
@@ -374,6 +370,10 @@ required_packages() { # required_packages STEP PACKAGE...: sets `missing`; exits
     ! offline || fail "$step" "not installed: $missing; TB_OFFLINE=1 forbids the network" "run it without TB_OFFLINE"
     may_be_root || fail "$step" "not installed: $missing; installing needs root" "sudo apt-get install $missing"
 }
+
+box_needed() { required_packages box "${box_packages[@]}"; }
+
+do_box() { do_packages; }
 
 machine_needed() { required_packages machine "${machine_packages[@]}"; }
 
@@ -394,7 +394,7 @@ do_vagrant() { do_packages; }
 
 describe() {
     case $1 in
-        packages | fuzzer | machine | vagrant) printf 'installing %s' "$missing" ;;
+        packages | fuzzer | box | machine | vagrant) printf 'installing %s' "$missing" ;;
         venv) printf 'making .venv from %s' "$system_python" ;;
         lint) printf 'installing what ./tb lint runs' ;;
         python) printf 'installing the Python dependencies%s' "$(! offline || printf ' (no network: TB_OFFLINE=1)')" ;;
@@ -416,10 +416,10 @@ main() {
     missing='' locked=0
     for step in "${steps[@]}"; do
         case $step in
-            packages | venv | python | engine | lint | fuzzer | sshd | wheels | machine | vagrant) ;;
+            packages | venv | python | engine | lint | fuzzer | sshd | wheels | box | machine | vagrant) ;;
             *)
                 say "error: no set-up step '$step'"
-                say "remedy: packages venv python engine lint fuzzer sshd wheels machine vagrant"
+                say "remedy: packages venv python engine lint fuzzer sshd wheels box machine vagrant"
                 exit 2
                 ;;
         esac

@@ -18,7 +18,7 @@ VM_PROGRAMS = (
     *("vagrant", "libvirtd", "virtlogd", "virsh", "tini", "slirp4netns", "nft", "dnsmasq"),
     *("qemu-system-x86_64", "qemu-img", "mmdebstrap", "grub-mkimage", "sfdisk", "mke2fs", "rsync", "ssh"),
 )
-"""What the tests with virtual machines start, all of it installed by `tools/setup.sh machine vagrant`."""
+"""What the tests with virtual machines start, all of it installed by `tools/setup.sh box machine vagrant`."""
 
 
 def test(
@@ -71,7 +71,7 @@ def require_for_vm() -> None:
     if missing:
         raise PreflightError(
             f"tests with virtual machines: not installed: {', '.join(missing)}",
-            remedy="tools/setup.sh machine vagrant",
+            remedy="tools/setup.sh box machine vagrant",
         )
     become_root("a libvirt of the tests' own")
 

@@ -24,8 +24,6 @@ from testbed.vm.box_tools import Tools, require_tools
 
 FULL_BOX = "transparent-nic/debian12"
 BARE_BOX = "transparent-nic/debian12-bare"
-BARE_EPOCH_S = 1_767_225_600
-"""2026-01-01, the date in a bare box: it depends on packages alone, and on no tree that would have a date."""
 _SPACE_BYTES = {True: 3 << 30, False: 7 << 30}
 """What a build takes at its largest: root directory, disk, image and box; estimated, with room."""
 _MTIME_SPREAD_S = 10_000_000
@@ -95,10 +93,9 @@ def build_box(plan: BoxPlan, *, step: Step) -> dict[str, Any]:
     """Build a box and its manifest; return the manifest. Nothing else stays, whatever happens."""
     require_buildable(plan)
     with _work_directory(plan.work) as work:
-        epoch_s = BARE_EPOCH_S if plan.bare else box_tree.tree_epoch_s(plan.tree)
-        commit = (
-            None if plan.bare else box_tree.tree_commit(plan.tree)
-        )  # before the build: the tree may change meanwhile
+        epoch_s = box_tree.FIXED_EPOCH_S if plan.bare else box_tree.tree_epoch_s(plan.tree)
+        # Before the build: the tree may change meanwhile.
+        commit = None if plan.bare else box_tree.tree_commit(plan.tree)
         log = plan.work / f"{plan.out.stem}.log"
         log.write_bytes(b"")
         give_to_caller(log)
@@ -189,7 +186,7 @@ def image_mtime_s(image_sha256: str) -> int:
     vagrant-libvirt tells unversioned boxes apart by this time alone: with the same time, a machine would be made from
     the image of the box that was there before.
     """
-    return BARE_EPOCH_S + int(image_sha256[:12], 16) % _MTIME_SPREAD_S
+    return box_tree.FIXED_EPOCH_S + int(image_sha256[:12], 16) % _MTIME_SPREAD_S
 
 
 def pack_box(contents: Path, box: Path, *, manifest: dict[str, Any], tools: Tools) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.errors import PreflightError
+from testbed.vm import vagrant
 
 _POOL = ("virsh", "-c", "qemu:///system")
 
@@ -35,21 +35,15 @@ def caller() -> Caller:
     return Caller(name=pwd.getpwuid(os.geteuid()).pw_name, home=Path.home(), by_sudo=False)
 
 
-def has_vagrant() -> bool:
-    """Whether Vagrant is installed."""
-    return shutil.which("vagrant") is not None
-
-
 def box_directory(name: str, user: Caller) -> Path:
     """Where Vagrant keeps a box that has no version."""
-    set_home = None if user.by_sudo else os.environ.get("VAGRANT_HOME")
-    home = Path(set_home) if set_home else user.home / ".vagrant.d"
-    return home / "boxes" / name.replace("/", "-VAGRANTSLASH-") / "0" / "libvirt"
+    boxes = user.home / ".vagrant.d" / "boxes" if user.by_sudo else vagrant.boxes_directory()
+    return boxes / vagrant.folder_of(name) / "0" / "libvirt"
 
 
 def volume_name(name: str, image_mtime_s: int) -> str:
     """What vagrant-libvirt calls the copy in libvirt's pool of the image of a box that has no version."""
-    return f"{name.replace('/', '-VAGRANTSLASH-')}_vagrant_box_image_0_{image_mtime_s}_box.img"
+    return f"{vagrant.folder_of(name)}_vagrant_box_image_0_{image_mtime_s}_box.img"
 
 
 def add_box(name: str, box: Path) -> str | None:

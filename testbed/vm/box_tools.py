@@ -22,7 +22,6 @@ TOOLS = {
     "grub-mkimage": "grub-common",
     "sfdisk": "fdisk",
     "qemu-img": "qemu-utils",
-    "zstd": "zstd",
     "tar": "tar",
     "unshare": "util-linux",
     "chroot": "coreutils",

@@ -13,7 +13,7 @@ from testbed.vm.target import VM_TREE
 from testbed.vm.tree import tree_files, wheels_are_complete
 
 FIXED_EPOCH_S = 1_767_225_600
-"""2026-01-01, the date of a tree that is no git repository."""
+"""2026-01-01, the date of a box without a commit: a bare one, or of a tree that is no git repository."""
 _PYTHON = "python3.11"
 """Of Debian 12."""
 _USER_ID = 1000

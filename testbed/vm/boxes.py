@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
-import os
 import shutil
 import subprocess
 import tarfile
@@ -17,6 +16,7 @@ from typing import IO
 
 from testbed.errors import PreflightError, SpecError
 from testbed.run.files import replacing
+from testbed.vm import vagrant
 from testbed.vm.kvm import no_qemu
 from testbed.vm.places import box_directory, images_directory
 from testbed.vm.processes import remove_partials
@@ -55,8 +55,7 @@ def find_box(root: Path, box: str | None) -> Path:
 
 def _of_vagrant(name: str) -> Path:
     """The image of a box that Vagrant has, of its newest version."""
-    home = Path(os.environ.get("VAGRANT_HOME", "~/.vagrant.d")).expanduser()
-    directory = home / "boxes" / name.replace("/", "-VAGRANTSLASH-")
+    directory = vagrant.boxes_directory() / vagrant.folder_of(name)
     found = [
         path
         for path in directory.glob("**/box.img")

@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.errors import PreflightError, SpecError
+from testbed.errors import SpecError
 from testbed.registry import nearest
+from testbed.vm.openssh import no_openssh
 from testbed.vm.target import Target
 
 FORM = "[user@]host[:port], e.g. ann@lab3, lab3:2222 or ann@[::1]:22"
@@ -148,10 +149,7 @@ def _ask_openssh(text: HostText, config: Path | None) -> str:
             timeout=_OPENSSH_TIMEOUT_S,
         )
     except FileNotFoundError as error:
-        raise PreflightError(
-            "there is no OpenSSH client here, which reads ~/.ssh/config",
-            remedy="apt-get install openssh-client",
-        ) from error
+        raise no_openssh() from error
     except subprocess.TimeoutExpired as error:
         raise SpecError(
             f"`{' '.join(command)}` did not end within {_OPENSSH_TIMEOUT_S} s",

@@ -27,6 +27,7 @@ KVM_DEVICE = Path("/dev/kvm")
 PROBE_S = 10.0
 """On a busy machine QEMU may take seconds to start."""
 KILL_S = 2.0
+_SLOW = "using TCG, about 15 times slower"
 _PORT, _VALUE = 0xF4, 0x2A
 _EXIT_CODE = _VALUE << 1 | 1
 """What QEMU's isa-debug-exit makes of a value written to it [QEMU, hw/misc/debugexit.c]."""
@@ -59,12 +60,11 @@ def choose(*, tcg: bool, device: Path = KVM_DEVICE, system: str | None = None) -
         return Choice(accelerator="tcg")
     if (system or platform.system()) == "Darwin":
         return _tried("hvf", "the hypervisor framework")
-    slow = "using TCG, about 15 times slower"
     if not device.exists():
-        return Choice(accelerator="tcg", why=f"there is no KVM here ({device}): {slow}")
+        return Choice(accelerator="tcg", why=f"there is no KVM here ({device}): {_SLOW}")
     if not os.access(device, os.R_OK | os.W_OK):
         return Choice(
-            accelerator="tcg", why=f"{device} cannot be opened (is this user in the group kvm?): {slow}"
+            accelerator="tcg", why=f"{device} cannot be opened (is this user in the group kvm?): {_SLOW}"
         )
     return _tried("kvm", "KVM")
 
@@ -73,7 +73,7 @@ def _tried(accelerator: Literal["kvm", "hvf"], called: str) -> Choice:
     failure = probe(accelerator)
     if failure is None:
         return Choice(accelerator=accelerator)
-    return Choice(accelerator="tcg", why=f"{called} is there but {failure}: using TCG, about 15 times slower")
+    return Choice(accelerator="tcg", why=f"{called} is there but {failure}: {_SLOW}")
 
 
 def probe_command(accelerator: Accelerator, sector: Path) -> list[str]:

@@ -29,23 +29,20 @@ class Said:
     stderr: str
 
 
-def ssh_command(
-    target: Target, command: Sequence[str] = (), *, batch: bool = False, connect_s: int = CONNECT_S
-) -> list[str]:
+def ssh_command(target: Target, command: Sequence[str] = (), *, batch: bool = False) -> list[str]:
     """`ssh` to a target.
 
     Args:
         target: where to.
         command: words for the shell there, as the user writes them after `--`; none is a login.
         batch: never ask anything.
-        connect_s: how long to wait for a connection, in seconds.
     """
     options = {
         "StrictHostKeyChecking": "yes",
         "UserKnownHostsFile": " ".join(_value(path) for path in target.known_hosts),
         "GlobalKnownHostsFile": "/dev/null",
         "UpdateHostKeys": "no",
-        "ConnectTimeout": str(connect_s),
+        "ConnectTimeout": str(CONNECT_S),
         "ServerAliveInterval": "15",
     }
     if target.key_alias:

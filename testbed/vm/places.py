@@ -31,4 +31,4 @@ def box_directory(root: Path) -> Path:
 
 def vagrant_directory(root: Path) -> Path:
     """Where Vagrant keeps its machines of this tree, a directory for each: `NAME/PROVIDER/id`."""
-    return root / os.environ.get("VAGRANT_DOTFILE_PATH", ".vagrant") / "machines"
+    return root / (os.environ.get("VAGRANT_DOTFILE_PATH") or ".vagrant") / "machines"

@@ -20,7 +20,6 @@ from testbed.vm.processes import Known, known, remove_partials
 from testbed.vm.qemu_command import boot_command, overlay_command
 from testbed.vm.qemu_state import QemuMachine, check_name, load_all
 
-LOOPBACK = "127.0.0.1"
 POWEROFF_S = 300.0
 """How long a guest may take to shut down; one under TCG takes some 20 s, and more on a busy machine."""
 END_S = 60.0
@@ -101,7 +100,7 @@ def _process_of(machine: QemuMachine) -> Known | None:
 def free_port() -> int:
     """A port of the loopback address that nobody has now."""
     with socket.socket() as listener:
-        listener.bind((LOOPBACK, 0))
+        listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
 
@@ -111,11 +110,7 @@ def halt(machine: QemuMachine, note: Callable[[str], None]) -> None:
     if machine.process is None or not machine.is_running():
         return
     # Nobody gets into one that was never opened. The connection may go down with the machine: its end is what counts.
-    said = (
-        openssh.run(machine.target(), ["sudo", "poweroff"], timeout_s=openssh.ANSWER_S)
-        if machine.opened
-        else None
-    )
+    said = openssh.run(machine.target(), ["sudo", "poweroff"]) if machine.opened else None
     heard = said is not None and said.exit_code in (0, openssh.LOST)
     shut_down = heard and machine.process.wait(machine.mark(), POWEROFF_S)
     if not shut_down:

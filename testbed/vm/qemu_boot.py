@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from testbed.errors import RemoteError
+from testbed.errors import PreflightError, RemoteError
 from testbed.vm import console, openssh
 from testbed.vm.host_keys import known_hosts_text, shown_fingerprint, write_private
 from testbed.vm.insecure_key import PRIVATE_KEY
@@ -30,8 +30,8 @@ class Patience:
     note: Callable[[str], None]
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
-    _began_s: float = 0.0
-    _noted_s: float = 0.0
+    _began_s: float = field(init=False)
+    _noted_s: float = field(init=False)
 
     def __post_init__(self) -> None:
         self._began_s = self._noted_s = self.clock()
@@ -117,12 +117,18 @@ def _own_key(machine: QemuMachine) -> str:
     public = Path(f"{machine.key}.pub")
     if not public.is_file():
         machine.key.unlink(missing_ok=True)
+        command = keygen_command(machine.key, f"{machine.name} of ./tb vm")
         try:
-            subprocess.run(
-                keygen_command(machine.key, f"{machine.name} of ./tb vm"), check=True, capture_output=True
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
             )
         except FileNotFoundError as error:
             raise openssh.no_openssh() from error
+        if done.returncode != 0:
+            raise PreflightError(
+                f"ssh-keygen made no {machine.key}: {done.stderr.strip()}",
+                remedy="see whether that disk is full",
+            )
     return public.read_text(encoding="ascii")
 
 

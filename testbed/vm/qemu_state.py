@@ -91,11 +91,7 @@ class QemuMachine:
 
     def save(self) -> None:
         """Write machine.json."""
-        fields = asdict(self) | {
-            "directory": None,
-            "image": str(self.image),
-            "schema_version": SCHEMA_VERSION,
-        }
+        fields = asdict(self) | {"image": str(self.image), "schema_version": SCHEMA_VERSION}
         del fields["directory"]
         write_private(self.directory / "machine.json", json.dumps(fields, indent=2) + "\n")
 

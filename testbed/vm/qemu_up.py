@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,13 +43,17 @@ class Started:
     def undo(self, error: BaseException) -> None:
         """End every machine if the user stops it all, else those that nobody can use."""
         everything = not isinstance(error, Exception) or isinstance(error, Interrupted)
-        for machine in self.machines:
-            if everything or not machine.opened:
-                qemu.end(machine)
-                if machine.opened:
-                    replace(machine, process=None).save()
-                else:  # it was never used: there is nothing in it
-                    qemu.destroy(self._root, machine)
+        with ExitStack() as stack:  # all of them, whatever becomes of one
+            for machine in self.machines:
+                if everything or not machine.opened:
+                    stack.callback(self._end, machine)
+
+    def _end(self, machine: QemuMachine) -> None:
+        qemu.end(machine)
+        if machine.opened:
+            replace(machine, process=None).save()
+        else:  # it was never used: there is nothing in it
+            qemu.destroy(self._root, machine)
 
 
 def up(

@@ -55,9 +55,6 @@ class JobStatus:
     exit_code: int | None
     """128 + N if signal N ended it, as shells say."""
     log_bytes: int
-    started_at_s: float | None
-    """Seconds since 1970, by the clock there."""
-    ended_at_s: float | None
     free_bytes: int
     """On the disk there that holds the job."""
 
@@ -113,14 +110,7 @@ class Remote:
 
         return self._link.attempt(work)
 
-    def start(
-        self,
-        job: str,
-        arguments: Sequence[str],
-        *,
-        files: Mapping[str, Path | bytes],
-        environment: Mapping[str, str],
-    ) -> None:
+    def start(self, job: str, arguments: Sequence[str], *, files: Mapping[str, Path | bytes]) -> None:
         """Run `TREE/tb ARGUMENTS` in the directory JOB/files, which has these files; it outlives the connection.
 
         `{job}` in an argument becomes the job's directory. If there is a job of this name, nothing happens.
@@ -137,7 +127,6 @@ class Remote:
                 job=job,
                 tree=self._tree,
                 arguments=list(arguments),
-                environment=dict(environment),
                 bundle=self._put(connection, there, Bundle(contents=contents), _unheard) if contents else "",
             )
 
@@ -145,17 +134,14 @@ class Remote:
 
     def status(self, job: str) -> JobStatus:
         """What is known of a job now."""
-        return _status(self._request("status", job=job))
-
-    def jobs(self) -> list[JobStatus]:
-        """All jobs of the user there, by name."""
-        return [_status(answer) for answer in self._request("jobs")["jobs"]]
+        return JobStatus(**self._request("status", job=job))
 
     def follow(self, job: str, offset: int, sink: Callable[[bytes], None]) -> JobStatus:
         """Give what the job prints to `sink`, from a byte on, until it has ended; no byte is lost or comes twice."""
 
         def take(data: bytes) -> None:
             nonlocal offset
+            self._link.progress()
             sink(data)
             offset += len(data)
 
@@ -211,6 +197,7 @@ class Remote:
 
         def came(more: int) -> None:
             nonlocal have
+            self._link.progress()
             have += more
             progress(min(have, total), total)
 
@@ -290,10 +277,6 @@ class Remote:
 
     def _request(self, verb: str, **request: object) -> dict[str, Any]:
         return self._link.attempt(lambda connection: ask(connection, verb, **request))
-
-
-def _status(answer: Mapping[str, Any]) -> JobStatus:
-    return JobStatus(**{name: answer[name] for name in JobStatus.__dataclass_fields__})
 
 
 def _in_memory(content: bytes) -> tuple[FileState, bytes]:

@@ -43,8 +43,8 @@ def provision(target: Target, note: Callable[[str], None]) -> None:
     openssh.must_run(target, ["sh", "-c", _NAME, "sh", target.name])
     command = openssh.ssh_command(target, ["bash", f"{target.tree}/{PROVISION}"], batch=True)
     sys.stderr.flush()
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=_STDERR, stderr=_STDERR) as process:
-        code = process.wait()
+    # However this is ended, it does not wait for the script.
+    code = subprocess.call(command, stdin=subprocess.DEVNULL, stdout=_STDERR, stderr=_STDERR)
     if code != 0:
         raise RemoteError(
             f"{target.name}: setting up failed ({code}); the machine runs",

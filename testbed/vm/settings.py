@@ -25,9 +25,11 @@ def number(name: str) -> int:
     return int(text)
 
 
-def box() -> str | None:
-    """The box that the environment names."""
-    return os.environ.get("TB_VM_BOX") or None
+def box(given: str | None = None) -> str | None:
+    """The box that is given, else the one that the environment names: a file by its absolute path, or a name."""
+    text = given or os.environ.get("TB_VM_BOX") or None
+    path = os.path.expanduser(text or "")
+    return os.path.abspath(path) if os.path.isfile(path) else text
 
 
 def tcg() -> bool | None:

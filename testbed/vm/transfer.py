@@ -103,9 +103,9 @@ class Receiver:
     files: Mapping[str, Wanted]
     progress: Callable[[int], None]
     """Told how many bytes came."""
-    _head: bytearray = field(default_factory=bytearray)
-    _left: int = 0
-    _file: IO[bytes] | None = None
+    _head: bytearray = field(default_factory=bytearray, init=False)
+    _left: int = field(default=0, init=False)
+    _file: IO[bytes] | None = field(default=None, init=False)
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""

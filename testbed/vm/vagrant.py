@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from testbed.errors import PreflightError, RemoteError
+from testbed.vm import settings
 from testbed.vm.host_keys import (
     known_hosts_text,
     public_keys,
@@ -68,6 +69,16 @@ def installed() -> bool:
     return shutil.which("vagrant") is not None
 
 
+def folder_of(box: str) -> str:
+    """What Vagrant calls the directory of a box."""
+    return box.replace("/", "-VAGRANTSLASH-")
+
+
+def boxes_directory() -> Path:
+    """Where Vagrant keeps this user's boxes, `FOLDER/VERSION/PROVIDER` for each."""
+    return Path(os.environ.get("VAGRANT_HOME") or "~/.vagrant.d").expanduser() / "boxes"
+
+
 def made(root: Path) -> dict[str, Made]:
     """Machines that Vagrant has made in this tree and not destroyed; costs no call of Vagrant."""
     found: dict[str, Made] = {}
@@ -80,12 +91,14 @@ def made(root: Path) -> dict[str, Made]:
 
 
 def environment(root: Path) -> dict[str, str]:
-    """This process's, such that the Vagrantfile defines every machine that was made, whatever the count was then."""
+    """This process's, such that the Vagrantfile defines every machine that was made, whatever the count was then.
+
+    A relative path in TB_VM_BOX, which is meant from where the user stands, is made absolute: Vagrant runs in `root`.
+    """
     numbers = [int(name[2:]) for name in made(root) if re.fullmatch(r"tb[1-9][0-9]*", name)]
-    told = os.environ.get("TB_VM_COUNT", "")
-    wanted = int(told) if told.isdecimal() else 1
     kept = {key: value for key, value in os.environ.items() if key != "VAGRANT_CWD"}
-    return {**kept, "TB_VM_COUNT": str(max([wanted, *numbers]))}
+    count = max([settings.number("TB_VM_COUNT"), *numbers])
+    return {**kept, "TB_VM_COUNT": str(count), "TB_VM_BOX": settings.box() or ""}
 
 
 def statuses(root: Path) -> dict[str, Status]:

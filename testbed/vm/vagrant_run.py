@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -63,7 +65,8 @@ def up_command(names: Sequence[str], provider: str | None) -> list[str]:
 
 def _asks_for_kvm(provider: str | None) -> bool:
     """Whether a machine would be run by libvirt here, as far as can be told without asking Vagrant."""
-    return platform.system() == "Linux" and provider in (None, "libvirt") and shutil.which(QEMU) is not None
+    wanted = provider or os.environ.get("VAGRANT_DEFAULT_PROVIDER") or "libvirt"
+    return platform.system() == "Linux" and wanted == "libvirt" and shutil.which(QEMU) is not None
 
 
 def halt(root: Path, names: Sequence[str]) -> None:
@@ -80,7 +83,7 @@ def destroy(root: Path, names: Sequence[str]) -> None:
 
 
 def _run(root: Path, command: list[str], environment: Mapping[str, str]) -> None:
-    """Run Vagrant to its end, which also after Ctrl-C is for itself to find."""
+    """Run Vagrant to its end, which after Ctrl-C and SIGTERM, too, is for itself to find."""
     vagrant.require()
     sys.stdout.flush()
     interrupted = False
@@ -89,6 +92,9 @@ def _run(root: Path, command: list[str], environment: Mapping[str, str]) -> None
             try:
                 process.wait()
             except KeyboardInterrupt:  # Vagrant has it, too, and cleans up
+                interrupted = True
+            except Interrupted:  # SIGTERM came to this process alone
+                process.send_signal(signal.SIGINT)
                 interrupted = True
     if interrupted:
         raise Interrupted(

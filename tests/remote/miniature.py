@@ -14,6 +14,7 @@ from testbed.vm.ssh import Link, Trust
 from testbed.vm.target import Target
 from tests.remote.sshd import Sshd
 
+JOBS = ".local/state/transparent-nic-testbed/jobs"
 TB = r"""#!/usr/bin/env python3
 import json, os, pathlib, signal, subprocess, sys, time
 
@@ -38,7 +39,7 @@ elif verb == "make":  # COUNT BYTES: results
     write("../.unfinished.partial/x", b"never fetched")
 elif verb == "show":
     files = sorted(str(p) for p in pathlib.Path().rglob("*") if p.is_file())
-    print(json.dumps([os.getcwd(), files, os.environ["COLOUR"], sys.stdin.read(), words]), flush=True)
+    print(json.dumps([os.getcwd(), files, sys.stdin.read(), words]), flush=True)
     print("to stderr", file=sys.stderr)
     sys.exit(5)
 elif verb == "unwind":  # ends in order on SIGINT, as the testbed does
@@ -99,23 +100,20 @@ class Box:
         )
         self.remote = Remote(self.link, self.tree)
 
-    def start(
-        self,
-        job: str,
-        *arguments: str,
-        files: Mapping[str, Path | bytes] | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
+    def start(self, job: str, *arguments: str, files: Mapping[str, Path | bytes] | None = None) -> None:
         """Start a job whose `tb` learns its directory."""
-        self.remote.start(
-            job, [arguments[0], "{job}", *arguments[1:]], files=files or {}, environment=environment or {}
-        )
+        self.remote.start(job, [arguments[0], "{job}", *arguments[1:]], files=files or {})
 
     def log(self, job: str, offset: int = 0) -> tuple[bytes, JobStatus]:
         """All that a job prints, and how it ended."""
         said = bytearray()
         status = self.remote.follow(job, offset, said.extend)
         return bytes(said), status
+
+
+def jobs_of(server: Sshd) -> list[str]:
+    """The jobs there, by name."""
+    return sorted(path.name for path in (server.home / JOBS).glob("[!.]*"))
 
 
 def unheard(done: int, total: int) -> None:

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from testbed.vm.tree import tree_files
+from tests.remote.miniature import JOBS
 from tests.remote.sshd import ALIAS, Sshd
 
 ROOT = Path(__file__).resolve().parents[2]
 DIRECTORY = "der Baum für alle"
 """Where the tree goes, below the home directory there."""
-JOBS = ".local/state/transparent-nic-testbed/jobs"
 PATIENCE_S = 40.0
 
 _TB = """#!/bin/sh

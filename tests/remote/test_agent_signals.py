@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -61,10 +62,9 @@ def test_process_of_root_is_signalled_through_sudo(sleeper: int, code: int) -> N
     with_sudo.mkdir(mode=0o755)
     try:
         wanted = f"-n kill -s INT -- {sleeper}"
-        sudo = program(with_sudo / "sudo", f'#!/bin/sh\n[ "$*" = "{wanted}" ] && exit {code}\nexit 1\n')
+        program(with_sudo / "sudo", f'#!/bin/sh\n[ "$*" = "{wanted}" ] && exit {code}\nexit 1\n')
         done = deliver_as_nobody(sleeper, f"{with_sudo}:{PATH}")
         assert ("may not end it" in done.stderr) == bool(code), done.stderr
         assert done.returncode == code
-        sudo.unlink()
     finally:
-        with_sudo.rmdir()
+        shutil.rmtree(with_sudo)

@@ -94,20 +94,6 @@ def test_first_connection_is_not_tried_again(shared_sshd: Sshd) -> None:
     assert notes == []
 
 
-def test_first_connection_is_waited_for_if_so_told(shared_sshd: Sshd, proxy: Proxy) -> None:
-    notes: list[str] = []
-
-    def note(text: str) -> None:
-        notes.append(text)
-        proxy.resume()
-
-    proxy.refuse()
-    link = Link(shared_sshd.target(port=proxy.port), Trust(), note=note, waiting=True, **QUICK)
-    with link:
-        assert link.attempt(hello) == b"hello\n"
-    assert notes[0] == "waiting for box (connection refused); trying again for 120 s"
-
-
 def test_patience_ends(shared_sshd: Sshd, proxy: Proxy) -> None:
     link = Link(shared_sshd.target(port=proxy.port), Trust(), note=lambda _: None, patience_s=0.3, **QUICK)
     with link:

@@ -16,11 +16,19 @@ from testbed.vm import remote, transfer
 from testbed.vm.remote import Remote
 from testbed.vm.ssh import Connection
 from testbed.vm.tree import tree_files
-from tests.remote.miniature import Box, Filler, box_with_small_disk, make_tree, small_disk, unheard
+from tests.remote.miniature import (
+    JOBS,
+    Box,
+    Filler,
+    box_with_small_disk,
+    jobs_of,
+    make_tree,
+    small_disk,
+    unheard,
+)
 from tests.remote.proxy import Proxy
 from tests.remote.sshd import Sshd
 
-JOBS = ".local/state/transparent-nic-testbed/jobs"
 MIB = 1 << 20
 
 
@@ -35,8 +43,8 @@ def box(shared_sshd: Sshd, proxy: Proxy, request: pytest.FixtureRequest) -> Iter
     """A machine behind a proxy; each test has a tree of its own there."""
     box = Box(shared_sshd.target(port=proxy.port), f"~/trees/{request.node.name}")
     yield box
-    for status in box.remote.jobs():
-        box.remote.remove(status.job)
+    for job in jobs_of(shared_sshd):
+        box.remote.remove(job)
     box.link.close()
 
 
@@ -137,15 +145,17 @@ def test_deploys_at_once_to_a_fresh_machine_all_succeed(
 
     monkeypatch.setattr(remote, "ask", ask)
     starter = Box(shared_sshd.target(), boxes[0].tree)
-    with ThreadPoolExecutor(len(boxes)) as pool:
-        assert list(pool.map(lambda box: box.remote.deploy(root, unheard).files, boxes)) == [5, 5, 5]
-    there = tree_of(shared_sshd, starter)
-    assert names(there) == sorted([".vm/deployed.json", *tree_files(root)])
-    if run_begins:
-        starter.remote.stop("at-once")
-        starter.remote.remove("at-once")
-    for box in (*boxes, starter):
-        box.link.close()
+    try:
+        with ThreadPoolExecutor(len(boxes)) as pool:
+            assert list(pool.map(lambda box: box.remote.deploy(root, unheard).files, boxes)) == [5, 5, 5]
+        there = tree_of(shared_sshd, starter)
+        assert names(there) == sorted([".vm/deployed.json", *tree_files(root)])
+    finally:
+        for job in jobs_of(shared_sshd):
+            starter.remote.stop(job)
+            starter.remote.remove(job)
+        for box in (*boxes, starter):
+            box.link.close()
 
 
 def test_deploy_into_a_directory_with_other_things_is_refused(
@@ -162,7 +172,7 @@ def test_deploy_into_a_directory_with_other_things_is_refused(
 def test_deploy_cut_goes_on_where_it_was(box: Box, root: Path, shared_sshd: Sshd, proxy: Proxy) -> None:
     (root / "docs").mkdir()
     (root / "docs/big").write_bytes(os.urandom(8 * MIB))
-    box.remote.jobs()
+    box.remote.status("none")
     before = proxy.forwarded_bytes["up"]
     proxy.cut_after(6 * MIB, "up")
     assert box.remote.deploy(root, unheard).files == 6

@@ -13,7 +13,15 @@ import pytest
 
 from tests.remote import sshd as sshd_module
 from tests.remote.proxy import Proxy
-from tests.remote.sshd import ALIAS, PRIVILEGE_SEPARATION, PrivilegeSeparation, Sshd
+from tests.remote.sshd import (
+    ALIAS,
+    EXTRACTED,
+    PRIVILEGE_SEPARATION,
+    REPOSITORY,
+    PrivilegeSeparation,
+    Sshd,
+    sshd_program,
+)
 
 
 def openssh(server: Sshd, *command: str) -> subprocess.CompletedProcess[str]:
@@ -48,9 +56,12 @@ def test_sshd_stopped_ends_its_sessions(sshd: Sshd) -> None:
     words += ["-i", str(sshd.user_key), "-p", str(sshd.port), "root@127.0.0.1", "echo up; sleep 60"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as client:
         assert client.stdout is not None
-        assert client.stdout.readline() == b"up\n"
-        sshd.stop()
-        assert client.wait(timeout=10) == 255
+        try:
+            assert client.stdout.readline() == b"up\n"
+            sshd.stop()
+            assert client.wait(timeout=10) == 255
+        finally:
+            client.kill()
 
 
 def test_directory_of_sshd_exists_while_one_runs(shared_sshd: Sshd, sshd: Sshd) -> None:
@@ -141,9 +152,12 @@ def test_sshd_runs_from_the_files_of_its_package_on_a_machine_that_has_not_insta
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Neither its program nor the user that it separates privileges by is part of the machine."""
-    program, _ = sshd_module.sshd_command()
-    (tmp_path / "usr/sbin").mkdir(parents=True)
-    shutil.copy(program, tmp_path / "usr/sbin/sshd")
+    unpacked = EXTRACTED / "usr/sbin/sshd.unpacked"
+    there = tmp_path / "usr/sbin"
+    there.mkdir(parents=True)
+    shutil.copy(unpacked if unpacked.exists() else sshd_program(), there / "sshd.unpacked")
+    shutil.copy(REPOSITORY / "tools/unpacked_sshd.sh", there / "sshd")
+    (tmp_path / "usr/lib").symlink_to(EXTRACTED / "usr/lib")
     users = [user for user in pwd.getpwall() if user.pw_name != "sshd"]
     monkeypatch.setattr(sshd_module, "EXTRACTED", tmp_path)
     monkeypatch.setattr(sshd_module.pwd, "getpwall", lambda: users)

@@ -85,14 +85,7 @@ class FakeRemote:
         progress(1, 2)
         return SimpleNamespace(files=1, sent_bytes=2_000_000, removed=0)
 
-    def start(
-        self,
-        job: str,
-        arguments: Sequence[str],
-        *,
-        files: Mapping[str, Path | bytes],
-        environment: Mapping[str, str],
-    ) -> None:
+    def start(self, job: str, arguments: Sequence[str], *, files: Mapping[str, Path | bytes]) -> None:
         self._calls.append(("start", self.name))
         self.work[job] = Job(
             arguments, {k: v if isinstance(v, bytes) else v.read_bytes() for k, v in files.items()}

@@ -45,7 +45,7 @@ def test_with_vm_what_is_missing_is_an_error_and_nothing_runs(
     result = tb("test", "--vm")
     assert result.exit_code == 3
     assert "not installed: slirp4netns" in result.stderr
-    assert "tools/setup.sh machine vagrant" in result.stderr
+    assert "tools/setup.sh box machine vagrant" in result.stderr
 
 
 def test_with_vm_only_tests_of_that_marker_run(

@@ -108,10 +108,13 @@ def test_what_is_wrong_with_the_experiment_is_told_before_a_machine_is_asked(
     ("options", "problem"),
     [
         (("--host", "a", "--hosts", "b,c"), "exclude each other"),
+        (("--host", ""), "name no machine"),
+        (("--hosts", " ,"), "name no machine"),
+        (("--host-key", ""), "no fingerprint"),
         (("--hosts", "b,c", "--repeat", "2", "--host-key", "SHA256:x"), "--host-key is of one machine"),
     ],
 )
-def test_options_that_contradict_are_refused(
+def test_options_that_contradict_or_say_nothing_are_refused(
     vm_run: Tb, there: Machines, options: tuple[str, ...], problem: str
 ) -> None:
     result = vm_run(*options)

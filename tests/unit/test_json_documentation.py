@@ -23,6 +23,7 @@ from testbed.cli import bench, clean, run
 from testbed.cli.results import read_summary
 from testbed.cli.sensitivity import sensitivity_json
 from testbed.cli.sflow import sflow_json
+from testbed.cli.vm import machines as vm_machines
 from testbed.cli.vm import run as vm_run
 from testbed.report.tail import tail_json
 from testbed.run.assemble import RunOutcome
@@ -30,6 +31,7 @@ from testbed.run.benchmark import BenchRow
 from testbed.run.sensitivity import SensitivityOutcome
 from testbed.run.sflow import Collector, Export
 from testbed.spec.codec import to_dict
+from testbed.vm.machines import Machine
 from tests.unit.remote_runs import folder_of, run_on
 from tests.unit.samples import run_of
 from tests.unit.test_report_tail import explained
@@ -178,3 +180,9 @@ def test_bench_and_clean_json_are_documented(repository: Path) -> None:
 def test_vm_runs_json_is_documented(repository: Path, tmp_path: Path) -> None:
     found = vm_run.runs_json([folder_of(tmp_path, run_on("tb1", "tb2"))])
     assert set(paths(found)) == documented(repository)["vm runs"]
+
+
+def test_machines_json_is_documented(repository: Path) -> None:
+    machine = Machine(name="tb1", provider="libvirt", state="halted", target=None)
+    found = [vm_machines.machine_json(machine)]
+    assert set(paths(found)) == documented(repository)["vm list"]

@@ -209,16 +209,20 @@ def test_fuzzer_step_offline_with_clang_missing_says_so_and_goes_on(tree: Path) 
     assert "clang" in result.stderr
 
 
-@pytest.mark.parametrize("step", ["machine", "vagrant"])
-def test_step_for_virtual_machines_offline_names_what_is_missing_and_exits_3(tree: Path, step: str) -> None:
+@pytest.mark.parametrize(
+    ("step", "package"), [("box", "mmdebstrap"), ("machine", "qemu-system-x86"), ("vagrant", "slirp4netns")]
+)
+def test_step_for_virtual_machines_offline_names_what_is_missing_and_exits_3(
+    tree: Path, step: str, package: str
+) -> None:
     result = setup(tree, step, TB_OFFLINE="1")
     assert result.returncode == 3
     assert f"set-up step '{step}' failed: not installed: " in result.stderr
-    assert ("slirp4netns" if step == "vagrant" else "mmdebstrap") in result.stderr
+    assert package in result.stderr
     assert "remedy: run it without TB_OFFLINE" in result.stderr
 
 
-@pytest.mark.parametrize("step", ["machine", "vagrant"])
+@pytest.mark.parametrize("step", ["box", "machine", "vagrant"])
 def test_step_for_virtual_machines_with_all_installed_says_nothing(tree: Path, step: str) -> None:
     install(tree, step)
     result = setup(tree, step, TB_OFFLINE="1")

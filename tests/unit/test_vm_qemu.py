@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from testbed.cli.run import ended_by_signal
 from testbed.errors import Interrupted, PreflightError, RemoteError, SpecError
-from testbed.vm import boxes, console, kvm, openssh, places, processes, qemu, qemu_up
-from testbed.vm.qemu_boot import Patience
+from testbed.vm import boxes, console, kvm, openssh, places, processes, qemu, qemu_up, set_up
+from testbed.vm.qemu_boot import Patience, wait_until_open
 from testbed.vm.qemu_command import boot_command
 from testbed.vm.qemu_state import QemuMachine, load
 from testbed.vm.target import Target
@@ -346,6 +347,28 @@ def test_up_that_is_stopped_while_a_machine_boots_leaves_nothing(
     assert not list(tmp_path.rglob("qemu.pid"))
 
 
+def test_up_that_is_stopped_ends_all_machines_though_one_does_not_end(
+    tmp_path: Path, programs: Path, boots: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, asked = qemu.end, []
+
+    def end(machine: QemuMachine) -> None:
+        asked.append(machine.name)
+        if machine.name == "tb2" and machine.process:
+            raise RemoteError("does not end", remedy="-")
+        real(machine)
+
+    def fails(*_: object) -> None:
+        monkeypatch.setattr(qemu, "end", end)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(qemu_up, "wait_until_open", fails)
+    with pytest.raises(RemoteError, match="does not end"):
+        up(tmp_path, "tb1", "tb2", "tb3")
+    assert {"tb1", "tb2", "tb3"} <= set(asked)
+    assert [name for name in ("tb1", "tb2", "tb3") if load(tmp_path, name)] == ["tb2"]
+
+
 @pytest.mark.parametrize(
     ("stop", "runs"), [(KeyboardInterrupt(), False), (RemoteError("x", remedy="-"), True)]
 )
@@ -366,6 +389,30 @@ def test_up_that_fails_while_it_sets_up_keeps_the_machine_and_only_an_error_lets
     machine = load(tmp_path, "tb1")
     assert machine is not None
     assert (machine.is_running(), machine.set_up) == (runs, False)
+
+
+def test_set_up_that_is_ended_does_not_wait_for_the_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh = (
+        f"case $* in *provision.sh) echo $$ > {tmp_path}/pid; sleep 1; kill -TERM $PPID; exec sleep 60;; esac"
+    )
+    install(tmp_path / "bin", "ssh", ssh, monkeypatch)
+    began_s = time.monotonic()
+    with pytest.raises(Interrupted), ended_by_signal():
+        set_up.provision(saved(tmp_path, "tb1").target(), lambda _: None)
+    assert time.monotonic() - began_s < 30
+    assert processes.known(int((tmp_path / "pid").read_text(encoding="ascii"))) is None
+
+
+def test_key_that_cannot_be_made_is_an_error_with_what_ssh_keygen_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = saved(tmp_path, "tb1")
+    machine.known_hosts.touch()
+    install(tmp_path / "bin", "ssh-keygen", "echo No space left >&2; exit 255", monkeypatch)
+    with pytest.raises(PreflightError, match="No space left"):
+        wait_until_open(machine, lambda _: None)
 
 
 def test_up_with_a_bad_name_makes_nothing(tmp_path: Path, programs: Path) -> None:

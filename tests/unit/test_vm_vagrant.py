@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.errors import PreflightError, RemoteError
+from testbed.errors import PreflightError, RemoteError, SpecError
 from testbed.vm import vagrant
 from tests.unit.vm_fakes import ED25519, SSH_CONFIG, STATUS, install
 
@@ -82,6 +82,33 @@ def test_environment_counts_every_machine_that_was_made(
     found = vagrant.environment(tmp_path)
     assert found["TB_VM_COUNT"] == "5"
     assert "VAGRANT_CWD" not in found
+
+
+def test_environment_names_the_box_from_where_the_user_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my.box").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TB_VM_BOX", "my.box")
+    assert vagrant.environment(tmp_path / "tree")["TB_VM_BOX"] == str(tmp_path / "my.box")
+    monkeypatch.setenv("TB_VM_BOX", "debian/bookworm64")
+    assert vagrant.environment(tmp_path / "tree")["TB_VM_BOX"] == "debian/bookworm64"
+
+
+def test_environment_with_a_count_that_is_no_number_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TB_VM_COUNT", "two")
+    with pytest.raises(SpecError, match="TB_VM_COUNT is 'two'"):
+        vagrant.environment(tmp_path)
+
+
+def test_made_takes_an_empty_place_of_vagrants_files_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, "tb1")
+    monkeypatch.setenv("VAGRANT_DOTFILE_PATH", "")
+    assert list(vagrant.made(tmp_path)) == ["tb1"]
 
 
 def test_error_of_vagrant_is_told_in_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed.errors import PreflightError, SpecError
+from testbed.cli.run import ended_by_signal
+from testbed.errors import Interrupted, PreflightError, SpecError
 from testbed.vm import kvm, machines, vagrant, vagrant_run
 from tests.unit.test_vm_vagrant import make
 from tests.unit.vm_fakes import install
@@ -15,7 +16,7 @@ TELLS = 'echo "$TB_VM_COUNT $TB_VM_CPUS $TB_VM_TCG"'
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("TB_VM_TCG", "TB_VM_COUNT", "TB_VM_CPUS"):
+    for name in ("TB_VM_TCG", "TB_VM_COUNT", "TB_VM_CPUS", "VAGRANT_DEFAULT_PROVIDER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("platform.system", lambda: "Linux")
     install(tmp_path / "bin", kvm.QEMU, "exit 1", monkeypatch)
@@ -42,7 +43,9 @@ def test_up_with_virtualbox_does_not_try_kvm(
     calls = install(tmp_path / "bin", "vagrant", TELLS, monkeypatch)
     assert up(tmp_path, "tb1", provider="virtualbox") == []
     assert calls.read_text(encoding="ascii") == "up tb1 --provider=virtualbox\n"
-    assert capfd.readouterr().out == "1  \n"
+    monkeypatch.setenv("VAGRANT_DEFAULT_PROVIDER", "virtualbox")
+    assert up(tmp_path, "tb1") == []
+    assert capfd.readouterr().out == "1  \n1  \n"
 
 
 def test_up_leaves_what_the_user_says_of_tcg(
@@ -77,6 +80,18 @@ def test_up_that_fails_is_an_error_with_vagrants_code(
     install(tmp_path / "bin", "vagrant", "exit 4", monkeypatch)
     with pytest.raises(PreflightError, match=r"`vagrant up tb1` failed \(4\)"):
         up(tmp_path, "tb1")
+
+
+def test_up_that_is_ended_interrupts_vagrant_and_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = 'trap "touch $1; exit 1" INT; sleep 1; kill -TERM $0; for i in $(seq 300); do sleep 0.1; done'
+    vagrant = f"exec env --default-signal=INT sh -c '{waits}' $PPID {tmp_path}/ended"
+    install(tmp_path / "bin", "vagrant", vagrant, monkeypatch)
+    with pytest.raises(Interrupted, match="interrupted") as caught, ended_by_signal():
+        up(tmp_path, "tb1")
+    assert "./tb vm list" in caught.value.remedy
+    assert (tmp_path / "ended").exists()
 
 
 def test_up_without_vagrant_names_the_packages_and_the_way_without(

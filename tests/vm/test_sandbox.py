@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -48,9 +47,11 @@ def test_sandbox_ends_with_a_killed_test_run_and_leaves_no_process(repository: P
         command, env=environment, cwd=repository, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None
-        assert holder.stdout.readline() == "up\n"
-        assert len(processes_of(directory)) >= 4
-        holder.send_signal(signal.SIGKILL)
+        try:
+            assert holder.stdout.readline() == "up\n"
+            assert len(processes_of(directory)) >= 4
+        finally:
+            holder.kill()
     end = time.monotonic() + 20
     while processes_of(directory) and time.monotonic() < end:
         time.sleep(0.1)

@@ -16,7 +16,7 @@ from testbed.cli.writable import ensure_writable
 from testbed.errors import SpecError
 from testbed.run.loader import ROOT
 from testbed.vm import box as building
-from testbed.vm import box_add
+from testbed.vm import box_add, vagrant
 from testbed.vm.box_root import DEFAULT_MIRROR, parse_mirror
 
 
@@ -68,7 +68,7 @@ def summary(plan: building.BoxPlan, manifest: dict[str, Any], *, took_s: float) 
 
 
 def _add(plan: building.BoxPlan) -> None:
-    if not box_add.has_vagrant():
+    if not vagrant.installed():
         typer.echo(f"Vagrant is not installed; later: vagrant box add --force --name {plan.name} {plan.out}")
         return
     with show_step("vagrant"):

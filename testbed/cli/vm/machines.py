@@ -97,7 +97,7 @@ def up(
         for name in wanted_names:
             if qemu_state.load(ROOT, name) is not None:
                 raise SpecError(f"{name} is a machine of plain QEMU", remedy=f"./tb vm up --qemu {name}")
-        given = {"TB_VM_CPUS": cpus, "TB_VM_MEMORY": memory, "TB_VM_BOX": _absolute(box or settings.box())}
+        given = {"TB_VM_CPUS": cpus, "TB_VM_MEMORY": memory, "TB_VM_BOX": settings.box(box)}
         given["TB_VM_TCG"] = "1" if tcg else None
         told = {name: str(value) for name, value in given.items() if value is not None}
         vagrant_run.up(ROOT, wanted_names, settings=told, provider=provider, choose=choose, note=to_stderr)
@@ -230,10 +230,3 @@ def _choose(forced: bool | None) -> Choice:
     if forced is False and choice.accelerator == "tcg":
         raise PreflightError(f"TB_VM_TCG is 0, and {choice.why}", remedy="leave TB_VM_TCG out")
     return choice
-
-
-def _absolute(box: str | None) -> str | None:
-    """A file's path from the root, since Vagrant is started elsewhere; a name as it is."""
-    return (
-        os.path.abspath(os.path.expanduser(box)) if box and os.path.isfile(os.path.expanduser(box)) else box
-    )

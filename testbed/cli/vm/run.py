@@ -156,7 +156,7 @@ def attach(
     from testbed.vm.runs.spread import reassign
 
     with held(find(out or results_dir(), run)) as folder:
-        if hosts:
+        if hosts is not None:
             targets = _targets_of(folder.run, _hosts(None, hosts))
             for part in folder.run.parts:
                 if part.state == "started" and part.host not in [one.name for one in targets]:
@@ -240,9 +240,13 @@ def _check(experiment: Experiment, engine: Engine, repeat: int) -> None:
 
 
 def _hosts(host: str | None, hosts: str | None) -> list[str]:
-    if host and hosts:
+    if host is not None and hosts is not None:
         raise SpecError("--host and --hosts exclude each other", remedy="name all machines with --hosts")
-    return [one.strip() for one in (hosts or host or "").split(",") if one.strip()]
+    given = host if hosts is None else hosts
+    names = [one.strip() for one in (given or "").split(",") if one.strip()]
+    if given is not None and not names:
+        raise SpecError("--host and --hosts name no machine", remedy="give a name, or leave the option out")
+    return names
 
 
 # ------------------------------------------------------------------------------------------------- machines
@@ -264,7 +268,7 @@ def _connected(targets: Sequence[Target], host_key: str | None) -> Connections:
             "--host-key is of one machine, and these are several",
             remedy="connect to each once with ssh, which notes its host key, or answer the questions on a terminal",
         )
-    trust = Trust(host_key=host_key or None, confirm=_confirm if sys.stdin.isatty() else None)
+    trust = Trust(host_key=host_key, confirm=_confirm if sys.stdin.isatty() else None)
     return Connections(targets, trust, _tell)
 
 
@@ -272,7 +276,7 @@ def _reconnected(folder: RunFolder) -> Connections:
     """Connections to the machines that still have something of a run."""
     waiting = list(dict.fromkeys(part.host for part in folder.run.parts if part.state != "fetched"))
     targets = _targets_of(folder.run, waiting) if waiting else []
-    return _connected(targets, folder.run.host_key if len(targets) == 1 else None)
+    return _connected(targets, (folder.run.host_key or None) if len(targets) == 1 else None)
 
 
 def _confirm(question: str) -> bool:

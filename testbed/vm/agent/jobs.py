@@ -69,8 +69,8 @@ def status_of(directory: str) -> Answer:
         "state": "absent",
         "exit_code": None,
         "log_bytes": 0,
+        "free_bytes": free_bytes(directory),
     }
-    answer |= {"started_at_s": None, "ended_at_s": None, "free_bytes": free_bytes(directory)}
     job = read_json(os.path.join(directory, "job.json"))
     if job is None:
         return answer
@@ -78,20 +78,14 @@ def status_of(directory: str) -> Answer:
     lives = is_alive(job["supervisor"])
     end = read_json(os.path.join(directory, "exit.json"))
     answer["state"] = "ended" if end else "running" if lives else "lost"
-    answer["started_at_s"] = job["started_at_s"]
     answer["log_bytes"] = os.path.getsize(os.path.join(directory, "log"))
-    answer.update(end or {})
+    answer["exit_code"] = end["exit_code"] if end else None
     return answer
 
 
 def status(request: Request) -> Answer:
     """State of a job."""
     return status_of(directory_of(request))
-
-
-def jobs(request: Request) -> Answer:
-    """States of all jobs of this user."""
-    return {"jobs": [status_of(os.path.join(JOBS, name)) for name in job_names()]}
 
 
 def stop(request: Request) -> Answer:

@@ -120,7 +120,6 @@ def _supervise(tree: str, new: str, directory: str, request: Request, ready: int
             stdout=log,
             stderr=log,
             cwd=os.path.join(directory, "files"),
-            env={**os.environ, **request["environment"]},
             start_new_session=True,
         )
     except OSError as error:

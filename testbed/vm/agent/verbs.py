@@ -9,7 +9,7 @@ import sys
 
 from testbed.vm.agent.deploy import install, survey
 from testbed.vm.agent.files import Answer, Refused, Request, forget
-from testbed.vm.agent.jobs import jobs, remove, status, stop
+from testbed.vm.agent.jobs import remove, status, stop
 from testbed.vm.agent.results import follow, results, send
 from testbed.vm.agent.start import prepare, start
 
@@ -17,8 +17,7 @@ REFUSED = 9
 """Exit code of what is answered by an error."""
 
 _VERBS = {
-    verb.__name__: verb
-    for verb in (survey, install, forget, prepare, start, status, jobs, stop, results, remove)
+    verb.__name__: verb for verb in (survey, install, forget, prepare, start, status, stop, results, remove)
 }
 _STREAMS = {verb.__name__: verb for verb in (follow, send)}
 

@@ -133,7 +133,6 @@ class Session:
             part.job,
             job_arguments(part, folder.run.engine),
             files={**kept, SPEC: spec_bytes(experiment)},
-            environment={},
         )
         self._fresh.add(index)
 

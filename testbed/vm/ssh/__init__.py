@@ -4,9 +4,9 @@ Keys only, never passwords. A host key must be known, pinned or confirmed: `Trus
 `ConnectionLost` when it ends; a `Link` makes it again.
 """
 
-from testbed.vm.ssh.connection import SILENCE_S, Completed, Connection, connect
+from testbed.vm.ssh.connection import Connection, connect
 from testbed.vm.ssh.link import Link
 from testbed.vm.ssh.trust import Trust
 from testbed.vm.ssh.wire import ConnectionLost
 
-__all__ = ["SILENCE_S", "Completed", "Connection", "ConnectionLost", "Link", "Trust", "connect"]
+__all__ = ["Connection", "ConnectionLost", "Link", "Trust", "connect"]

@@ -21,7 +21,7 @@ class Link:
 
     Patience counts from the first loss. It starts anew when work is done, when work says `progress()`, and when a
     connection is lost on which there was life for as long as the patience itself. A first connection that cannot be
-    made is an error at once, unless `waiting`. `note` gets sentences for the user. For one thread at a time.
+    made is an error at once. `note` gets sentences for the user. For one thread at a time.
     """
 
     def __init__(
@@ -31,7 +31,6 @@ class Link:
         *,
         note: Callable[[str], None],
         patience_s: float = 120,
-        waiting: bool = False,
         timeout_s: float = 15,
         silence_s: float = SILENCE_S,
         back_off_s: Sequence[float] = BACK_OFF_S,
@@ -40,12 +39,12 @@ class Link:
         self._trust = trust
         self._note = note
         self._patience_s = patience_s
-        self._may_wait = waiting
         self._timeout_s = timeout_s
         self._silence_s = silence_s
         self._back_off_s = tuple(back_off_s)
         self._connection: Connection | None = None
-        self._connected_s = 0.0
+        self._connected_s: float | None = None
+        """When the connection was made last; None before the first."""
         self._lost_s: float | None = None
         self._tries = 0
 
@@ -88,7 +87,6 @@ class Link:
                 self.target, self._trust, timeout_s=self._timeout_s, silence_s=self._silence_s
             )
             self._connection, self._connected_s = connection, time.monotonic()
-            self._may_wait = True
             if connection.learned:
                 self._note(connection.learned)
             if self._lost_s is not None:
@@ -98,27 +96,24 @@ class Link:
     def _wait(self, lost: ConnectionLost) -> None:
         """Pause before the next try, or raise what was lost when there is none."""
         now_s = time.monotonic()
+        if self._connected_s is None:
+            raise lost
         if self._connection is not None:
             if self._connection.heard_s - self._connected_s >= self._patience_s:
                 self.progress()
             self.close()
-        if not self._may_wait:
-            raise lost
         if self._lost_s is None:
             self._lost_s = now_s
-            self._say(lost)
+            reason = f" ({lost.reason})" if lost.reason else ""
+            self._note(
+                f"connection to {self.target.name} lost{reason}; trying again for {self._patience_s:g} s"
+            )
         pause_s = self._back_off_s[min(self._tries, len(self._back_off_s) - 1)]
         self._tries += 1
         left_s = self._lost_s + self._patience_s - now_s
         if left_s <= 0:
             raise self._given_up(lost) from lost
         time.sleep(min(pause_s, left_s))
-
-    def _say(self, lost: ConnectionLost) -> None:
-        first = "waiting for" if self._connected_s == 0.0 else "connection to"
-        what = "" if self._connected_s == 0.0 else " lost"
-        reason = f" ({lost.reason})" if lost.reason else ""
-        self._note(f"{first} {self.target.name}{what}{reason}; trying again for {self._patience_s:g} s")
 
     def _given_up(self, lost: ConnectionLost) -> ConnectionLost:
         return ConnectionLost(
