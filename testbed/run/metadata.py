@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from testbed import __version__
+from testbed.commit import tree_commit
 
 PACKAGES = (
     "numpy",
@@ -33,18 +33,18 @@ PACKAGES = (
 ROOT = Path(__file__).resolve().parents[2]
 
 SCHEMA_VERSION = 1
-_GIT_TIMEOUT_S = 30
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
 
 def collect_metadata(root: Path = ROOT) -> dict[str, Any]:
     """Everything known of the program and the machine, as JSON values."""
+    commit = tree_commit(root)
     return {
         "schema_version": SCHEMA_VERSION,
         "utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "project_version": __version__,
-        "git_commit": _git(root, "rev-parse", "HEAD"),
-        "git_dirty": _git_dirty(root),
+        "git_commit": commit and commit.removesuffix("+"),
+        "git_dirty": commit and commit.endswith("+"),
         "python": platform.python_version(),
         "packages": {name: _package_version(name) for name in PACKAGES},
         "machine": _machine(),
@@ -70,23 +70,6 @@ def _package_version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    """What git says of a work tree whose root this is; None without git, and inside someone else's tree."""
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "--no-optional-locks", "-c", f"safe.directory={root}", "-C", str(root), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-def _git_dirty(root: Path) -> bool | None:
-    changed = _git(root, "status", "--porcelain")
-    return None if changed is None else bool(changed)
 
 
 def _text(path: Path) -> str | None:

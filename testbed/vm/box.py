@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from testbed.commit import tree_commit
 from testbed.errors import PreflightError
 from testbed.vm import box_image, box_root, box_tree
 from testbed.vm.box_tools import Tools, require_tools
@@ -95,7 +96,7 @@ def build_box(plan: BoxPlan, *, step: Step) -> dict[str, Any]:
     with _work_directory(plan.work) as work:
         epoch_s = box_tree.FIXED_EPOCH_S if plan.bare else box_tree.tree_epoch_s(plan.tree)
         # Before the build: the tree may change meanwhile.
-        commit = None if plan.bare else box_tree.tree_commit(plan.tree)
+        commit = None if plan.bare else tree_commit(plan.tree)
         log = plan.work / f"{plan.out.stem}.log"
         log.write_bytes(b"")
         give_to_caller(log)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
+from testbed.commit import git
 from testbed.errors import PreflightError
 from testbed.vm.box_tools import Tools, in_namespaces
 from testbed.vm.target import VM_TREE
@@ -22,24 +22,7 @@ _USER_ID = 1000
 
 def tree_epoch_s(tree: Path) -> int:
     """When the last commit of a tree was made; a fixed time where there is none."""
-    return int(_git(tree, "log", "-1", "--format=%ct") or FIXED_EPOCH_S)
-
-
-def tree_commit(tree: Path) -> str | None:
-    """The last commit of a tree, with `+` if files differ from it; None where there is none."""
-    commit = _git(tree, "rev-parse", "HEAD")
-    changed = _git(tree, "status", "--porcelain", "--untracked-files=no")
-    return f"{commit}{'+' if changed else ''}" if commit else None
-
-
-def _git(tree: Path, *arguments: str) -> str:
-    """What git says of a tree, though another user's; empty where git or a repository is missing."""
-    command = ["git", "-c", f"safe.directory={tree}", "-C", str(tree), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return int(git(tree, "log", "-1", "--format=%ct") or FIXED_EPOCH_S)
 
 
 def install_tree(tree: Path, root: Path, *, epoch_s: int, tools: Tools) -> None:

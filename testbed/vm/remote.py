@@ -17,6 +17,7 @@ from errno import ENOSPC
 from pathlib import Path
 from typing import Any, Literal
 
+from testbed.commit import COMMIT_FILE, tree_commit
 from testbed.errors import RemoteError
 from testbed.run.files import storage_error, storing, sync_tree
 from testbed.vm.agent.files import is_below
@@ -81,13 +82,15 @@ class Remote:
 
         Raises RemoteError if a job runs in it and something would change, and if the disk there is too small.
         """
-        files = tree_files(root)
-        states = {path: state_of(where) for path, where in files.items()}
+        files: dict[str, Content] = {**tree_files(root)}
+        if commit := tree_commit(root):
+            files[COMMIT_FILE] = f"{commit}\n".encode()
+        found = {path: _with_state(content) for path, content in files.items()}
         sent: dict[str, int] = {}
 
         def work(connection: Connection) -> Deployed:
             there = ask(connection, "survey", tree=self._tree)
-            wanted = _without_foreign_engines(states, files, there["engines"])
+            wanted = _without_foreign_engines(found, there["engines"])
             rows: dict[str, list[Any]] = {p: [s.size_bytes, s.mode, s.sha256] for p, s in wanted.items()}
             new = [p for p, row in rows.items() if p not in there["files"] or there["files"][p][2] != row[2]]
             modes = [p for p, row in rows.items() if p not in new and there["files"][p][1] != row[1]]
@@ -101,8 +104,7 @@ class Remote:
                     f"{there['tree']} would change, and is in use by {', '.join(there['busy'])}",
                     remedy="wait until it has ended, or ./tb vm stop",
                 )
-            contents: dict[str, tuple[FileState, Content]] = {p: (wanted[p], files[p]) for p in new}
-            contents[_MANIFEST] = _in_memory(json.dumps(rows).encode())
+            contents = {p: found[p] for p in new} | {_MANIFEST: _with_state(json.dumps(rows).encode())}
             bundle = self._put(connection, there, Bundle(contents=contents), progress)
             sent.update({p: wanted[p].size_bytes for p in new})
             answer = ask(connection, "install", tree=self._tree, bundle=bundle, wanted=_MANIFEST)
@@ -115,7 +117,7 @@ class Remote:
 
         `{job}` in an argument becomes the job's directory. If there is a job of this name, nothing happens.
         """
-        contents = {p: _in_memory(c) if isinstance(c, bytes) else (state_of(c), c) for p, c in files.items()}
+        contents = {path: _with_state(content) for path, content in files.items()}
 
         def work(connection: Connection) -> None:
             there = ask(connection, "prepare", job=job)
@@ -279,7 +281,9 @@ class Remote:
         return self._link.attempt(lambda connection: ask(connection, verb, **request))
 
 
-def _in_memory(content: bytes) -> tuple[FileState, bytes]:
+def _with_state(content: Content) -> tuple[FileState, Content]:
+    if isinstance(content, Path):
+        return state_of(content), content
     digest = hashlib.sha256(content).hexdigest()
     return FileState(size_bytes=len(content), mode=0o644, sha256=digest), content
 
@@ -289,12 +293,13 @@ def _unheard(done: int, total: int) -> None:
 
 
 def _without_foreign_engines(
-    states: Mapping[str, FileState], files: Mapping[str, Path], engines: Mapping[str, str]
+    found: Mapping[str, tuple[FileState, Content]], engines: Mapping[str, str]
 ) -> dict[str, FileState]:
     """What is wanted there, less the compiled engines that the machine has made for itself."""
-    wanted = dict(states)
+    wanted = {path: state for path, (state, _) in found.items()}
     for key, text in engines.items():
-        here = files[key].read_text(encoding="utf-8") if key in files else ""
+        _, content = found.get(key, (None, b""))
+        here = content.read_text(encoding="utf-8") if isinstance(content, Path) else ""
         if here.splitlines()[-1:] != text.splitlines()[-1:]:  # for which Python, distribution and processor
             wanted.pop(key, None)
             wanted.pop(key.removesuffix(".key"), None)

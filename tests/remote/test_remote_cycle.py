@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from testbed.commit import tree_commit
 from testbed.errors import RemoteError
 from tests.remote.miniature import JOBS, Box, jobs_of, make_tree, unheard
 from tests.remote.sshd import Sshd
@@ -63,3 +65,19 @@ def test_cycle_with_spaces_and_unicode_in_every_path(box: Box, shared_sshd: Sshd
     assert box.remote.status("make-1").state == "absent"
     with pytest.raises(RemoteError, match="no job make-1"):
         box.remote.fetch("make-1", tmp_path, unheard)
+
+
+def test_tree_there_knows_the_commit_it_came_from(box: Box, shared_sshd: Sshd, tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "here")
+    git = ("git", "-C", str(root), "-c", "user.name=t", "-c", "user.email=t@t")
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "x"], check=True)
+    box.remote.deploy(root, unheard)
+    commit = tree_commit(there(shared_sshd, box))
+    assert commit is not None
+    assert len(commit) == 40
+    assert commit == tree_commit(root)
+    (root / "tb").write_text((root / "tb").read_text() + "# changed\n")
+    box.remote.deploy(root, unheard)
+    assert tree_commit(there(shared_sshd, box)) == f"{commit}+"

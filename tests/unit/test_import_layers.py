@@ -30,13 +30,15 @@ STORE = frozenset(
 REPORT = MODELS | STORE | {"testbed.analysis", "testbed.report"}
 # What /proc tells; it imports nothing, and whoever starts processes needs it.
 PROCESSES = frozenset({"testbed.process_table"})
-VM = BASE | PROCESSES | {"testbed.vm", "testbed.vm.target", "testbed.vm.ssh"}
+COMMIT = frozenset({"testbed.commit"})
+VM = BASE | PROCESSES | COMMIT | {"testbed.vm", "testbed.vm.target", "testbed.vm.ssh"}
 
 # A room may always import itself. What is not named here is no room.
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "testbed": frozenset(),
     "testbed.errors": frozenset(),
     "testbed.process_table": frozenset(),
+    "testbed.commit": frozenset(),
     "testbed.units": BASE,
     "testbed.registry": BASE,
     "testbed.spec": BASE,
@@ -57,7 +59,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "testbed.fabric": ENGINE | PROCESSES,
     "testbed.analysis": SPEC,
     # Saved results, as they lie on disk: a room of its own inside the run's, so that reports can read them.
-    **dict.fromkeys(STORE, ANALYSIS | STORE),
+    **dict.fromkeys(STORE, ANALYSIS | STORE | COMMIT),
     "testbed.report": MODELS | ANALYSIS | STORE,
     "testbed.run": ENGINE | CONTROL | {"testbed.fabric"} | REPORT,
     # What drives other machines; the agent runs on them, by itself.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed.commit import COMMIT_FILE
 from testbed.run import metadata
 
 
@@ -38,6 +39,15 @@ def test_metadata_in_a_repository_names_commit_and_changes(tmp_path: Path) -> No
     assert clean["git_dirty"] is False
     (tmp_path / "new").write_text("x")
     assert metadata.collect_metadata(tmp_path)["git_dirty"] is True
+
+
+@pytest.mark.parametrize(("told", "dirty"), [("0123abcd\n", False), ("0123abcd+\n", True)])
+def test_metadata_in_a_tree_that_was_sent_names_the_commit_it_came_from(
+    tmp_path: Path, told: str, dirty: bool
+) -> None:
+    (tmp_path / COMMIT_FILE).write_text(told)
+    found = metadata.collect_metadata(tmp_path)
+    assert (found["git_commit"], found["git_dirty"]) == ("0123abcd", dirty)
 
 
 def test_metadata_without_git_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,7 +208,6 @@ def test_manifest_lists_installed_packages_and_the_kernel(tmp_path: Path) -> Non
 
 def test_tree_without_repository_has_a_fixed_date(tmp_path: Path) -> None:
     assert box_tree.tree_epoch_s(tmp_path) == box_tree.FIXED_EPOCH_S
-    assert box_tree.tree_commit(tmp_path) is None
 
 
 # What a machine lacks --------------------------------------------------------------------------------------
