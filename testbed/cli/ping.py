@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,12 +51,18 @@ def ping(
         plain_network(fabric, state=state, controller=controller, setup=configured({})) as net,
     ):
         loss_percent = float(net.pingAll())
-    pairs = len(fabric.endpoints) * (len(fabric.endpoints) - 1)
+    found = ping_json(len(fabric.endpoints), loss_percent)
     if as_json:
-        print_json({"hosts": len(fabric.endpoints), "pairs": pairs, "loss_percent": loss_percent})
+        print_json(found)
     else:
-        typer.echo(f"{len(fabric.endpoints)} hosts, {pairs:,} pings, {loss_percent:g} % lost")
+        typer.echo("{hosts} hosts, {pairs:,} pings, {loss_percent:g} % lost".format(**found))
     if loss_percent > 0:
         raise MeasurementError(
-            f"{loss_percent:g} % of {pairs:,} pings were lost", remedy="look at the rules of the controller"
+            f"{loss_percent:g} % of {found['pairs']:,} pings were lost",
+            remedy="look at the rules of the controller",
         )
+
+
+def ping_json(hosts: int, loss_percent: float) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {"hosts": hosts, "pairs": hosts * (hosts - 1), "loss_percent": loss_percent}

@@ -19,7 +19,8 @@ from testbed.analysis.recovery import Recovery
 from testbed.analysis.sensitivity import LeftOut
 from testbed.analysis.sflow import FLOW_DTYPE, Agent, Sampled, datagrams
 from testbed.analysis.summary import RunSummary
-from testbed.cli import bench, clean, run
+from testbed.cli import bench, clean, privilege, run
+from testbed.cli.ping import ping_json
 from testbed.cli.results import read_summary
 from testbed.cli.sensitivity import sensitivity_json
 from testbed.cli.sflow import sflow_json
@@ -122,6 +123,12 @@ def test_sflow_json_is_documented(repository: Path) -> None:
     assert (found["to"], found["out"], found["agents"][0]["counters_samples"]) == ("[::1]:6343", None, 1)
 
 
+def test_ping_json_is_documented(repository: Path) -> None:
+    found = ping_json(4, 0.0)
+    assert found["pairs"] == 12
+    assert set(paths(found)) == documented(repository)["ping TOPOLOGY"]
+
+
 def test_repeats_json_is_documented(repository: Path) -> None:
     found = run.repeats_json([outcome(1), outcome(5)])
     assert [one["seed"] for one in found["runs"]] == [1, 5]
@@ -137,7 +144,10 @@ def test_repeats_json_is_documented(repository: Path) -> None:
         (("check",), "check"),
     ],
 )
-def test_verb_s_json_is_documented(tb: Tb, repository: Path, command: tuple[str, ...], section: str) -> None:
+def test_verb_s_json_is_documented(
+    tb: Tb, repository: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], section: str
+) -> None:
+    monkeypatch.setattr(privilege, "can_be_root", lambda: False)  # `check` would go on as another process
     found = json.loads(tb(*command, "--json").stdout)
     if "settings" in found:
         found["settings"] = None

@@ -52,7 +52,9 @@ unix_sock_group = "root"
 """
 TIED = ("setpriv", "--pdeathsig", "KILL")
 """What is started with this ends with the process that started it."""
-# Process 1 of the namespace. tini: libvirt starts QEMU as a daemon and waits until somebody has reaped it.
+IN_NAMESPACES = (*TIED, "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+INIT = ("tini", "--")
+"""Process 1 of the namespaces: QEMU becomes a daemon, and whoever started it waits until somebody has reaped it."""
 INNER = """\
 set -e
 for directory in {directories}; do
@@ -94,11 +96,10 @@ class Sandbox:
         (own / "qemu.conf").write_text(QEMU_CONF, encoding="ascii")
         (own / "libvirtd.conf").write_text(LIBVIRTD_CONF, encoding="ascii")
         inner = INNER.format(directories=" ".join(OWN_DIRECTORIES))
-        namespaces = ("--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
         outer = self._popen(
-            [*TIED, "unshare", *namespaces, "tini", "--", "sh", "-c", inner], env=_environment(OWN=str(own))
+            [*IN_NAMESPACES, "--net", *INIT, "sh", "-c", inner], env=_environment(OWN=str(own))
         )
-        self._init_pid = _wait_for("process 1", lambda: _child_of(outer.pid), self._said)
+        self._init_pid = wait_for("process 1", lambda: child_of(outer.pid), self._said)
         if self._network:
             out = [
                 "slirp4netns",
@@ -109,8 +110,8 @@ class Sandbox:
                 "tap0",
             ]
             self._popen([*TIED, *out])
-            _wait_for("tap0", lambda: self._succeeds("ip", "link", "show", "tap0"), self._said)
-        _wait_for("libvirtd", lambda: self._succeeds("virsh", "-c", "qemu:///system", "version"), self._said)
+            wait_for("tap0", lambda: self._succeeds("ip", "link", "show", "tap0"), self._said)
+        wait_for("libvirtd", lambda: self._succeeds("virsh", "-c", "qemu:///system", "version"), self._said)
 
     def stop(self) -> None:
         """End everything in it; returns when all of it is gone."""
@@ -195,12 +196,14 @@ def _environment(**more: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | more
 
 
-def _child_of(pid: int) -> int:
+def child_of(pid: int) -> int:
+    """The first child of a process; 0 if it has none."""
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
     return int(text[0]) if text else 0
 
 
-def _wait_for(what: str, probe: Callable[[], int], said: Callable[[], str]) -> int:
+def wait_for(what: str, probe: Callable[[], int], said: Callable[[], str]) -> int:
+    """What `probe` answers, once it does; a `SandboxError` that ends with `said()` if it does not."""
     end = time.monotonic() + START_LIMIT_S
     while time.monotonic() < end:
         if found := probe():

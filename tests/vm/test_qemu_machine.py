@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.vm.sandbox import IN_NAMESPACES, INIT, child_of, wait_for
+
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
 UP_S, VERB_S = 3600, 900
 SCRIPT = '#!/bin/bash\necho "set up by $(id -un)" | sudo tee -a /etc/set-up-here\n'
@@ -39,14 +41,16 @@ def tree(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def verb(tree: Path) -> Iterator[Verb]:
-    """Runs `tb vm ...` in that tree; removes its machines at the end."""
+    """Runs `tb vm ...` in that tree; its machines end with the tests, even when these are killed."""
+    outer = subprocess.Popen([*IN_NAMESPACES, *INIT, "sleep", "infinity"], stdin=subprocess.DEVNULL)
+    inside = wait_for("process 1", lambda: child_of(outer.pid), lambda: f"exit code {outer.poll()}")
+    enter = ("nsenter", "--target", str(inside), "--mount", "--pid", "--", "env", "-C", str(tree))
     environment = {**os.environ, "PYTHONPATH": str(tree), "TB_VM_TCG": "1"}
 
     def run(*words: str, timeout_s: float = VERB_S) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-P", "-m", "testbed.cli", "vm", *words],
+            [*enter, sys.executable, "-P", "-m", "testbed.cli", "vm", *words],
             env=environment,
-            cwd=tree,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -54,9 +58,13 @@ def verb(tree: Path) -> Iterator[Verb]:
             check=False,
         )
 
-    yield run
-    assert run("destroy").returncode in (0, 2)
-    assert not list(tree.glob(".vm/qemu/*/qemu.pid"))
+    try:
+        yield run
+        assert run("destroy").returncode in (0, 2)
+        assert not list(tree.glob(".vm/qemu/*/qemu.pid"))
+    finally:
+        outer.kill()
+        outer.wait()
 
 
 @pytest.fixture(scope="module")
