@@ -171,7 +171,7 @@ def _of_vagrant(root: Path) -> list[Machine]:
 
 def halt(hosts: Sequence[str], *, note: Callable[[str], None], root: Path = ROOT) -> None:
     """Shut machines down, all of them without names; those that do not run stay as they are."""
-    ours, of_vagrant = _chosen(root, hosts)
+    ours, of_vagrant = _chosen(root, hosts, note)
     for machine in ours:
         note(f"{machine.name}: shutting down" if machine.is_running() else f"{machine.name}: does not run")
         qemu.halt(machine, note)
@@ -181,7 +181,7 @@ def halt(hosts: Sequence[str], *, note: Callable[[str], None], root: Path = ROOT
 
 def destroy(hosts: Sequence[str], *, note: Callable[[str], None], root: Path = ROOT) -> None:
     """Remove machines with all that is in them, all of them without names."""
-    ours, of_vagrant = _chosen(root, hosts)
+    ours, of_vagrant = _chosen(root, hosts, note)
     for machine in ours:
         qemu.destroy(root, machine)
         note(f"{machine.name}: removed")
@@ -189,7 +189,9 @@ def destroy(hosts: Sequence[str], *, note: Callable[[str], None], root: Path = R
         vagrant_run.destroy(root, of_vagrant)
 
 
-def _chosen(root: Path, hosts: Sequence[str]) -> tuple[list[qemu_state.QemuMachine], list[str]]:
+def _chosen(
+    root: Path, hosts: Sequence[str], note: Callable[[str], None]
+) -> tuple[list[qemu_state.QemuMachine], list[str]]:
     """Machines of plain QEMU, and the names of Vagrant's; `SpecError` for a name that is neither's."""
     ours, made = qemu_state.load_all(root), vagrant.made(root)
     known = names(root)
@@ -198,6 +200,8 @@ def _chosen(root: Path, hosts: Sequence[str]) -> tuple[list[qemu_state.QemuMachi
             error = unknown_name("machine", host, known)
             raise SpecError(str(error), remedy=error.remedy if known else "make one with ./tb vm up")
     chosen = list(dict.fromkeys(hosts)) or known
+    if not chosen:
+        note("there are no machines here")
     return [ours[name] for name in chosen if name in ours], [
         name for name in chosen if name in made and name not in ours
     ]

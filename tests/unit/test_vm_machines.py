@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from testbed.errors import SpecError
 from testbed.vm import processes
-from testbed.vm.machines import machines, names, targets_of
+from testbed.vm.machines import destroy, halt, machines, names, targets_of
 from testbed.vm.qemu_state import QemuMachine, load, load_all
 from testbed.vm.target import Target
 from tests.unit.test_vm_vagrant import make
@@ -194,3 +195,10 @@ def test_names_are_those_of_both_kinds(tmp_path: Path) -> None:
     make(tmp_path, "tb2")
     qemu(tmp_path, "tb10")
     assert names(tmp_path) == ["tb2", "tb10"]
+
+
+@pytest.mark.parametrize("verb", [halt, destroy])
+def test_without_a_machine_that_is_said(tmp_path: Path, verb: Callable[..., None]) -> None:
+    told: list[str] = []
+    verb([], note=told.append, root=tmp_path)
+    assert told == ["there are no machines here"]
