@@ -24,6 +24,8 @@ _DEFAULT_KEYS = frozenset(
     f"id_{kind}" for kind in ("rsa", "dsa", "ecdsa", "ecdsa_sk", "ed25519", "ed25519_sk", "xmss")
 )
 """What OpenSSH tries by itself [ssh(1), -i]; a target without identity files means these, too."""
+_NEXT_FILE = re.compile(r" (?=[/~]|none$)")
+"""Where a list of files, which OpenSSH prints without quotes, goes on: a path may have spaces."""
 _OPENSSH_TIMEOUT_S = 30
 
 
@@ -177,7 +179,9 @@ def _known_hosts(settings: dict[str, list[str]]) -> tuple[Path, ...]:
     """The files that may name the host's key; OpenSSH appends to the user's first, which is the last here."""
     files = {
         keyword: [
-            Path(word).expanduser() for word in settings.get(keyword, [""])[0].split() if word != "none"
+            Path(word).expanduser()
+            for word in _NEXT_FILE.split(settings.get(keyword, [""])[0])
+            if word not in ("", "none")
         ]
         for keyword in ("globalknownhostsfile", "userknownhostsfile")
     }
@@ -197,7 +201,7 @@ def _not_direct(text: str, keyword: str, way: str) -> SpecError:
 def _resolves(host: str) -> bool:
     try:
         socket.getaddrinfo(host, None)
-    except OSError:
+    except (OSError, UnicodeError):
         return False
     return True
 
