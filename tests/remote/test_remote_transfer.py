@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,9 @@ import pytest
 from testbed.errors import MeasurementError, RemoteError, SpecError
 from testbed.vm import remote, transfer
 from testbed.vm.remote import Remote
-from testbed.vm.ssh import Connection
+from testbed.vm.runs import connections
+from testbed.vm.runs.together import Crowd
+from testbed.vm.ssh import Connection, Trust
 from testbed.vm.tree import tree_files
 from tests.remote.miniature import Box, Filler, box_with_small_disk, make_tree, small_disk, unheard
 from tests.remote.proxy import Proxy
@@ -159,6 +162,29 @@ def test_deploy_into_a_directory_with_other_things_is_refused(
     assert names(there) == ["thesis.tex"]
 
 
+def test_deploy_where_something_is_in_the_way_says_so(box: Box, root: Path, shared_sshd: Sshd) -> None:
+    box.remote.deploy(root, unheard)
+    there = tree_of(shared_sshd, box)
+    for name in ("README.md", "experiments"):
+        shutil.move(there / name, there / f"{name}.old")
+    (there / "README.md").mkdir()
+    (there / "experiments").touch()
+    for _ in range(2):
+        with pytest.raises(RemoteError, match=r"README\.md|experiments") as caught:
+            box.remote.deploy(root, unheard)
+        assert caught.value.remedy.startswith("move what is in the way there")
+        assert not list((there / ".vm/incoming").iterdir())
+        if (there / "README.md").is_dir():
+            (there / "README.md").rmdir()
+    (there / "experiments").unlink()
+    assert box.remote.deploy(root, unheard).files > 0
+    file = Box(box.target, f"{box.tree}/README.md")
+    with pytest.raises(RemoteError, match="is no directory") as caught:
+        file.remote.deploy(root, unheard)
+    assert "--directory" in caught.value.remedy
+    file.link.close()
+
+
 def test_deploy_cut_goes_on_where_it_was(box: Box, root: Path, shared_sshd: Sshd, proxy: Proxy) -> None:
     (root / "docs").mkdir()
     (root / "docs/big").write_bytes(os.urandom(8 * MIB))
@@ -202,6 +228,45 @@ def test_deploy_to_a_full_disk_changes_nothing(root: Path, tmp_path: Path) -> No
         assert names(home / "tree") == []
         filler.file.unlink()
         assert box.remote.deploy(root, unheard).files == 6
+
+
+def test_deploy_that_is_interrupted_takes_back_what_was_sent(
+    root: Path, shared_sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, ended = threading.Event(), threading.Event()
+    real = connections.together
+
+    def upload(sftp: Any, path: str, bundle: transfer.Bundle, progress: transfer.Progress) -> None:
+        sftp.open(path, "wb").close()
+        sent.set()
+        ended.wait(20)
+
+    def together(work: Any, items: Any) -> Any:
+        Crowd(work, items)
+        assert sent.wait(20)
+        monkeypatch.setattr(connections, "together", real)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(remote, "upload", upload)
+    target = shared_sshd.target(tree="~/trees/interrupted")
+    with connections.Connections([target], Trust(), unheard_line) as known:
+        monkeypatch.setattr(connections, "together", together)
+        with pytest.raises(KeyboardInterrupt):
+            known.deploy([target.name], root)
+        left = list((shared_sshd.home / "trees/interrupted/.vm/incoming").iterdir())
+    ended.set()
+    assert left == []
+
+
+def unheard_line(text: str) -> None:
+    """What is told to nobody."""
+
+
+def test_what_is_no_file_of_the_results_is_an_error(tmp_path: Path) -> None:
+    receiver = transfer.Receiver(directory=tmp_path, files={}, progress=lambda _: None)
+    for line in (b"42\n", b"logout\n", b'["a"]\n'):
+        with pytest.raises(RemoteError, match="among the results"):
+            receiver.feed(line)
 
 
 def test_fetch_cut_sends_no_byte_again(box: Box, root: Path, proxy: Proxy, tmp_path: Path) -> None:

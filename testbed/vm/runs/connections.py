@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from testbed.errors import TestbedError
 from testbed.vm.remote import Remote
 from testbed.vm.runs.together import together
-from testbed.vm.ssh import Link, Trust
+from testbed.vm.ssh import ConnectionLost, Link, Trust
 from testbed.vm.target import Target
 
 _TOLD_EVERY_S = 5.0
@@ -80,8 +82,18 @@ class Connections:
             link.close()
 
     def deploy(self, hosts: Sequence[str], root: Path) -> None:
-        """Bring the tree to these machines, all at once."""
-        together(lambda host: self._deploy(host, root), hosts)
+        """Bring the tree to these machines, all at once; what is still on its way at an error is taken back."""
+        try:
+            together(lambda host: self._deploy(host, root), hosts)
+        except (KeyboardInterrupt, TestbedError) as error:
+            if not isinstance(error, ConnectionLost):
+                with suppress(TestbedError):  # else it is removed there a day later
+                    together(self._take_back, hosts)
+            raise
+
+    def _take_back(self, host: str) -> None:
+        if bundle := self[host].bundle:
+            self.another(host).forget(bundle)
 
     def _deploy(self, host: str, root: Path) -> None:
         began_s = time.monotonic()
