@@ -131,6 +131,29 @@ def test_a_machine_that_is_gone_lets_the_others_be_fetched_and_is_picked_up_late
     assert place.calls == [("follow", "far"), ("fetch", "far"), ("remove", "far")]
 
 
+def test_a_job_that_another_client_has_removed_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path, run_on("tb1"), [None])
+    place.session.start()
+
+    def stop(job: str) -> None:
+        place.remotes[0].work.pop(job)
+        raise RemoteError(f"there is no job {job}", remedy="look")
+
+    monkeypatch.setattr(place.remotes[0], "stop", stop)
+    place.session.end_jobs()
+    place.remotes[0].outcome = None
+    place.session.start()
+
+    def fail(job: str) -> None:
+        raise RemoteError(f"{job} does not end", remedy="look")
+
+    monkeypatch.setattr(place.remotes[0], "stop", fail)
+    with pytest.raises(RemoteError, match="does not end"):
+        place.session.end_jobs()
+
+
 def test_a_machine_that_was_restarted_begins_its_part_again(tmp_path: Path) -> None:
     place = Place(tmp_path, run_on("tb1"), [None])
     place.session.start()

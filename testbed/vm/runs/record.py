@@ -53,6 +53,8 @@ class Part:
     cells: tuple[str, ...] = ()
     """Which cells it runs; none: all."""
     state: PartState = "new"
+    removed: bool = False
+    """Whether the machine has been told to remove what is here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
