@@ -58,7 +58,11 @@ class Bundle:
 
 
 def _read(name: str, path: Path, offset: int, size: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise RemoteError(f"{name} cannot be read: {error.strerror}", remedy="run it again") from error
+    with file:
         file.seek(offset)
         while offset < size:
             chunk = file.read(min(_CHUNK_BYTES, size - offset))

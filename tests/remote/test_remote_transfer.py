@@ -214,6 +214,20 @@ def test_deploy_of_bytes_that_change_on_the_way_changes_nothing(
     assert (tree_of(shared_sshd, box) / "README.md").read_text() == "read"
 
 
+def test_deploy_of_a_file_that_vanishes_on_the_way_says_so(
+    box: Box, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = remote.upload
+
+    def upload(*arguments: Any) -> None:
+        (root / "README.md").unlink()
+        real(*arguments)
+
+    monkeypatch.setattr(remote, "upload", upload)
+    with pytest.raises(RemoteError, match=r"README\.md cannot be read: No such file"):
+        box.remote.deploy(root, unheard)
+
+
 def test_deploy_to_a_full_disk_changes_nothing(root: Path, tmp_path: Path) -> None:
     (root / "big").write_bytes(os.urandom(2 * MIB))
     with box_with_small_disk(tmp_path / "small", 3 * 1024) as (box, home):

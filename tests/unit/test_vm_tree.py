@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -92,6 +95,24 @@ def test_tree_files_follow_a_link_to_a_file_and_refuse_others(tmp_path: Path) ->
         with pytest.raises(SpecError, match="other is a link to no file"):
             tree_files(tmp_path)
         (tmp_path / "other").unlink()
+
+
+def test_what_cannot_be_read_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SpecError, match="gone cannot be read: No such file"):
+        state_of(tmp_path / "gone")
+    (tmp_path / "closed").mkdir()
+    real = os.scandir
+
+    def scandir(path: str) -> Iterator[os.DirEntry[str]]:
+        if path.endswith("closed"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root may read everything
+    with pytest.raises(SpecError, match="closed cannot be read: Permission denied"):
+        tree_files(tmp_path)
 
 
 def test_what_the_agent_is_told_survives_every_shell() -> None:

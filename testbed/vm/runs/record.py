@@ -240,7 +240,10 @@ def _is_leftover(directory: Path) -> bool:
 
 
 def _is_finished(folder: RunFolder) -> bool:
-    return bool(folder.run.published) and all((folder.out / name).is_dir() for name in folder.run.published)
+    names = folder.run.published
+    return bool(names) and all(
+        (folder.out / name).is_dir() and not (folder.staged / name).exists() for name in names
+    )
 
 
 def _load(path: Path) -> RunFolder:
