@@ -126,6 +126,7 @@ def test_a_place_for_results_that_cannot_be_is_refused_before_any_machine_is_ask
     ("options", "problem"),
     [
         (("--host", "a", "--hosts", "b,c"), "exclude each other"),
+        (("--host", "a", "--directory", ""), "--directory is empty"),
         (("--hosts", "b,c", "--repeat", "2", "--host-key", "SHA256:x"), "--host-key is of one machine"),
     ],
 )

@@ -109,6 +109,8 @@ def run(
     target = out or results_dir()
     for place in (target, target / adjusted.name):
         ensure_writable(place, option="--out")
+    if directory is not None and not directory.strip():
+        raise SpecError("--directory is empty", remedy="name a directory there, or leave the option out")
     targets = targets_of(_hosts(host, hosts), identity=identity, directory=directory)
     begun, files = plan(
         adjusted,
