@@ -17,7 +17,7 @@ from testbed.vm import remote, transfer
 from testbed.vm.remote import Remote
 from testbed.vm.runs import connections
 from testbed.vm.runs.together import Crowd
-from testbed.vm.ssh import Connection, Trust
+from testbed.vm.ssh import Connection, ConnectionLost, Trust
 from testbed.vm.tree import tree_files
 from tests.remote.miniature import Box, Filler, box_with_small_disk, make_tree, small_disk, unheard
 from tests.remote.proxy import Proxy
@@ -244,9 +244,11 @@ def test_deploy_to_a_full_disk_changes_nothing(root: Path, tmp_path: Path) -> No
         assert box.remote.deploy(root, unheard).files == 6
 
 
+@pytest.mark.parametrize("is_gone", [False, True])
 def test_deploy_that_is_interrupted_takes_back_what_was_sent(
-    root: Path, shared_sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+    root: Path, shared_sshd: Sshd, monkeypatch: pytest.MonkeyPatch, is_gone: bool
 ) -> None:
+    told: list[str] = []
     sent, ended = threading.Event(), threading.Event()
     real = connections.together
 
@@ -261,19 +263,21 @@ def test_deploy_that_is_interrupted_takes_back_what_was_sent(
         monkeypatch.setattr(connections, "together", real)
         raise KeyboardInterrupt
 
+    def forget(self: Remote, bundle: str) -> None:
+        raise ConnectionLost("gone")
+
     monkeypatch.setattr(remote, "upload", upload)
-    target = shared_sshd.target(tree="~/trees/interrupted")
-    with connections.Connections([target], Trust(), unheard_line) as known:
+    if is_gone:
+        monkeypatch.setattr(Remote, "forget", forget)
+    target = shared_sshd.target(tree=f"~/trees/interrupted {is_gone}")
+    with connections.Connections([target], Trust(), told.append) as known:
         monkeypatch.setattr(connections, "together", together)
         with pytest.raises(KeyboardInterrupt):
             known.deploy([target.name], root)
-        left = list((shared_sshd.home / "trees/interrupted/.vm/incoming").iterdir())
+        left = list((shared_sshd.home / f"trees/interrupted {is_gone}/.vm/incoming").iterdir())
     ended.set()
-    assert left == []
-
-
-def unheard_line(text: str) -> None:
-    """What is told to nobody."""
+    assert told == [f"box: {path} is left there; what is sent there after a day removes it" for path in left]
+    assert len(left) == is_gone
 
 
 def test_what_is_no_file_of_the_results_is_an_error(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -87,13 +86,15 @@ class Connections:
             together(lambda host: self._deploy(host, root), hosts)
         except (KeyboardInterrupt, TestbedError) as error:
             if not isinstance(error, ConnectionLost):
-                with suppress(TestbedError):  # else it is removed there a day later
-                    together(self._take_back, hosts)
+                together(self._take_back, hosts)
             raise
 
     def _take_back(self, host: str) -> None:
         if bundle := self[host].bundle:
-            self.another(host).forget(bundle)
+            try:
+                self.another(host).forget(bundle)
+            except TestbedError:
+                self.told(host, f"{bundle} is left there; what is sent there after a day removes it")
 
     def _deploy(self, host: str, root: Path) -> None:
         began_s = time.monotonic()
