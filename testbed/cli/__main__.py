@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 
-from testbed.cli.app import app
+_INTERRUPTED = 130
 
 
 def main() -> None:
+    """Run the command line; Ctrl-C while it is still being loaded ends it in order, too."""
     _find_system_programs()
+    try:
+        from testbed.cli.app import app
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted\nremedy: nothing was begun\n")
+        sys.exit(_INTERRUPTED)
     app(prog_name="tb")
 
 

@@ -6,10 +6,13 @@ OpenSSH itself is asked what its files say (`ssh -G`), so that Include, Match, p
 from __future__ import annotations
 
 import ipaddress
+import os
+import pwd
 import re
 import socket
 import subprocess
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +28,8 @@ _DEFAULT_KEYS = frozenset(
     f"id_{kind}" for kind in ("rsa", "dsa", "ecdsa", "ecdsa_sk", "ed25519", "ed25519_sk", "xmss")
 )
 """What OpenSSH tries by itself [ssh(1), -i]; a target without identity files means these, too."""
+_NEXT_FILE = re.compile(r" (?=[/~]|none$)")
+"""Where a list of files, which OpenSSH prints without quotes, goes on: a path may have spaces."""
 _OPENSSH_TIMEOUT_S = 30
 
 
@@ -118,7 +123,7 @@ def host_target(text: str, *, machines: Iterable[str] = (), config: Path | None 
     """
     names = list(machines)
     parsed = parse_host(text, names)
-    settings = parse_openssh(_ask_openssh(parsed, config))
+    settings = parse_openssh(_ask_openssh(parsed, config or _config_of_home()))
     for keyword in ("proxyjump", "proxycommand"):
         way = settings.get(keyword, ["none"])[0]
         if way != "none":
@@ -135,6 +140,22 @@ def host_target(text: str, *, machines: Iterable[str] = (), config: Path | None 
         known_hosts=_known_hosts(settings),
         key_alias=settings.get("hostkeyalias", [""])[0],
     )
+
+
+def _account_home() -> Path | None:
+    """The home directory that OpenSSH takes for `~`; None if that is what HOME says, which all else here follows."""
+    with suppress(KeyError):
+        home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+        return home if home != Path.home() else None
+    return None
+
+
+def _config_of_home() -> Path | None:
+    """`~/.ssh/config`, if OpenSSH looks for it elsewhere."""
+    if _account_home() is None:
+        return None
+    path = Path.home() / ".ssh" / "config"
+    return path if path.is_file() else None
 
 
 def _ask_openssh(text: HostText, config: Path | None) -> str:
@@ -175,13 +196,21 @@ def _known_hosts(settings: dict[str, list[str]]) -> tuple[Path, ...]:
     """The files that may name the host's key; OpenSSH appends to the user's first, which is the last here."""
     files = {
         keyword: [
-            Path(word).expanduser() for word in settings.get(keyword, [""])[0].split() if word != "none"
+            _below_home(Path(word).expanduser())
+            for word in _NEXT_FILE.split(settings.get(keyword, [""])[0])
+            if word not in ("", "none")
         ]
         for keyword in ("globalknownhostsfile", "userknownhostsfile")
     }
     first, *others = files["userknownhostsfile"] or [Path("/dev/null")]
     read_only = [path for path in (*files["globalknownhostsfile"], *others) if path.is_file()]
     return (*read_only, first)
+
+
+def _below_home(path: Path) -> Path:
+    """A file in `~/.ssh`, wherever OpenSSH looks for that."""
+    account = _account_home()
+    return Path.home() / ".ssh" / path.name if account and path.parent == account / ".ssh" else path
 
 
 def _not_direct(text: str, keyword: str, way: str) -> SpecError:
@@ -195,7 +224,7 @@ def _not_direct(text: str, keyword: str, way: str) -> SpecError:
 def _resolves(host: str) -> bool:
     try:
         socket.getaddrinfo(host, None)
-    except OSError:
+    except (OSError, UnicodeError):
         return False
     return True
 

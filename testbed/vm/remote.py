@@ -76,6 +76,8 @@ class Remote:
     def __init__(self, link: Link, tree: str) -> None:
         self._link, self._tree = link, tree
         self._token = secrets.token_hex(4)
+        self.bundle = ""
+        """What is on its way to the tree there, while it is."""
 
     def deploy(self, root: Path, progress: Progress) -> Deployed:
         """Make the tree there equal to that in `root`; what differs is sent, checked, and renamed into place.
@@ -108,9 +110,14 @@ class Remote:
             bundle = self._put(connection, there, Bundle(contents=contents), progress)
             sent.update({p: wanted[p].size_bytes for p in new})
             answer = ask(connection, "install", tree=self._tree, bundle=bundle, wanted=_MANIFEST)
+            self.bundle = ""
             return Deployed(files=len(sent), sent_bytes=sum(sent.values()), removed=answer["removed"])
 
         return self._link.attempt(work)
+
+    def forget(self, bundle: str) -> None:
+        """Remove a bundle that nobody will go on with."""
+        self._request("forget", bundle=bundle)
 
     def start(self, job: str, arguments: Sequence[str], *, files: Mapping[str, Path | bytes]) -> None:
         """Run `TREE/tb ARGUMENTS` in the directory JOB/files, which has these files; it outlives the connection.
@@ -231,6 +238,7 @@ class Remote:
                 remedy="free space on that machine's disk",
             )
         sftp = connection.sftp()
+        self.bundle = path
         try:
             with connection.guard():
                 upload(sftp, path, bundle, progress)

@@ -58,7 +58,11 @@ class Bundle:
 
 
 def _read(name: str, path: Path, offset: int, size: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise RemoteError(f"{name} cannot be read: {error.strerror}", remedy="run it again") from error
+    with file:
         file.seek(offset)
         while offset < size:
             chunk = file.read(min(_CHUNK_BYTES, size - offset))
@@ -118,7 +122,7 @@ class Receiver:
                 if newline:
                     head_line = bytes(self._head)
                     self._head.clear()
-                    self._begin(*json.loads(head_line))
+                    self._begin(*_parsed(head_line))
             else:
                 part = view[: self._left]
                 with storing(self.directory):
@@ -153,6 +157,18 @@ class Receiver:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _parsed(head_line: bytes) -> tuple[str, int, int]:
+    """What the agent says of the file that comes next: its path, from which byte on it comes, its size."""
+    try:
+        name, offset, size = json.loads(head_line)
+        return str(name), int(offset), int(size)
+    except (TypeError, ValueError) as error:
+        raise RemoteError(
+            f"among the results there comes {head_line[:40]!r}",
+            remedy="see what prints that there: the login shell must print nothing when it ends",
+        ) from error
 
 
 def changed(name: str) -> RemoteError:

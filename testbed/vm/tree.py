@@ -33,7 +33,11 @@ def tree_files(root: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     wheels = wheels_are_complete(root)
-    for name, where in walk(str(root)):
+    try:
+        listed = list(walk(str(root)))
+    except OSError as error:
+        raise _unreadable(Path(error.filename), error) from error
+    for name, where in listed:
         path = Path(where)
         if name.startswith(WHEELS + "/") and not wheels:
             continue
@@ -54,9 +58,19 @@ def wheels_are_complete(root: Path) -> bool:
 
 
 def state_of(path: Path) -> FileState:
-    """Reads the whole file."""
-    status = path.stat()
-    return FileState(size_bytes=status.st_size, mode=mode_of(status), sha256=sha256(str(path)))
+    """Reads the whole file; a `SpecError` if that cannot be."""
+    try:
+        status = path.stat()
+        return FileState(size_bytes=status.st_size, mode=mode_of(status), sha256=sha256(str(path)))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> SpecError:
+    return SpecError(
+        f"{path} cannot be read: {error.strerror}",
+        remedy="make it readable; if it was just being written, do the same again",
+    )
 
 
 def program_digest(root: Path) -> str:
@@ -64,5 +78,5 @@ def program_digest(root: Path) -> str:
     digest = hashlib.sha256()
     for name, path in sorted(tree_files(root).items()):
         if name.startswith(_PROGRAM) and not fnmatchcase(name, ENGINE):
-            digest.update(f"{name}\0{sha256(str(path))}\n".encode())
+            digest.update(f"{name}\0{state_of(path).sha256}\n".encode())
     return digest.hexdigest()

@@ -79,7 +79,8 @@ def descendants(pid: int) -> list[int]:
 class Sshd:
     """A server with one host key and one user's key; `stop()` it, or use it as a context manager."""
 
-    def __init__(self, directory: Path, *, options: tuple[str, ...] = ()) -> None:
+    def __init__(self, directory: Path, *, options: tuple[str, ...] = (), shell: str = "") -> None:
+        """`shell`: a script that is the user's login shell."""
         self.directory = directory
         self.home = directory / "home"
         self.home.mkdir(parents=True)
@@ -92,6 +93,10 @@ class Sshd:
         self.authorize(self.user_key)
         self.trust_host_key()
         self._options = options
+        self._shell = directory / "shell" if shell else None
+        if self._shell:
+            self._shell.write_text(shell)
+            self._shell.chmod(0o755)
         self._process: subprocess.Popen[bytes] | None = None
         self._privilege_separation = PrivilegeSeparation()
         self.start()
@@ -210,10 +215,10 @@ class Sshd:
         """The machine's users, with another home directory, and with the one that sshd separates privileges by."""
         lines = []
         for user in pwd.getpwall():
-            home = str(self.home) if user.pw_name == self.user else user.pw_dir
-            lines.append(
-                f"{user.pw_name}:x:{user.pw_uid}:{user.pw_gid}:{user.pw_gecos}:{home}:{user.pw_shell}"
-            )
+            home, shell = user.pw_dir, user.pw_shell
+            if user.pw_name == self.user:
+                home, shell = str(self.home), str(self._shell or shell)
+            lines.append(f"{user.pw_name}:x:{user.pw_uid}:{user.pw_gid}:{user.pw_gecos}:{home}:{shell}")
         if not any(line.startswith("sshd:") for line in lines):
             lines.append(f"sshd:x:65533:65534::{PRIVILEGE_SEPARATION}:/usr/sbin/nologin")
         path = self.directory / "passwd"

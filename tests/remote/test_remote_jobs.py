@@ -224,6 +224,51 @@ def test_job_that_fills_the_disk_still_says_how_it_ended(tmp_path: Path) -> None
         assert box.remote.status("full").free_bytes > 10**6
 
 
+PRINTS = """#!/bin/sh
+echo "Welcome to lab3"
+echo noise >&2
+printf '["no end of line'
+exec /bin/sh "$@"
+"""
+
+
+def test_a_login_shell_that_prints_is_not_taken_for_the_answer(tmp_path: Path) -> None:
+    with Sshd(tmp_path / "sshd", shell=PRINTS) as server:
+        box = Box(server.target(), "tree")
+        box.remote.deploy(make_tree(tmp_path / "here"), unheard)
+        box.start("say", "say", "3", "1")
+        said, status = box.log("say")
+        assert said.decode() == "".join(f"line {n} ä\n" for n in range(3))
+        assert (status.state, status.log_bytes) == ("ended", len(said))
+        box.start("make", "make", "2", "1000")
+        box.log("make")
+        assert len(box.remote.fetch("make", tmp_path / "out", unheard)) == 3
+        box.link.close()
+
+
+@pytest.mark.parametrize(
+    ("shell", "problem"),
+    [
+        ("kill -KILL $$", "was ended there by signal 9"),
+        ("echo This account is closed; exit 1", "does not answer: This account is closed"),
+        ("echo 42", "does not answer: 42"),
+    ],
+)
+def test_a_log_in_without_an_answer_is_said_to_be_one(tmp_path: Path, shell: str, problem: str) -> None:
+    script = f"#!/bin/sh\nsh -c '{shell}'\n"
+    with Sshd(tmp_path / "sshd", shell=script) as server, pytest.raises(RemoteError, match=problem):
+        Box(server.target(), "tree").remote.status("x")
+
+
+def test_a_job_that_cannot_be_started_leaves_nothing(box: Box, shared_sshd: Sshd) -> None:
+    broken = shared_sshd.home / "broken"
+    broken.mkdir()
+    (broken / "tb").touch(mode=0o755)
+    with pytest.raises(RemoteError, match="could not be started"):
+        Box(box.target, "broken").start("x", "say", "1", "1", files={"a": b"1"})
+    assert list((shared_sshd.home / JOBS).iterdir()) == []
+
+
 def test_jobs_that_are_not_there_or_cannot_be_are_errors(box: Box, shared_sshd: Sshd) -> None:
     for call in (
         lambda: box.remote.stop("none"),

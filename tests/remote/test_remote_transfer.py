@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,9 @@ import pytest
 from testbed.errors import MeasurementError, RemoteError, SpecError
 from testbed.vm import remote, transfer
 from testbed.vm.remote import Remote
-from testbed.vm.ssh import Connection
+from testbed.vm.runs import connections
+from testbed.vm.runs.together import Crowd
+from testbed.vm.ssh import Connection, ConnectionLost, Trust
 from testbed.vm.tree import tree_files
 from tests.remote.miniature import (
     JOBS,
@@ -169,6 +172,29 @@ def test_deploy_into_a_directory_with_other_things_is_refused(
     assert names(there) == ["thesis.tex"]
 
 
+def test_deploy_where_something_is_in_the_way_says_so(box: Box, root: Path, shared_sshd: Sshd) -> None:
+    box.remote.deploy(root, unheard)
+    there = tree_of(shared_sshd, box)
+    for name in ("README.md", "experiments"):
+        shutil.move(there / name, there / f"{name}.old")
+    (there / "README.md").mkdir()
+    (there / "experiments").touch()
+    for _ in range(2):
+        with pytest.raises(RemoteError, match=r"README\.md|experiments") as caught:
+            box.remote.deploy(root, unheard)
+        assert caught.value.remedy.startswith("move what is in the way there")
+        assert not list((there / ".vm/incoming").iterdir())
+        if (there / "README.md").is_dir():
+            (there / "README.md").rmdir()
+    (there / "experiments").unlink()
+    assert box.remote.deploy(root, unheard).files > 0
+    file = Box(box.target, f"{box.tree}/README.md")
+    with pytest.raises(RemoteError, match="is no directory") as caught:
+        file.remote.deploy(root, unheard)
+    assert "--directory" in caught.value.remedy
+    file.link.close()
+
+
 def test_deploy_cut_goes_on_where_it_was(box: Box, root: Path, shared_sshd: Sshd, proxy: Proxy) -> None:
     (root / "docs").mkdir()
     (root / "docs/big").write_bytes(os.urandom(8 * MIB))
@@ -198,6 +224,20 @@ def test_deploy_of_bytes_that_change_on_the_way_changes_nothing(
     assert (tree_of(shared_sshd, box) / "README.md").read_text() == "read"
 
 
+def test_deploy_of_a_file_that_vanishes_on_the_way_says_so(
+    box: Box, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = remote.upload
+
+    def upload(*arguments: Any) -> None:
+        (root / "README.md").unlink()
+        real(*arguments)
+
+    monkeypatch.setattr(remote, "upload", upload)
+    with pytest.raises(RemoteError, match=r"README\.md cannot be read: No such file"):
+        box.remote.deploy(root, unheard)
+
+
 def test_deploy_to_a_full_disk_changes_nothing(root: Path, tmp_path: Path) -> None:
     (root / "big").write_bytes(os.urandom(2 * MIB))
     with box_with_small_disk(tmp_path / "small", 3 * 1024) as (box, home):
@@ -212,6 +252,49 @@ def test_deploy_to_a_full_disk_changes_nothing(root: Path, tmp_path: Path) -> No
         assert names(home / "tree") == []
         filler.file.unlink()
         assert box.remote.deploy(root, unheard).files == 6
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_deploy_that_is_interrupted_takes_back_what_was_sent(
+    root: Path, shared_sshd: Sshd, monkeypatch: pytest.MonkeyPatch, is_gone: bool
+) -> None:
+    told: list[str] = []
+    sent, ended = threading.Event(), threading.Event()
+    real = connections.together
+
+    def upload(sftp: Any, path: str, bundle: transfer.Bundle, progress: transfer.Progress) -> None:
+        sftp.open(path, "wb").close()
+        sent.set()
+        ended.wait(20)
+
+    def together(work: Any, items: Any) -> Any:
+        Crowd(work, items)
+        assert sent.wait(20)
+        monkeypatch.setattr(connections, "together", real)
+        raise KeyboardInterrupt
+
+    def forget(self: Remote, bundle: str) -> None:
+        raise ConnectionLost("gone")
+
+    monkeypatch.setattr(remote, "upload", upload)
+    if is_gone:
+        monkeypatch.setattr(Remote, "forget", forget)
+    target = shared_sshd.target(tree=f"~/trees/interrupted {is_gone}")
+    with connections.Connections([target], Trust(), told.append) as known:
+        monkeypatch.setattr(connections, "together", together)
+        with pytest.raises(KeyboardInterrupt):
+            known.deploy([target.name], root)
+        left = list((shared_sshd.home / f"trees/interrupted {is_gone}/.vm/incoming").iterdir())
+    ended.set()
+    assert told == [f"box: {path} is left there; what is sent there after a day removes it" for path in left]
+    assert len(left) == is_gone
+
+
+def test_what_is_no_file_of_the_results_is_an_error(tmp_path: Path) -> None:
+    receiver = transfer.Receiver(directory=tmp_path, files={}, progress=lambda _: None)
+    for line in (b"42\n", b"logout\n", b'["a"]\n'):
+        with pytest.raises(RemoteError, match="among the results"):
+            receiver.feed(line)
 
 
 def test_fetch_cut_sends_no_byte_again(box: Box, root: Path, proxy: Proxy, tmp_path: Path) -> None:

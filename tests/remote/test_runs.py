@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -12,8 +13,9 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.remote.miniature import is_running
 from tests.remote.proxy import Proxy
-from tests.remote.run_place import DIRECTORY, Place, digest_of, until
+from tests.remote.run_place import DIRECTORY, JOBS, Place, digest_of, until
 from tests.remote.sshd import Sshd
 from tests.unit.remote_runs import write_result
 
@@ -205,6 +207,28 @@ def test_a_machine_that_is_gone_is_replaced_by_another(
     (job,) = place.left()  # what the first machine had begun is there still
     until(lambda: "exit_code" in (Path(job) / "exit.json").read_text(), lambda: "it has not ended")
     shutil.rmtree(job)
+
+
+@pytest.mark.parametrize("verb", ["attach", "stop"])
+def test_a_run_that_has_lost_its_supervisor_is_ended_before_it_begins_again_or_is_forgotten(
+    place: Place, verb: str
+) -> None:
+    place.stand_in()
+    client = place.begin_run()
+    client.await_line("line 5")
+    (job,) = (place.servers["near"].home / JOBS).iterdir()
+    command = json.loads((job / "command.json").read_text())["pid"]
+    os.kill(json.loads((job / "job.json").read_text())["supervisor"]["pid"], signal.SIGKILL)
+    code, _, said = client.end()
+    assert (code, "the run is gone from there" in said) == (7, True)
+    assert is_running(command)
+    later = place.begin("vm", verb)
+    until(lambda: not is_running(command), lambda: f"it goes on: {later.lines}")
+    place.let_go()
+    code, _, said = later.end()
+    assert code == 0, said
+    assert len(place.results()) == (verb == "attach")
+    assert place.left() == []
 
 
 def test_an_unknown_host_key_is_refused_with_its_fingerprint_and_a_pin_is_trusted(place: Place) -> None:

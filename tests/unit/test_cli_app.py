@@ -37,6 +37,22 @@ def test_version_option_prints_the_package_version(tb: Tb) -> None:
     assert (result.exit_code, result.stdout) == (0, f"transparent-nic-testbed {__version__}\n")
 
 
+def test_an_interruption_while_it_is_loaded_ends_it_in_order() -> None:
+    script = """
+import runpy, sys
+
+class Interruption:
+    def find_spec(self, name, *_):
+        if name == "testbed.cli.app":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interruption())
+runpy.run_module("testbed.cli", run_name="__main__")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "error: interrupted\nremedy: nothing was begun\n")
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_of_a_verb_shows_an_example(tb: Tb, verb: str) -> None:
     result = tb(verb, "--help")

@@ -35,6 +35,13 @@ class Machines:
         self.asked.append({"hosts": list(hosts), **options})
         return [Target(name=host, host=host, user="u") for host in (hosts or ["a"])]
 
+    def connect_if_any(
+        self, targets: Sequence[Target], trust: Trust, tell: Callable[[str], None]
+    ) -> FakeConnections:
+        """As `connect`; nobody refuses who is not asked."""
+        opened = self.connect(targets, trust, tell)
+        return opened if targets else _Opened([], None, tell)
+
     def connect(
         self, targets: Sequence[Target], trust: Trust, tell: Callable[[str], None]
     ) -> FakeConnections:
@@ -104,6 +111,17 @@ def test_what_is_wrong_with_the_experiment_is_told_before_a_machine_is_asked(
     assert not there.out.exists()
 
 
+def test_a_place_for_results_that_cannot_be_is_refused_before_any_machine_is_asked(
+    vm_run: Tb, there: Machines
+) -> None:
+    there.out.mkdir()
+    (there.out / "tiny").touch()
+    result = vm_run("--host", "a")
+    assert result.exit_code == 2
+    assert f"--out {there.out / 'tiny'}: cannot be written" in result.stderr
+    assert not there.asked
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
@@ -111,6 +129,7 @@ def test_what_is_wrong_with_the_experiment_is_told_before_a_machine_is_asked(
         (("--host", ""), "name no machine"),
         (("--hosts", " ,"), "name no machine"),
         (("--host-key", ""), "no fingerprint"),
+        (("--host", "a", "--directory", ""), "--directory is empty"),
         (("--hosts", "b,c", "--repeat", "2", "--host-key", "SHA256:x"), "--host-key is of one machine"),
     ],
 )
@@ -180,6 +199,25 @@ def test_a_detached_run_is_listed_attached_to_and_then_forgotten(tb: Tb, vm_run:
     assert there.asked[-1] == {"hosts": ["b", "c"], "identity": None, "directory": "d"}
     assert "mean over the seeds 1, 2" in result.stdout
     assert tb("vm", "runs", "--out", str(there.out)).stdout == "no run on another machine is unfinished\n"
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_what_a_client_could_not_remove_there_the_next_one_removes(
+    tb: Tb, vm_run: Tb, there: Machines, monkeypatch: pytest.MonkeyPatch, is_gone: bool
+) -> None:
+    def lost(*_: object) -> None:
+        raise ConnectionLost("a is lost", remedy="look")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FakeRemote, "remove", lost)
+        assert vm_run("--host", "a").exit_code == 7
+    assert there.remotes["a"].work
+    there.refuses = ConnectionLost("a refuses", remedy="start it") if is_gone else None
+    monkeypatch.setattr(connections_module, "Connections", there.connect_if_any)
+    result = tb("vm", "attach", "--out", str(there.out))
+    assert result.exit_code == 0, result.stderr
+    assert bool(there.remotes["a"].work) == ("a refuses" in result.stderr) == is_gone
+    assert not (there.out / ".vm").exists()
 
 
 def test_a_run_is_finished_on_another_machine(tb: Tb, vm_run: Tb, there: Machines) -> None:

@@ -31,7 +31,11 @@ NOT_SENT = (
     ),
     *("testbed/__pycache__/a.cpython-311.pyc", "testbed/old.pyc", "x.egg-info/PKG", "testbed/.#lock"),
     *(".pytest_cache/a", ".mypy_cache/a", ".ruff_cache/a", ".hypothesis/a", "docs/.cache/a"),
-    "testbed/engine/._engine.cpython-311-x86_64-linux-gnu.so.new",
+    *(
+        "testbed/engine/._engine.cpython-311-x86_64-linux-gnu.so.new",
+        "mine/.vm/r/run.json",
+        "mine/q/.1.partial/x",
+    ),
 )
 LOCK = "numpy==2\n"
 

@@ -109,6 +109,35 @@ def test_host_target_of_an_alias_has_what_the_files_say(config: Path, tmp_path: 
     assert target.key_alias == "lab"
 
 
+def test_host_target_has_files_whose_paths_have_spaces(tmp_path: Path) -> None:
+    (tmp_path / "die anderen").touch()
+    path = tmp_path / "config"
+    path.write_text(
+        f'Host lab3\n  UserKnownHostsFile "{tmp_path}/meine ü" "{tmp_path}/die anderen"\n'
+        "  GlobalKnownHostsFile none\n",
+        encoding="utf-8",
+    )
+    target = host_target("ann@lab3", config=path)
+    assert target.known_hosts == (tmp_path / "die anderen", tmp_path / "meine ü")
+
+
+def test_host_target_has_the_files_of_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "ein Heim"
+    monkeypatch.setenv("HOME", str(home))
+    assert host_target("ann@lab3").known_hosts[-1] == home / ".ssh" / "known_hosts"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh" / "config").write_text("Host lab3\n  Port 2200\n", encoding="utf-8")
+    target = host_target("ann@lab3")
+    assert (target.port, target.known_hosts[-1]) == (2200, home / ".ssh" / "known_hosts")
+    monkeypatch.delenv("HOME")
+    assert host_target("ann@lab3").known_hosts[-1] == Path.home() / ".ssh" / "known_hosts"
+
+
+def test_host_target_of_a_name_that_no_host_can_have_is_refused(config: Path) -> None:
+    with pytest.raises(SpecError, match="no host that is found"):
+        host_target("x" * 64, config=config)
+
+
 def test_host_target_what_the_user_writes_comes_before_the_files(config: Path) -> None:
     target = host_target("bob@lab3:44", config=config)
     assert (target.user, target.port) == ("bob", 44)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +70,21 @@ def test_a_record_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path) 
     assert str(folder.directory) in error.value.remedy
 
 
+def test_a_run_that_ends_while_runs_are_listed_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stays, ends = (folder_of(tmp_path, run_on("tb1", id=run_id(number))) for number in (1, 2))
+    real = Path.read_text
+
+    def read_text(path: Path, **options: str) -> str:
+        if path.parent == ends.directory:
+            ends.remove()
+        return real(path, **options)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert [folder.run.id for folder in unfinished(tmp_path)] == [stays.run.id]
+
+
 def test_a_run_has_one_client(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, run_on("tb1"))
     assert not is_held(folder.directory)
@@ -130,6 +146,16 @@ def parts_of(count: int, *, repeat: int = 1, seed: int = 3) -> list[tuple[str, i
     parts = spread(replace(EXPERIMENT, seed=seed), engine="twin", repeat=repeat, hosts=hosts, run_id="r")
     assert [part.job for part in parts] == [f"r-{index}" for index in range(len(parts))]
     return [(part.host, part.seed, part.seeds, part.cells) for part in parts]
+
+
+def test_records_of_several_clients_come_and_go_at_once(tmp_path: Path) -> None:
+    def come_and_go(number: int) -> None:
+        for _ in range(50):
+            folder_of(tmp_path, run_on("tb1", id=run_id(number))).remove()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(come_and_go, range(1, 5)))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_one_machine_runs_all_cells_and_all_seeds() -> None:

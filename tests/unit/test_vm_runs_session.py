@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import pytest
 from testbed.errors import Interrupted, RemoteError, SpecError
 from testbed.vm.runs.log import Lines
 from testbed.vm.runs.publish import publish
-from testbed.vm.runs.record import Run, RunFolder, unfinished
+from testbed.vm.runs.record import Run, RunFolder, remove_leftovers, unfinished
 from testbed.vm.runs.session import JobError, Session, job_arguments, picked_up_later
 from testbed.vm.runs.together import Crowd, together
 from testbed.vm.ssh import ConnectionLost
@@ -129,6 +130,29 @@ def test_a_machine_that_is_gone_lets_the_others_be_fetched_and_is_picked_up_late
     later.follow()
     assert len(later.publish()) == 2
     assert place.calls == [("follow", "far"), ("fetch", "far"), ("remove", "far")]
+
+
+def test_a_job_that_another_client_has_removed_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path, run_on("tb1"), [None])
+    place.session.start()
+
+    def stop(job: str) -> None:
+        place.remotes[0].work.pop(job)
+        raise RemoteError(f"there is no job {job}", remedy="look")
+
+    monkeypatch.setattr(place.remotes[0], "stop", stop)
+    place.session.end_jobs()
+    place.remotes[0].outcome = None
+    place.session.start()
+
+    def fail(job: str) -> None:
+        raise RemoteError(f"{job} does not end", remedy="look")
+
+    monkeypatch.setattr(place.remotes[0], "stop", fail)
+    with pytest.raises(RemoteError, match="does not end"):
+        place.session.end_jobs()
 
 
 def test_a_machine_that_was_restarted_begins_its_part_again(tmp_path: Path) -> None:
@@ -270,6 +294,20 @@ def test_a_part_with_too_few_results_publishes_none(tmp_path: Path) -> None:
     with pytest.raises(RemoteError, match="b: the run left 0 results, not 1"):
         publish(folder)
     assert not (tmp_path / "tiny").exists()
+
+
+def test_a_result_whose_name_is_taken_waits_until_it_is_free(tmp_path: Path) -> None:
+    place = Place(tmp_path, run_on("tb1"), [0])
+    place.session.start()
+    place.session.follow()
+    taken = tmp_path / "tiny" / "20260101T000001Z-tb1"
+    (taken / "mine").mkdir(parents=True)
+    with pytest.raises(SpecError, match="is there already, and another result"):
+        place.session.publish()
+    (folder,) = unfinished(tmp_path)
+    assert remove_leftovers(tmp_path) == []
+    shutil.rmtree(taken)
+    assert place.client(folder).publish() == [taken]
 
 
 def test_a_published_result_names_the_users_files(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import ast
+import errno
+import json
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,7 @@ import pytest
 from testbed.errors import SpecError
 from testbed.vm import agent
 from testbed.vm.agent.files import is_below, sha256
-from testbed.vm.asking import MODULES, loader
+from testbed.vm.asking import MODULES, command, loader
 from testbed.vm.tree import program_digest, state_of, tree_files, wheels_are_complete
 
 
@@ -34,6 +38,12 @@ def test_tree_files_of_this_tree_are_all_that_git_knows_but_results(repository: 
 def test_tree_files_leave_at_home_what_each_machine_makes(tmp_path: Path) -> None:
     stays = [".git/x", ".vagrant/x", ".vm/x", ".venv/x", "build/x", "build/release/x", "results/x", "dist/x"]
     stays += ["a/__pycache__/a.pyc", "a/b.pyc", ".pytest_cache/x", ".mypy_cache/x", "a/.ruff_cache/x"]
+    stays += [
+        "mine/tiny/1/summary.json",
+        "mine/tiny/1/records/x",
+        "mine/tiny/.1.partial/x",
+        "mine/.vm/r/run.json",
+    ]
     stays += ["testbed/engine/._engine.so.new", "x.egg-info/x", ".hypothesis/x", ".cache/x"]
     goes = ["tb", ".ci/run", ".gitignore", "testbed/engine/_engine.cpython-311-x86_64-linux-gnu.so"]
     goes += [
@@ -85,6 +95,33 @@ def test_tree_files_follow_a_link_to_a_file_and_refuse_others(tmp_path: Path) ->
         with pytest.raises(SpecError, match="other is a link to no file"):
             tree_files(tmp_path)
         (tmp_path / "other").unlink()
+
+
+def test_what_cannot_be_read_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(SpecError, match="gone cannot be read: No such file"):
+        state_of(tmp_path / "gone")
+    (tmp_path / "closed").mkdir()
+    real = os.scandir
+
+    def scandir(path: str) -> Iterator[os.DirEntry[str]]:
+        if path.endswith("closed"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root may read everything
+    with pytest.raises(SpecError, match="closed cannot be read: Permission denied"):
+        tree_files(tmp_path)
+
+
+def test_what_the_agent_is_told_survives_every_shell() -> None:
+    told = ["!x", "\\", "a\\b", '\\"', "\\\\!", "\n", "ü"]
+    *_, words = command("status", job=told)
+    assert json.loads(words)["job"] == told
+    assert "!" not in words  # csh
+    assert "\\\\" not in words  # fish
+    assert words.isascii()
 
 
 def test_agent_is_python_3_9() -> None:

@@ -30,7 +30,7 @@ from testbed.cli.run import (
     with_seeds,
 )
 from testbed.cli.vm.run_list import runs_json
-from testbed.errors import Interrupted, PreflightError, SpecError, TestbedError
+from testbed.errors import Interrupted, PreflightError, RemoteError, SpecError, TestbedError
 
 if TYPE_CHECKING:
     from testbed.run.assemble import RunOutcome
@@ -107,7 +107,10 @@ def run(
     adjusted = adjust(load_experiment(experiment), overrides, seed=seed, snap=snap, controller=controller)
     _check(adjusted, engine, repeat)
     target = out or results_dir()
-    ensure_writable(target, option="--out")
+    for place in (target, target / adjusted.name):
+        ensure_writable(place, option="--out")
+    if directory is not None and not directory.strip():
+        raise SpecError("--directory is empty", remedy="name a directory there, or leave the option out")
     targets = targets_of(_hosts(host, hosts), identity=identity, directory=directory)
     begun, files = plan(
         adjusted,
@@ -163,6 +166,7 @@ def attach(
                     _tell(f"{part.host}: what was begun there, job {part.job}, is left to itself")
             folder.save(replace(folder.run, parts=reassign(folder.run.parts, [one.name for one in targets])))
         with _left_going(folder, is_new=False), _reconnected(folder) as connections:
+            _remove_fetched(folder)
             results = _go_on(folder, connections, detach=False, as_json=as_json)
     _show(results, as_json=as_json)
 
@@ -210,6 +214,7 @@ def stop(run: RunArgument = None, out: OutOption = None) -> None:
                 _session(folder, connections).end_jobs()
         else:
             with held(folder) as mine, _reconnected(mine) as connections:
+                _remove_fetched(mine)
                 _session(mine, connections).stop()
     except TestbedError as error:
         error.remedy += f"; if that machine is gone for good, remove {folder.directory}"
@@ -277,6 +282,18 @@ def _reconnected(folder: RunFolder) -> Connections:
     waiting = list(dict.fromkeys(part.host for part in folder.run.parts if part.state != "fetched"))
     targets = _targets_of(folder.run, waiting) if waiting else []
     return _connected(targets, (folder.run.host_key or None) if len(targets) == 1 else None)
+
+
+def _remove_fetched(folder: RunFolder) -> None:
+    """Remove there what is here already, as a client that was ended in between could not; a lost machine keeps it."""
+    run = folder.run
+    for part in run.parts:
+        if part.state == "fetched" and not part.removed and not run.keep:
+            try:
+                with _connected(_targets_of(run, [part.host]), run.host_key) as connections:
+                    connections[part.host].remove(part.job)
+            except RemoteError as error:
+                _tell(f"{part.host}: job {part.job} is left there: {error}")
 
 
 def _confirm(question: str) -> bool:

@@ -36,6 +36,8 @@ _TRY_S = 1.0
 def survey(request: Request) -> Answer:
     """What is in the tree, where a bundle for it goes, and who is using it."""
     tree = tree_of(request)
+    if os.path.lexists(tree) and not os.path.isdir(tree):
+        raise Refused(f"{tree} is no directory", "name another --directory")
     if not _ours(tree):
         raise Refused(f"{tree} holds other files, and is no tree of the testbed", "name another --directory")
     incoming = os.path.join(tree, ".vm", "incoming")

@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 
-from testbed.vm.agent.files import JOBS, POLL_S, Answer, Refused, Request, free_bytes, read_json
+from testbed.vm.agent.files import JOBS, POLL_S, Answer, Refused, Request, discard, free_bytes, read_json
 from testbed.vm.agent.processes import deliver, is_alive, receivers, sudo
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -19,6 +19,11 @@ def directory_of(request: Request) -> str:
     if not _NAME.fullmatch(request["job"]):
         raise Refused(f"{request['job']!r} is no name of a job", "use letters, digits, `.`, `_` and `-`")
     return os.path.join(JOBS, request["job"])
+
+
+def begun(request: Request) -> str:
+    """Where the job of a request is until its supervisor stands."""
+    return os.path.join(JOBS, f".{request['job']}.new")
 
 
 def job_names() -> list[str]:
@@ -109,6 +114,7 @@ def stop(request: Request) -> Answer:
 def remove(request: Request) -> Answer:
     """Remove a job that has ended."""
     directory = directory_of(request)
+    discard(begun(request))
     if os.path.exists(directory):
         require_over(directory)
         gone = os.path.join(JOBS, f".{request['job']}.{os.getpid()}.gone")

@@ -24,7 +24,7 @@ from testbed.vm.agent.files import (
     unpack,
     write_json,
 )
-from testbed.vm.agent.jobs import directory_of, status_of
+from testbed.vm.agent.jobs import begun, directory_of, status_of
 from testbed.vm.agent.processes import identity_of
 
 
@@ -51,13 +51,16 @@ def start(request: Request) -> Answer:
                     raise Refused(
                         f"there is no testbed in {tree}", "copy it there first, or name another --directory"
                     )
-                new = os.path.join(JOBS, f".{request['job']}.new")
+                new = begun(request)
                 discard(new)
-                os.makedirs(os.path.join(new, "files"))
-                os.makedirs(os.path.join(new, "results"))
-                if request["bundle"]:
-                    unpack(request["bundle"], os.path.join(new, "files"))
-                _launch(tree, new, directory, request)
+                try:
+                    os.makedirs(os.path.join(new, "files"))
+                    os.makedirs(os.path.join(new, "results"))
+                    if request["bundle"]:
+                        unpack(request["bundle"], os.path.join(new, "files"))
+                    _launch(tree, new, directory, request)
+                finally:
+                    discard(new)
     finally:
         if request["bundle"]:
             discard(request["bundle"])

@@ -18,9 +18,13 @@ WHEELS_COMPLETE = WHEELS + "/complete"
 ENGINE = "testbed/engine/_engine*.so*"
 CODE = ("testbed/", "nic_emulator/")
 # What of a tree stays where it is: at its top, and anywhere.
-_TOP = frozenset({".git", ".vagrant", ".vm", ".venv", "build", "dist", "results"})
-_ANYWHERE = frozenset({"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".cache"})
-_PATTERNS = ("*.pyc", "*.egg-info", "._engine*", ".#*")
+_TOP = frozenset({".git", ".vagrant", ".venv", "build", "dist", "results"})
+_ANYWHERE = frozenset(
+    {"__pycache__", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".hypothesis", ".cache", ".vm"}
+)
+_PATTERNS = ("*.pyc", "*.egg-info", "._engine*", ".#*", ".*.partial")
+_RESULT = "summary.json"
+"""Is in every result, and a result stays wherever `--out` has put it."""
 
 
 def walk(root: str) -> Iterator[tuple[str, str]]:
@@ -39,6 +43,8 @@ def _walk(directory: str, prefix: str) -> Iterator[tuple[str, str]]:
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in _PATTERNS):
             continue
         if entry.is_dir(follow_symlinks=False):
+            if os.path.exists(os.path.join(entry.path, _RESULT)):
+                continue
             yield from _walk(entry.path, f"{prefix}{name}/")
         elif entry.is_symlink() or entry.is_file(follow_symlinks=False):
             yield prefix + name, entry.path

@@ -28,8 +28,10 @@ def _refusal(error: Exception) -> Answer:
     remedy = "see the message of that machine's system"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         remedy = "free space on that machine's disk"
-    elif isinstance(error, PermissionError):
+    elif isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == errno.EROFS):
         remedy = "give the directory to the user who logs in there, or name another --directory"
+    elif isinstance(error, (FileExistsError, IsADirectoryError, NotADirectoryError)):
+        remedy = "move what is in the way there, or name another --directory"
     return {"error": str(error), "remedy": remedy}
 
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from testbed.errors import TestbedError
 from testbed.vm.remote import Remote
 from testbed.vm.runs.together import together
-from testbed.vm.ssh import Link, Trust
+from testbed.vm.ssh import ConnectionLost, Link, Trust
 from testbed.vm.target import Target
 
 _TOLD_EVERY_S = 5.0
@@ -80,8 +81,20 @@ class Connections:
             link.close()
 
     def deploy(self, hosts: Sequence[str], root: Path) -> None:
-        """Bring the tree to these machines, all at once."""
-        together(lambda host: self._deploy(host, root), hosts)
+        """Bring the tree to these machines, all at once; what is still on its way at an error is taken back."""
+        try:
+            together(lambda host: self._deploy(host, root), hosts)
+        except (KeyboardInterrupt, TestbedError) as error:
+            if not isinstance(error, ConnectionLost):
+                together(self._take_back, hosts)
+            raise
+
+    def _take_back(self, host: str) -> None:
+        if bundle := self[host].bundle:
+            try:
+                self.another(host).forget(bundle)
+            except TestbedError:
+                self.told(host, f"{bundle} is left there; what is sent there after a day removes it")
 
     def _deploy(self, host: str, root: Path) -> None:
         began_s = time.monotonic()

@@ -8,7 +8,7 @@ from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 
-from testbed.errors import RemoteError
+from testbed.errors import RemoteError, SpecError
 from testbed.run.files import storing, sync, sync_tree
 from testbed.run.merge import merge_results
 from testbed.vm.runs.record import Part, RunFolder
@@ -75,6 +75,8 @@ def _seed(result: Path) -> int:
 def _rename(source: Path, target: Path) -> None:
     """Move a directory, unless that was done before."""
     if source.exists():
+        if target.exists():
+            raise SpecError(f"{target} is there already, and another result", remedy="move it away")
         with storing(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             source.rename(target)

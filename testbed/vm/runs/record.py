@@ -21,7 +21,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,6 +53,8 @@ class Part:
     cells: tuple[str, ...] = ()
     """Which cells it runs; none: all."""
     state: PartState = "new"
+    removed: bool = False
+    """Whether the machine has been told to remove what is here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +144,8 @@ class RunFolder:
         with storing(self.directory):
             (self.directory / _RECORD).unlink(missing_ok=True)
             shutil.rmtree(self.directory)
-            if not any(self.directory.parent.iterdir()):
-                self.directory.parent.rmdir()
+        with suppress(OSError):  # there are other runs, or another client was quicker
+            self.directory.parent.rmdir()
 
 
 def new_run_id() -> str:
@@ -156,7 +158,9 @@ def create(out: Path, run: Run, files: Mapping[str, Path]) -> RunFolder:
     """Write the record of a run that is about to begin, and keep the files that it sends."""
     folder = RunFolder(Path(out) / FOLDER / run.id, run)
     with storing(folder.directory):
-        folder.files.mkdir(parents=True)
+        with suppress(FileNotFoundError):  # another client has just removed `FOLDER` with its own last run
+            folder.files.mkdir(parents=True)
+        folder.files.mkdir(parents=True, exist_ok=True)
         for place, source in files.items():
             target = folder.files / place
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -197,7 +201,13 @@ def is_held(directory: Path) -> bool:
 
 def unfinished(out: Path) -> list[RunFolder]:
     """The runs whose results are not published, oldest first."""
-    found = [_load(path) for path in sorted((Path(out) / FOLDER).glob(f"*/{_RECORD}"))]
+    found = []
+    for path in sorted((Path(out) / FOLDER).glob(f"*/{_RECORD}")):
+        try:
+            found.append(_load(path))
+        except SpecError:
+            if path.exists():  # else its client has just finished it
+                raise
     return [folder for folder in found if not _is_finished(folder)]
 
 
@@ -238,7 +248,10 @@ def _is_leftover(directory: Path) -> bool:
 
 
 def _is_finished(folder: RunFolder) -> bool:
-    return bool(folder.run.published) and all((folder.out / name).is_dir() for name in folder.run.published)
+    names = folder.run.published
+    return bool(names) and all(
+        (folder.out / name).is_dir() and not (folder.staged / name).exists() for name in names
+    )
 
 
 def _load(path: Path) -> RunFolder:

@@ -101,8 +101,10 @@ class Session:
         status = self._remote(part).status(part.job)
         if status.state == "lost":
             self._connections.told(
-                part.host, "the machine was restarted in mid-run; the run begins again there"
+                part.host,
+                "the machine was restarted in mid-run, or the run lost its supervisor; it begins again there",
             )
+            self._remote(part).stop(part.job)  # without a supervisor it may still be running
             self._remote(part).remove(part.job)
         return status.state
 
@@ -153,15 +155,21 @@ class Session:
         if status.exit_code != 0:
             raise JobError(part.host, status.exit_code)
         remote.fetch(part.job, folder.part(index), Meter(self._connections.note(part.host), "fetched"))
-        folder.set_part(index, replace(part, state="fetched"))
+        fetched = replace(part, state="fetched")
+        folder.set_part(index, fetched)
         if not folder.run.keep:
             remote.remove(part.job)
+            folder.set_part(index, replace(fetched, removed=True))
 
     def _stop(self, index: int) -> None:
         part = self._folder.run.parts[index]
         remote = self._connections.another(part.host)
-        if remote.status(part.job).state == "running":
-            remote.stop(part.job)
+        if remote.status(part.job).state in ("running", "lost"):
+            try:
+                remote.stop(part.job)
+            except RemoteError:
+                if remote.status(part.job).state != "absent":  # another client was quicker
+                    raise
 
     def _clear(self, index: int) -> None:
         part = self._folder.run.parts[index]
