@@ -290,7 +290,7 @@ def _remove_fetched(folder: RunFolder) -> None:
     for part in run.parts:
         if part.state == "fetched" and not part.removed and not run.keep:
             try:
-                with _connected(_targets_of(run, [part.host]), run.host_key) as connections:
+                with _connected(_targets_of(run, [part.host]), run.host_key or None) as connections:
                     connections[part.host].remove(part.job)
             except RemoteError as error:
                 _tell(f"{part.host}: job {part.job} is left there: {error}")
