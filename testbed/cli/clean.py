@@ -30,8 +30,9 @@ def clean(
     """
     become_root("looking at other processes' namespaces")
     from testbed.fabric.clean import clean as clean_machine
-    from testbed.run.loader import results_dir
+    from testbed.run.loader import ROOT, results_dir
     from testbed.run.store import remove_abandoned
+    from testbed.vm.box import remove_unfinished
     from testbed.vm.runs.record import remove_leftovers
 
     removed = clean_machine(dry_run=dry_run)
@@ -40,6 +41,7 @@ def clean(
         item for item in remove_abandoned(out or results_dir(), dry_run=dry_run) if item not in recorded
     ]
     removed += remove_leftovers(out or results_dir(), dry_run=dry_run)
+    removed += remove_unfinished(ROOT, dry_run=dry_run)
     if as_json:
         print_json(clean_json(removed, dry_run=dry_run))
         return

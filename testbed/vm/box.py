@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -22,11 +21,13 @@ from testbed.commit import tree_commit
 from testbed.errors import PreflightError
 from testbed.vm import box_image, box_root, box_tree
 from testbed.vm.box_tools import Tools, require_tools
+from testbed.vm.processes import remove_partials
 
 FULL_BOX = "transparent-nic/debian12"
 BARE_BOX = "transparent-nic/debian12-bare"
 _SPACE_BYTES = {True: 3 << 30, False: 7 << 30}
 """What a build takes at its largest: root directory, disk, image and box; estimated, with room."""
+_WORK = "work"
 _MTIME_SPREAD_S = 10_000_000
 
 Step = Callable[[str], AbstractContextManager[None]]
@@ -152,12 +153,20 @@ def _work_directory(parent: Path) -> Iterator[Path]:
         if not directory.exists():
             directory.mkdir(parents=True)
             give_to_caller(directory)
-    work = Path(tempfile.mkdtemp(prefix=".work-", dir=parent))
+    remove_partials(parent / _WORK)
+    work = parent / f".{_WORK}.{os.getpid()}.new"
+    work.mkdir()
     try:
         work.chmod(0o755)  # apt downloads as a user of its own
         yield work
     finally:
         shutil.rmtree(work)
+
+
+def remove_unfinished(tree: Path, *, dry_run: bool) -> list[str]:
+    """Remove what builds that were killed have left; says what."""
+    left = remove_partials(tree / "build" / "box" / _WORK, dry_run=dry_run)
+    return [f"unfinished box {path}" for path in left]
 
 
 def _box_manifest(plan: BoxPlan, root: Path, *, epoch_s: int, commit: str | None) -> dict[str, Any]:

@@ -24,6 +24,7 @@ TOOLS = {
     "qemu-img": "qemu-utils",
     "tar": "tar",
     "unshare": "util-linux",
+    "setpriv": "util-linux",
     "chroot": "coreutils",
 }
 """Which program is in which package of the distribution."""
@@ -35,6 +36,7 @@ _SYSTEM_PATHS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _END_S = 60
 """How long the processes of a program that was killed may take to be gone."""
 _LOG_LINES = 12
+_TIED = ("setpriv", "--pdeathsig", "KILL")
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -74,7 +76,8 @@ class Tools:
         """Run a program to its end and return what it printed on stdout and stderr.
 
         `what` and `remedy` make the `PreflightError` of a program that fails. If this process is interrupted
-        meanwhile, the program and all that it started are killed and gone when this returns.
+        meanwhile, the program and all that it started are killed and gone when this returns; if it is killed, the
+        kernel kills the program.
         """
         command = [str(part) for part in argv]
         with self.log.open("ab") as log:
@@ -101,7 +104,7 @@ class Tools:
             try:
                 interrupts.hold()  # one that ended Popen itself would leave a process that nobody knows
                 process = subprocess.Popen(
-                    command,
+                    [*_TIED, *command],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

@@ -84,15 +84,19 @@ def command_line(pid: int) -> str:
         return ""
 
 
-def remove_partials(whole: Path) -> None:
+def remove_partials(whole: Path, *, dry_run: bool = False) -> list[Path]:
     """Remove what commands that were killed have left of making `whole`: `.NAME.PID.new` beside it."""
-    for path in whole.parent.glob(f".{glob.escape(whole.name)}.*.new"):
-        pid = path.name.split(".")[-2]
-        if pid.isdecimal() and not started(int(pid)):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+    left = [
+        path
+        for path in sorted(whole.parent.glob(f".{glob.escape(whole.name)}.*.new"))
+        if (pid := path.name.split(".")[-2]).isdecimal() and not started(int(pid))
+    ]
+    for path in left if not dry_run else ():
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    return left
 
 
 def _ps(pid: int, column: str) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,11 @@ from testbed.cli.clean import clean
 
 
 @pytest.fixture(autouse=True)
-def quiet_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def quiet_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No fabric is here, whoever we are."""
     monkeypatch.setattr("testbed.cli.clean.become_root", lambda _: None)
     monkeypatch.setattr("testbed.fabric.clean.clean", lambda **_: [])
+    monkeypatch.setattr("testbed.run.loader.ROOT", tmp_path / "tree")
 
 
 def old_directory(path: Path) -> Path:
@@ -41,3 +43,19 @@ def test_clean_removes_what_a_client_has_left(tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().out == "".join(
         f"{verb} record of a finished run {left}\n" for verb in ("would remove", "removed")
     )
+
+
+def test_clean_removes_what_a_build_of_a_box_has_left_and_none_that_is_under_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    boxes = tmp_path / "tree" / "build" / "box"
+    left, under_way = boxes / f".work.{process.pid}.new", boxes / f".work.{os.getpid()}.new"
+    (left / "root").mkdir(parents=True)
+    under_way.mkdir()
+    clean(out=tmp_path / "out", dry_run=True)
+    assert left.is_dir()
+    clean(out=tmp_path / "out", dry_run=False)
+    assert list(boxes.iterdir()) == [under_way]
+    assert capsys.readouterr().out == f"would remove unfinished box {left}\nremoved unfinished box {left}\n"

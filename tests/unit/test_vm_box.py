@@ -5,6 +5,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -296,7 +297,7 @@ def test_build_whose_tool_fails_shows_its_last_words_and_leaves_only_a_log(
     with pytest.raises(PreflightError, match=r"(?s)ended with 25.*no such suite"):
         box.build_box(plan_in(tree), step=no_step)
     assert [path.relative_to(tree) for path in tree.rglob("*") if path.is_file()] == [Path("build/box/a.log")]
-    assert list((tree / "build/box").glob(".work-*")) == []
+    assert list((tree / "build/box").glob(".work*")) == []
 
 
 @pytest.fixture
@@ -345,6 +346,27 @@ def test_interrupt_while_a_tool_starts_ends_it(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(KeyboardInterrupt):
         tools_in(tmp_path).run(["sleep", "300"], what="sleep", remedy="-")
     assert not is_alive(started[0])
+
+
+def test_tool_ends_when_the_build_is_killed(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    tool = ["sh", "-c", f"echo $$ >{pid}; exec sleep 300"]
+    build = (
+        "from pathlib import Path; from testbed.vm.box_tools import Tools; "
+        f"Tools(log=Path({str(tmp_path / 'log')!r}), environment={{}}).run({tool!r}, what='x', remedy='-')"
+    )
+    process = subprocess.Popen([sys.executable, "-c", build])
+    try:
+        while not pid.exists() or not pid.read_text(encoding="ascii").strip():
+            assert process.poll() is None
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
+    limit = time.monotonic() + 10
+    while is_alive(int(pid.read_text(encoding="ascii"))):
+        assert time.monotonic() < limit
+        time.sleep(0.01)
 
 
 def test_tool_sees_only_the_environment_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
