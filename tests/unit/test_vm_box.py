@@ -300,15 +300,7 @@ def test_build_whose_tool_fails_shows_its_last_words_and_leaves_only_a_log(
     assert list((tree / "build/box").glob(".work*")) == []
 
 
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """SIGINT has its effect, which it has not in a suite that a script runs in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("able", "interruptible")
+@pytest.mark.usefixtures("able")
 def test_interrupted_build_ends_what_it_started_and_leaves_only_a_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,7 +324,6 @@ def test_interrupted_build_ends_what_it_started_and_leaves_only_a_log(
     assert not (tree / "out").exists()
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_interrupt_while_a_tool_starts_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[int] = []
 
