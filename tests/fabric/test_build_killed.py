@@ -32,6 +32,7 @@ from testbed.fabric.processes import Supervisor
 from testbed.fabric.state import RunState
 from topologies.leaf_spine import build
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # by which shells of hosts end their jobs; under nohup it is ignored
 directory, stop_at = Path(sys.argv[1]), sys.argv[2]
 state = RunState.create("killed", directory=directory)
 
