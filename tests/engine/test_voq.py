@@ -498,10 +498,3 @@ BAD = [
 def test_voq_switch_that_cannot_be_is_refused(config: Data, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_plan(incast(1, **config))
-
-
-def test_plan_node_of_an_unknown_kind_is_refused() -> None:
-    data = incast(1)
-    data["nodes"][-1]["kind"] = "hub"
-    with pytest.raises(ValueError, match="'hub'"):
-        build_plan(data)

@@ -9,11 +9,23 @@ import numpy as np
 from testbed.analysis.answers import answers
 from testbed.analysis.records import RECORD_DTYPE, Records, canonical_order, digest
 from testbed.analysis.summary import CellSummary, ClockStatement, RunSummary, summarise_cell
-from testbed.spec.experiment import Cell, Scenario
+from testbed.spec.experiment import Cell, Experiment, Scenario
 from testbed.spec.sourced import Assumption
 
 IDLE = Scenario(name="idle", kind="idle")
 LOAD = Scenario(name="load", kind="poisson", load_permille=600)
+GOOD = Experiment(
+    name="good",
+    question="Does it work?",
+    topology="leaf_spine",
+    topology_parameters={"cards": 16},
+    switch="tomahawk5",
+    nics=("transparent", "rdma"),
+    sizes_bytes=(4096, 65536),
+    scenarios=(IDLE, LOAD),
+    records=1000,
+    emulated_records=100,
+)
 
 
 def records_of(

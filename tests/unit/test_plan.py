@@ -337,6 +337,13 @@ def test_plan_unknown_field_or_value_is_an_error(quickstart: Fabric) -> None:
         build_plan(data)
 
 
+def test_plan_node_of_an_unknown_kind_is_an_error(quickstart: Fabric) -> None:
+    data, _ = lowered(quickstart)
+    data["nodes"][-1]["kind"] = "hub"
+    with pytest.raises(ValueError, match="'hub'"):
+        build_plan(data)
+
+
 def test_idle_transparent_message_takes_what_its_profiles_add_up_to() -> None:
     fabric = build_fabric("single_switch", {"cards": 2})
     data, _ = lowered(fabric, records=4)
