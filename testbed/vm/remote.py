@@ -30,6 +30,7 @@ from testbed.vm.transfer import (
     Progress,
     Receiver,
     Wanted,
+    arrived_bytes,
     changed,
     is_whole,
     place,
@@ -78,6 +79,8 @@ class Remote:
         self._token = secrets.token_hex(4)
         self.bundle = ""
         """What is on its way to the tree there, while it is."""
+        self._arrived_bytes = 0
+        """How much of the bundle was there when it was begun, or gone on with, last."""
 
     def deploy(self, root: Path, progress: Progress) -> Deployed:
         """Make the tree there equal to that in `root`; what differs is sent, checked, and renamed into place.
@@ -238,11 +241,16 @@ class Remote:
                 remedy="free space on that machine's disk",
             )
         sftp = connection.sftp()
-        self.bundle = path
+        if path != self.bundle:
+            self.bundle, self._arrived_bytes = path, 0
         try:
             with connection.guard():
+                arrived = arrived_bytes(sftp, path)
+                if arrived > self._arrived_bytes:
+                    self._link.progress()
+                    self._arrived_bytes = arrived
                 upload(sftp, path, bundle, progress)
-                if sftp.stat(path).st_size == bundle.size_bytes:
+                if arrived_bytes(sftp, path) == bundle.size_bytes:
                     return path
             reason = "not all of it was written"
         except OSError as error:

@@ -72,6 +72,14 @@ def _read(name: str, path: Path, offset: int, size: int) -> Iterator[bytes]:
             yield chunk
 
 
+def arrived_bytes(sftp: Any, path: str) -> int:  # noqa: ANN401 - paramiko has no types
+    """How much of a bundle is there."""
+    try:
+        return int(sftp.stat(path).st_size)
+    except FileNotFoundError:
+        return 0
+
+
 def upload(sftp: Any, path: str, bundle: Bundle, progress: Progress) -> None:  # noqa: ANN401 - paramiko has no types
     """Write a bundle to a path there, from where an earlier attempt was cut on."""
     total = bundle.size_bytes

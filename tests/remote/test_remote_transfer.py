@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,7 @@ from testbed.vm import remote, transfer
 from testbed.vm.remote import Remote
 from testbed.vm.runs import connections
 from testbed.vm.runs.together import Crowd
-from testbed.vm.ssh import Connection, ConnectionLost, Trust
+from testbed.vm.ssh import Connection, ConnectionLost, Link, Trust
 from testbed.vm.tree import tree_files
 from tests.remote.miniature import (
     JOBS,
@@ -206,6 +207,28 @@ def test_deploy_cut_goes_on_where_it_was(box: Box, root: Path, shared_sshd: Sshd
     assert 8 * MIB < proxy.forwarded_bytes["up"] - before < 11 * MIB  # afresh it would be 14
     there = tree_of(shared_sshd, box)
     assert (there / "docs/big").read_bytes() == (root / "docs/big").read_bytes()
+
+
+def test_deploy_that_gets_further_on_each_connection_ends_though_its_losses_outlast_the_patience(
+    root: Path, shared_sshd: Sshd, proxy: Proxy
+) -> None:
+    (root / "big").write_bytes(os.urandom(12 * MIB))
+    begun: list[float] = []
+
+    def note(text: str) -> None:
+        if text.startswith("connected to"):
+            begun.append(time.monotonic())
+            time.sleep(0.3)
+            proxy.cut_after(4 * MIB, "up")
+
+    target = shared_sshd.target(port=proxy.port)
+    with Link(target, Trust(), note=note, patience_s=0.5, back_off_s=(0.02, 0.05)) as link:
+        there = Remote(link, "~/trees/slow and cut")
+        there.status("none")
+        proxy.cut_after(4 * MIB, "up")
+        assert there.deploy(root, unheard).files == 6
+    assert len(begun) >= 3
+    assert begun[-1] - begun[0] > 0.5
 
 
 def test_deploy_of_bytes_that_change_on_the_way_changes_nothing(
